@@ -1,0 +1,1 @@
+"""Reading code: at a cursor and by the thousand repositories."""

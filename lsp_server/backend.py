@@ -1,0 +1,184 @@
+"""
+One wrapped server: start it, ask it, hear it, stop it. Used live, by the command line and by replay.
+
+Does not know the client: what the server says on its own goes to `on_message`. No request is retried here.
+
+BackendError
+  BackendMissing   command not found; carries the command and how to install it
+  BackendExited    process gone; carries exit code and the end of its stderr
+  BackendSilent    no reply in time; carries method and seconds
+  BackendRefused   an error reply; carries method, code and message
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lsp_server import wire
+from lsp_server.child import Child
+from lsp_server.wire import Envelope, Json
+
+log = logging.getLogger(__name__)
+
+OWN = "starling:"  # ids of our own requests; the client's ids pass as they are
+
+
+class BackendError(Exception):
+    """A wrapped server did not do what was asked."""
+
+
+class BackendMissing(BackendError):
+    def __init__(self, command: str, install: str) -> None:
+        super().__init__(f"The language server '{command}' was not found. {install}")
+        self.command, self.install = command, install
+
+
+class BackendExited(BackendError):
+    def __init__(self, command: str, code: int, stderr: Sequence[str]) -> None:
+        tail = ": " + stderr[-1] if stderr else ""
+        super().__init__(f"The language server '{command}' ended with exit code {code}{tail}")
+        self.command, self.code, self.stderr = command, code, tuple(stderr)
+
+
+class BackendSilent(BackendError):
+    def __init__(self, command: str, method: str, seconds: float) -> None:
+        super().__init__(f"'{command}' did not answer {method} within {seconds:g} s")
+        self.method, self.seconds = method, seconds
+
+
+class BackendRefused(BackendError):
+    def __init__(self, method: str, error: Json) -> None:
+        self.method = method
+        self.code = error.get("code") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else error
+        super().__init__(f"{method} failed: {message}")
+
+
+def find_command(command: Sequence[str]) -> str | None:
+    """The path of a command: on PATH, or beside the running interpreter (a venv that is not activated)."""
+    beside = shutil.which(command[0], path=str(Path(sys.executable).parent))
+    return shutil.which(command[0]) or beside
+
+
+class Backend:
+    """A running wrapped server. Requests of ours are answered as futures, the rest goes to `on_message`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        on_message: Callable[[bytes, Envelope], None],
+        on_exit: Callable[[BackendExited], None],
+        install: str = "Install it, or name another with --server or after '--'.",
+    ) -> None:
+        self.command = tuple(command)
+        self._install = install
+        self._on_message = on_message
+        self._on_exit = on_exit
+        self._child: Child | None = None
+        self._pending: dict[str, asyncio.Future[Json]] = {}
+        self._count = 0
+
+    @property
+    def name(self) -> str:
+        return Path(self.command[0]).name
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
+    async def start(self, cwd: str | None = None) -> None:
+        """Start the process. Raises BackendMissing."""
+        executable = find_command(self.command)
+        if executable is None:
+            raise BackendMissing(self.command[0], self._install)
+        try:
+            self._child = await Child.start(
+                (executable, *self.command[1:]), on_body=self._received, on_exit=self._exited, cwd=cwd
+            )
+        except OSError as error:
+            raise BackendMissing(self.command[0], f"{error.strerror or error}. {self._install}") from error
+
+    def send(self, body: bytes) -> None:
+        if self._child is not None:
+            self._child.send(body)
+
+    def pause(self, paused: bool) -> None:
+        if self._child is not None:
+            self._child.pause(paused)
+
+    def notify(self, method: str, params: Json) -> None:
+        self.send(wire.notification(method, params))
+
+    async def request(self, method: str, params: Json, timeout: float | None = None) -> Json:
+        """Ask and wait. Raises BackendExited, BackendSilent or BackendRefused."""
+        return wire.loads(await self.request_raw(method, params, timeout))
+
+    async def request_raw(self, method: str, params: Json, timeout: float | None = None) -> msgspec.Raw:
+        """Like `request`, with the result undecoded."""
+        if not self.alive:
+            raise BackendExited(self.command[0], -1, ())
+        self._count += 1
+        id = f"{OWN}{os.getpid()}:{self._count}"
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self._pending[id] = future
+        self.send(wire.request(id, method, params))
+        try:
+            envelope: Envelope = await asyncio.wait_for(future, timeout)
+        except TimeoutError as error:
+            self.notify("$/cancelRequest", {"id": id})
+            raise BackendSilent(self.command[0], method, timeout or 0) from error
+        except asyncio.CancelledError:
+            self.notify("$/cancelRequest", {"id": id})
+            raise
+        finally:
+            self._pending.pop(id, None)
+        if isinstance(envelope.error, msgspec.Raw):
+            raise BackendRefused(method, wire.loads(envelope.error))
+        return envelope.result if isinstance(envelope.result, msgspec.Raw) else msgspec.Raw(b"null")
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """End the process whatever it takes. It has been asked politely (shutdown, exit) by then."""
+        if self._child is not None:
+            self._on_exit = lambda _: None
+            await self._child.stop(grace)
+
+    def kill(self) -> None:
+        """End it at once, without a word, as after a client that has gone."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _received(self, body: bytes) -> None:
+        try:
+            envelope = wire.peek(body)
+        except wire.WireError as error:
+            log.warning("%s sent a message that can't be read: %s", self.name, error)
+            return
+        if envelope.is_response and isinstance(envelope.id, str) and envelope.id.startswith(OWN):
+            future = self._pending.get(envelope.id)
+            if future is not None and not future.done():
+                future.set_result(envelope)
+            return
+        self._on_message(body, envelope)
+
+    def _exited(self, code: int) -> None:
+        stderr = () if self._child is None else tuple(self._child.stderr_tail)
+        exited = BackendExited(self.command[0], code, stderr)
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(exited)
+        self._on_exit(exited)
+

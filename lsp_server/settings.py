@@ -1,0 +1,102 @@
+"""Settings: the command line, initializationOptions and didChangeConfiguration, to one frozen value.
+
+One table says what each setting allows and who may set it. What starts a command or loads a model is `trusted`:
+it comes from the command line or from initializationOptions, never from a workspace's configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+RANKERS = ("off", "signals", "model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    ranker: str = "model"
+    deadline: int = 120  # milliseconds after the wrapped server's reply
+    star_limit: int = 5
+    star_text: str = "★ "
+    server: str = ""  # a preset's name; "" is the language's first
+    command: tuple[str, ...] = ()  # wraps exactly this when not empty
+    base: str = ""  # folder or hub id; "" is the default base
+    adapter: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting: where its value goes, what it allows, and whether it needs trust."""
+
+    field: str
+    allowed: str
+    accepts: Callable[[Any], bool]
+    trusted: bool = False
+
+
+def _whole(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _text(limit: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and len(value) <= limit
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(word, str) for word in value)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "ranker": Setting(field="ranker", allowed="one of " + ", ".join(RANKERS), accepts=RANKERS.__contains__),
+    "deadline": Setting(
+        field="deadline", allowed="a whole number of milliseconds, 0 to 10000", accepts=_whole(0, 10_000)
+    ),
+    "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
+    "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
+    "server": Setting(field="server", allowed="a preset's name (see doctor)", accepts=_text(64), trusted=True),
+    "command": Setting(
+        field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True
+    ),
+    "base": Setting(field="base", allowed="a folder or a hub id", accepts=_text(4096), trusted=True),
+    "adapter": Setting(field="adapter", allowed="an adapter's folder", accepts=_text(4096), trusted=True),
+}
+
+
+def updated(current: Settings, given: Any, *, trusted: bool) -> tuple[Settings, list[str]]:
+    """The settings with what was given laid over, and a message for each value that could not be taken.
+
+    A bad value falls back to the default, so that a typing error never leaves an older value in force unseen.
+    """
+    if given is None:
+        return current, []
+    if not isinstance(given, Mapping):
+        return current, [f"Starling's settings must be an object under 'starling', not {given!r}."]
+    problems: list[str] = []
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        setting = SETTINGS.get(name)
+        if setting is None:
+            problems.append(f"Starling has no setting '{name}'. It has: {', '.join(SETTINGS)}.")
+        elif setting.trusted and not trusted:
+            problems.append(
+                f"Starling takes '{name}' from the command line or initializationOptions only, not from a workspace."
+            )
+        elif value is None:
+            changes[setting.field] = getattr(Settings(), setting.field)
+        elif not _accepts(setting, value):
+            default = getattr(Settings(), setting.field)
+            changes[setting.field] = default
+            problems.append(
+                f"Starling's setting '{name}' is {value!r}; it must be {setting.allowed}. Using {default!r}."
+            )
+        else:
+            changes[setting.field] = tuple(value) if isinstance(value, list) else value
+    return replace(current, **changes), problems
+
+
+def _accepts(setting: Setting, value: Any) -> bool:
+    try:
+        return setting.accepts(value)
+    except TypeError:  # an unhashable value asked of a tuple's membership
+        return False

@@ -1,0 +1,218 @@
+"""Frames and envelopes: bytes in, whole messages out, and back.
+
+Reads only what routing needs of a message (id, method) and leaves the rest as the bytes it came as.
+It knows JSON-RPC 2.0 and LSP's base protocol ("Base Protocol", LSP 3.17), and no method of either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+Json = Any
+Id = int | str | float | None
+
+MAX_HEADER = 8 * 1024
+MAX_BODY = 512 * 1024 * 1024
+LENGTH = b"content-length:"
+
+# JSON-RPC 2.0 and LSP 3.17 error codes.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+SERVER_NOT_INITIALIZED = -32002
+REQUEST_FAILED = -32803
+REQUEST_CANCELLED = -32800
+
+
+class WireError(Exception):
+    """Bytes that are no message; carries what is wrong with them."""
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A message with everything but its address left undecoded. Absent parts are UNSET."""
+
+    id: Id | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_request(self) -> bool:
+        return self.method is not msgspec.UNSET and self.id is not msgspec.UNSET
+
+    @property
+    def is_notification(self) -> bool:
+        return self.method is not msgspec.UNSET and self.id is msgspec.UNSET
+
+    @property
+    def is_response(self) -> bool:
+        return self.method is msgspec.UNSET and self.id is not msgspec.UNSET
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_encoder = msgspec.json.Encoder()
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def peek(body: bytes) -> Envelope:
+    """The address of one message. Raises WireError where the body is no JSON-RPC message."""
+    try:
+        envelope = _envelope.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError(f"not a JSON-RPC message: {error}") from error
+    if envelope.method is msgspec.UNSET and envelope.id is msgspec.UNSET:
+        raise WireError("neither method nor id")
+    return envelope
+
+
+def loads(raw: bytes | msgspec.Raw) -> Json:
+    """Decode JSON. Lone surrogates (editors send them) need the slower library."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            return json.loads(bytes(raw))
+        except (ValueError, RecursionError) as error:
+            raise WireError(str(error)) from error
+
+
+def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each still as its own bytes."""
+    try:
+        return _fields.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError(f"not a JSON object: {error}") from error
+
+
+def dumps(value: Json) -> bytes:
+    """Encode JSON; `msgspec.Raw` values inside go out as they came in."""
+    try:
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        return json.dumps(_plain(value), separators=(",", ":")).encode()
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, msgspec.Raw):
+        return loads(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def raw(value: Json) -> msgspec.Raw:
+    """A value encoded now, to be put among undecoded ones."""
+    return msgspec.Raw(dumps(value))
+
+
+def frame(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def request(id: Id, method: str, params: Json) -> bytes:
+    return dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+
+
+def notification(method: str, params: Json) -> bytes:
+    return dumps({"jsonrpc": "2.0", "method": method, "params": params})
+
+
+def response(id: Id, result: Json) -> bytes:
+    return dumps({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def failure(id: Id, code: int, message: str) -> bytes:
+    return dumps({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+
+
+def with_id(body: bytes, id: Id) -> bytes:
+    """The same message under another id; every other member keeps its bytes."""
+    return dumps({**fields(body), "id": id})
+
+
+class Frames:
+    """Splits a byte stream into message bodies; garbage between frames is reported and skipped."""
+
+    def __init__(self, max_body: int = MAX_BODY) -> None:
+        self._buffer = bytearray()
+        self._want = -1  # bytes of body still to come as a whole, or -1 while reading headers
+        self._skip = 0  # bytes of an oversized body still to throw away
+        self._max_body = max_body
+
+    @property
+    def torn(self) -> bool:
+        """Whether the stream would end inside a frame if it ended here."""
+        return bool(self._buffer) or self._want >= 0 or self._skip > 0
+
+    def feed(self, data: bytes) -> Iterator[bytes | WireError]:
+        """Whole bodies, in order, and a WireError for each stretch that is no frame."""
+        buffer = self._buffer
+        buffer += data
+        while True:
+            if self._skip:
+                gone = min(self._skip, len(buffer))
+                del buffer[:gone]
+                self._skip -= gone
+                if self._skip:
+                    return
+            if self._want < 0:
+                found = self._header()
+                if found is None:
+                    return
+                if isinstance(found, WireError):
+                    yield found
+                    continue
+                self._want = found
+            if len(buffer) < self._want:
+                return
+            body = bytes(memoryview(buffer)[: self._want])
+            del buffer[: self._want]
+            self._want = -1
+            yield body
+
+    def _header(self) -> int | WireError | None:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(buffer) <= MAX_HEADER:
+                return None
+            return self._resynchronise("no end of header")
+        if end > MAX_HEADER:
+            return self._resynchronise("header too long")
+        lines = bytes(buffer[:end]).split(b"\r\n")
+        for line in lines:
+            if line.lower().startswith(LENGTH):
+                try:
+                    length = int(line[len(LENGTH) :])
+                except ValueError:
+                    length = -1
+                if length < 0:
+                    return self._resynchronise("bad Content-Length")
+                if length > self._max_body:
+                    del buffer[: end + 4]
+                    self._skip = length
+                    return WireError(f"message of {length} bytes is over the limit of {self._max_body}")
+                if line is not lines[0] and not all(b":" in other for other in lines):
+                    return self._resynchronise("bytes before the header")
+                del buffer[: end + 4]
+                return length
+        return self._resynchronise("header without Content-Length")
+
+    def _resynchronise(self, why: str) -> WireError:
+        """Drop bytes up to the next thing that looks like a header, keeping a tail that may begin one."""
+        buffer = self._buffer
+        lowered = bytes(buffer).lower()
+        at = lowered.find(LENGTH, 1)
+        keep = at if at > 0 else max(1, len(buffer) - len(LENGTH) + 1)
+        dropped = bytes(buffer[: min(keep, 60)])
+        del buffer[:keep]
+        return WireError(f"{why}: {keep} bytes dropped, beginning {dropped!r}")

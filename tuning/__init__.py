@@ -1,0 +1,1 @@
+"""The PEFT engine. Importing this package loads no torch."""

@@ -1,0 +1,1 @@
+"""The ranker: what scores candidates at a site. Never adds, drops or rewrites one."""
