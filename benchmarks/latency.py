@@ -1,0 +1,294 @@
+"""python -m benchmarks.latency: a wrapped server alone and through Starling, alternating, in one run.
+
+Copies source of installed libraries into a workspace of its own, opens real files, types real lines and asks for
+members after a dot. Prints medians and tails of each side and of the paired differences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import shutil
+import statistics
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lsp_server.presets import by_name, presets
+from lsp_server.probe import Probe, items_of
+
+console = Console()
+MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")
+KEY_SECONDS = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    path: Path
+    line: int
+    column: int  # where the member's name starts
+    text: str  # the file with the name and the rest of its line removed
+
+
+def main() -> None:
+    """Run every part, or those named."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--server", default=presets()[0].name, help="preset to wrap (default: %(default)s)")
+    options.add_argument("--positions", type=int, default=200)
+    options.add_argument("--files", type=int, default=5000, help="files in the workspace (default 5000)")
+    options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
+    options.add_argument("--parts", default="start,completion,large,memory", help="default: all")
+    options.add_argument("--edits", type=int, default=10_000, help="edits and completions of the memory part")
+    options.add_argument("--keys", type=int, default=4, help="keys typed before each warm completion (default 4)")
+    options.add_argument("--seed", type=int, default=1)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
+        root = Path(folder).resolve()
+        parts = given.parts.split(",")
+        if {"start", "completion"} & set(parts):
+            workspace(root, given.files)
+            positions = sample(root, given.positions, given.seed)
+        if "start" in parts:
+            asyncio.run(start_and_pass_through(root, positions, given.server))
+        if "completion" in parts:
+            for ranker in given.rankers.split(","):
+                asyncio.run(completions(root, positions, given.server, ranker, given.keys))
+        if "large" in parts:
+            asyncio.run(large_list(root))
+        if "memory" in parts:
+            asyncio.run(memory(root, given.edits))
+
+
+def workspace(root: Path, files: int) -> None:
+    """Copy `files` source files of installed libraries to `root`."""
+    library = Path(sysconfig.get_paths()["purelib"])
+    names = sorted(library.glob("*/**/*.py"), key=lambda path: (path.parts[len(library.parts)] != "rich", str(path)))
+    kept = [path for path in names if 500 < path.stat().st_size < 200_000][:files]
+    for path in kept:
+        target = root / path.relative_to(library)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    console.print(f"workspace: {len(kept)} files, {sum(path.stat().st_size for path in kept) / 1e6:.1f} MB")
+
+
+def sample(root: Path, count: int, seed: int) -> list[Position]:
+    """Members at empty prefix, at most four a file."""
+    generator = random.Random(seed)
+    files = sorted((root / "rich").rglob("*.py"))
+    found: list[Position] = []
+    for path in files:
+        lines = path.read_text("utf-8", "replace").split("\n")
+        matches = [(number, match) for number, line in enumerate(lines) if (match := MEMBER.match(line))]
+        for number, match in generator.sample(matches, min(4, len(matches))):
+            cut = [*lines[:number], lines[number][: match.start(1)], *lines[number + 1 :]]
+            found.append(Position(path=path, line=number, column=match.start(1), text="\n".join(cut)))
+    generator.shuffle(found)
+    return found[:count]
+
+
+def starling(server: str, ranker: str) -> list[str]:
+    return [sys.executable, "-m", "lsp_server", "--stdio", "--ranker", ranker, "--", *by_name(server).command]
+
+
+async def start_and_pass_through(root: Path, positions: Sequence[Position], server: str) -> None:
+    """The answer to initialize, and hover while index and model are at work."""
+    times: dict[str, list[float]] = {"alone": [], "through": []}
+    for _ in range(7):
+        for side, command in (("alone", by_name(server).command), ("through", starling(server, "model"))):
+            probe = Probe(command)
+            started = time.perf_counter()
+            await probe.start(root)
+            times[side].append((time.perf_counter() - started) * 1000)
+            await probe.stop()
+    show("initialize (process start to answer), ms", times)
+    alone, through = Probe(by_name(server).command), Probe(starling(server, "model"))
+    await alone.start(root)
+    await through.start(root)  # from here on its index and model are loading
+    hovers: dict[str, list[float]] = {"alone": [], "through": []}
+    for position in track(positions[:100], "hover", console=console, transient=True):
+        uri = position.path.as_uri()
+        params = {"textDocument": {"uri": uri}, "position": {"line": position.line, "character": position.column - 2}}
+        for probe in (alone, through):
+            probe.open(uri, position.text, "python" if position.path.suffix == ".py" else "")
+            await probe.backend.request("textDocument/hover", params, 60)
+        for _ in range(3):
+            for side, probe in (("alone", alone), ("through", through)):
+                started = time.perf_counter()
+                await probe.backend.request("textDocument/hover", params, 60)
+                hovers[side].append((time.perf_counter() - started) * 1000)
+        for probe in (alone, through):
+            probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+    show("hover, while index and model load and after, ms", hovers)
+    await asyncio.gather(alone.stop(), through.stop())
+
+
+async def completions(root: Path, positions: Sequence[Position], server: str, ranker: str, keys: int) -> None:
+    """Members after a dot: cold (the file was just opened) and warm (its line's last keys were typed)."""
+    alone, through = Probe(by_name(server).command), Probe(starling(server, ranker))
+    await alone.start(root)
+    await through.start(root)
+    await settled(through)
+    cold: dict[str, list[float]] = {"alone": [], "through": []}
+    warm: dict[str, list[float]] = {"alone": [], "through": []}
+    version = 1
+    for count, position in enumerate(track(positions, f"completion, {ranker}", console=console, transient=True)):
+        uri = position.path.as_uri()
+        typed = position.text.split("\n")[position.line][:position.column][-keys:]
+        start = position.column - len(typed)
+        sides = [("alone", alone), ("through", through)]
+        for side, probe in sides if count % 2 else reversed(sides):
+            probe.open(uri, position.text, "python")
+            started = time.perf_counter()
+            await probe.complete(uri, position.line, position.column, 60)
+            cold[side].append((time.perf_counter() - started) * 1000)
+            version += 1
+            probe.change(uri, version, "", span(position.line, start, position.column))
+            for offset, letter in enumerate(typed):
+                await asyncio.sleep(KEY_SECONDS)
+                version += 1
+                probe.change(uri, version, letter, span(position.line, start + offset, start + offset))
+            started = time.perf_counter()
+            await probe.complete(uri, position.line, position.column, 60)
+            warm[side].append((time.perf_counter() - started) * 1000)
+            probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+    show(f"completion, {ranker}, warm (line typed at 150 ms a key), ms", warm)
+    show(f"completion, {ranker}, cold (file just opened), ms", cold)
+    await asyncio.gather(alone.stop(), through.stop())
+
+
+def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
+    return {"start": {"line": line, "character": start}, "end": {"line": line, "character": end}}
+
+
+async def settled(probe: Probe) -> None:
+    """Wait for index and model."""
+    while True:
+        status = (await probe.backend.request("starling/status", {}, 30))["ranker"]
+        if status is not None and status["index"] and status["model"] != "loading":
+            console.print(f"ready: index of {status['files']} files, model {status['model']} {status['reason']}")
+            return
+        await asyncio.sleep(0.2)
+
+
+async def large_list(root: Path) -> None:
+    """A list of 5,000 items from a server that has it at hand: all the difference is Starling's."""
+    items = [
+        {
+            "label": f"name_{number}",
+            "kind": 5,
+            "sortText": f"11{number:05d}",
+            "data": {"uri": "file:///example", "position": {"line": 4, "character": 3}, "rest": "x" * 300},
+        }
+        for number in range(5000)
+    ]
+    command, close = _fake(root, {"isIncomplete": False, "items": items})
+    for ranker in ("off", "signals"):
+        times: dict[str, list[float]] = {"alone": [], "through": []}
+        through_command = [sys.executable, "-m", "lsp_server", "--stdio", "--ranker", ranker, "--", *command]
+        probes = {"alone": Probe(command), "through": Probe(through_command)}
+        for probe in probes.values():
+            await probe.start(root)
+            probe.open("file:///example/a.txt", "a.\n", "plaintext")
+        if ranker != "off":
+            await settled(probes["through"])
+        for _ in range(20):
+            for side, probe in probes.items():
+                started = time.perf_counter()
+                assert len(items_of(await probe.complete("file:///example/a.txt", 0, 2))) == 5000
+                times[side].append((time.perf_counter() - started) * 1000)
+        show(f"5,000 items ({len(json.dumps(items)) / 1e6:.1f} MB), ranker {ranker}, ms", times)
+        await asyncio.gather(*(probe.stop() for probe in probes.values()))
+    close()
+
+
+async def memory(root: Path, edits: int) -> None:
+    """Resident memory of both processes over `edits` edits and completions in one session."""
+    items = [{"label": f"name_{number}", "kind": 5} for number in range(200)]
+    command, close = _fake(root, {"isIncomplete": False, "items": items})
+    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", "--ranker", "signals", "--", *command])
+    await probe.start(root)
+    uri = "file:///example/a.py"
+    probe.open(uri, "class A:\n    def f(self):\n        self.\n" + "        self.name_1 = 1\n" * 500, "python")
+    await settled(probe)
+    status = await probe.backend.request("starling/status", {}, 30)
+    processes = {"server": psutil.Process(probe.backend.pid), "ranker": psutil.Process(status["rankerPid"])}
+    marks: list[tuple[int, dict[str, float]]] = []
+    for number in range(edits):
+        letter = "abcdefghij"[number % 10]
+        probe.change(uri, number + 2, letter, span(3 + number % 50, 12, 12))
+        await probe.complete(uri, 2, 13)
+        if number + 1 in (1000, edits // 2, edits):
+            marks.append((number + 1, {name: process.memory_info().rss / 1e6 for name, process in processes.items()}))
+    table = Table(title=f"resident memory over {edits} edits and completions, MB", title_justify="left")
+    for column in ("after", *processes):
+        table.add_column(column, justify="right")
+    for after, sizes in marks:
+        table.add_row(str(after), *(f"{size:.1f}" for size in sizes.values()))
+    growth = [f"{marks[-1][1][name] / marks[0][1][name] - 1:+.1%}" for name in processes]
+    table.add_row("growth", *growth)
+    console.print(table)
+    await probe.stop()
+    close()
+
+
+def _fake(root: Path, completion: object) -> tuple[list[str], object]:
+    """A server that answers completion with one fixed list."""
+    folder = Path(tempfile.mkdtemp(prefix="fake-", dir=root))
+    script, data = folder / "fake.py", folder / "list.json"
+    data.write_text(json.dumps(completion))
+    script.write_text(FAKE)
+    return [sys.executable, str(script), str(data)], lambda: shutil.rmtree(folder, ignore_errors=True)
+
+
+FAKE = '''\
+import json, sys
+listed = open(sys.argv[1], "rb").read()
+read, write = sys.stdin.buffer, sys.stdout.buffer
+while header := read.readline():
+    length = int(header.split(b":")[1])
+    read.readline()
+    message = json.loads(read.read(length))
+    if "id" not in message:
+        if message["method"] == "exit":
+            break
+        continue
+    results = {"initialize": b'{"capabilities":{"textDocumentSync":2,"completionProvider":{}}}',
+               "textDocument/completion": listed}
+    result = results.get(message["method"], b"null")
+    body = b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (json.dumps(message["id"]).encode(), result)
+    write.write(b"Content-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
+    write.flush()
+'''
+
+
+def show(title: str, times: dict[str, list[float]]) -> None:
+    """Percentiles of both sides, and of the paired differences."""
+    table = Table(title=f"{title} (n = {len(times['alone'])})", title_justify="left")
+    for column in ("", "p50", "p95", "p99"):
+        table.add_column(column, justify="right" if column else "left")
+    added = [through - alone for alone, through in zip(times["alone"], times["through"], strict=True)]
+    for name, values in (*times.items(), ("added, paired", added)):
+        table.add_row(name, *(f"{percentile(values, share):.1f}" for share in (50, 95, 99)))
+    medians = statistics.median(times["through"]) - statistics.median(times["alone"])
+    table.add_row("difference of medians", f"{medians:.1f}", "", "")
+    console.print(table)
+
+
+def percentile(values: list[float], share: int) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share / 100))]
+
+
+if __name__ == "__main__":
+    main()

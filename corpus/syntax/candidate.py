@@ -1,0 +1,127 @@
+"""A wrapped server's raw completion list, as far as ranking looks at it. The same code live and offline.
+
+Never changes an item: it reads the reply's bytes and returns what it saw, in the reply's order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+# An item's own name: the first run of identifier characters ("$" counts in several languages).
+IDENTIFIER = re.compile(r"[^\W\d][\w$]*|[$][\w$]*|\w+")
+DEPRECATED = 1  # CompletionItemTag.Deprecated, LSP 3.17
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """One completion item. `place` is its 0-based place in the wrapped server's own order."""
+
+    label: str
+    name: str  # the identifier that it would put at the cursor, "" where it has none
+    kind: int  # CompletionItemKind, 0 when unknown
+    place: int
+    detail: str
+    deprecated: bool
+    edits_elsewhere: bool  # an auto-import, as a rule
+
+
+class _LabelDetails(msgspec.Struct):
+    detail: str | None = None
+    description: str | None = None
+
+
+class _Item(msgspec.Struct):
+    label: str
+    kind: int | None = None
+    sortText: str | None = None
+    filterText: str | None = None
+    detail: str | None = None
+    labelDetails: _LabelDetails | None = None
+    tags: list[int] | None = None
+    deprecated: bool | None = None
+    additionalTextEdits: msgspec.Raw | None = None
+
+
+class _List(msgspec.Struct):
+    items: list[_Item]
+
+
+_array = msgspec.json.Decoder(list[_Item])
+_list = msgspec.json.Decoder(_List)
+
+
+def candidates(result: bytes) -> list[Candidate]:
+    """The candidates of a `textDocument/completion` result (array, list or null); [] where it is none of these."""
+    items = _decoded(result)
+    order = sorted(range(len(items)), key=lambda index: (_sort_key(items[index]), index))
+    places = [0] * len(items)
+    for place, index in enumerate(order):
+        places[index] = place
+    return [_candidate(item, place) for item, place in zip(items, places, strict=True)]
+
+
+def _decoded(result: bytes) -> list[_Item]:
+    start = result.lstrip()[:1]
+    try:
+        if start == b"[":
+            return _array.decode(result)
+        return _list.decode(result).items if start == b"{" else []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _tolerant(result)
+
+
+def _tolerant(result: bytes) -> list[_Item]:
+    """For lists with lone surrogates or values of a wrong type: slower, and a bad field costs only itself."""
+    try:
+        value: Any = json.loads(result)
+    except ValueError:
+        return []
+    items: Any = value.get("items") if isinstance(value, dict) else value
+    if not isinstance(items, list):
+        return []
+    found: list[_Item] = []
+    for item in items:
+        if not isinstance(item, dict):
+            found.append(_Item(label=""))
+            continue
+        text = {key: item[key] for key in ("sortText", "filterText", "detail") if isinstance(item.get(key), str)}
+        kind = item.get("kind")
+        found.append(
+            _Item(
+                label=str(item.get("label", "")),
+                kind=kind if isinstance(kind, int) else None,
+                deprecated=item.get("deprecated") is True,
+                **text,
+            )
+        )
+    return found
+
+
+def _sort_key(item: _Item) -> str:
+    return item.sortText if item.sortText is not None else item.label
+
+
+def _candidate(item: _Item, place: int) -> Candidate:
+    details = item.labelDetails
+    described = (details.detail or details.description or "") if details is not None else ""
+    edits = item.additionalTextEdits
+    return Candidate(
+        label=item.label,
+        name=name_of(item.label) or name_of(item.filterText or ""),
+        kind=item.kind or 0,
+        place=place,
+        detail=item.detail or described,
+        deprecated=bool(item.deprecated) or DEPRECATED in (item.tags or ()),
+        edits_elsewhere=edits is not None and bytes(edits) not in (b"[]", b"null"),
+    )
+
+
+def name_of(label: str) -> str:
+    """The identifier that a label starts with, past any punctuation."""
+    found = IDENTIFIER.search(label)
+    return found.group() if found else ""

@@ -1,0 +1,97 @@
+"""One document: its text and its tree, parsed when asked for and re-parsed where it changed.
+
+Never raises on broken text; above `TREE_LIMIT` bytes, or without a language, it has no tree.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, final
+
+from corpus.syntax.language import Language, LanguageError
+from corpus.syntax.text import SourceText
+
+if TYPE_CHECKING:
+    import tree_sitter
+
+TREE_LIMIT = 2 * 1024 * 1024  # bytes; a first parse of this much takes about half a second
+
+
+@final
+class SyntaxDocument:
+    """The bytes of one document and, lazily, their tree. `data` is UTF-8, lone surrogates as `surrogatepass` does."""
+
+    def __init__(self, data: bytes, language: Language | None) -> None:
+        self.text = SourceText(data)
+        self.language = language
+        self._tree: tree_sitter.Tree | None = None
+        self._stale = True
+
+    @property
+    def has_tree(self) -> bool:
+        return self.language is not None and len(self.text.data) <= TREE_LIMIT
+
+    @property
+    def tree(self) -> tree_sitter.Tree | None:
+        """The tree of the text as it is now; None without a language or above the limit."""
+        if self.language is None or not self.has_tree:
+            self._tree = None
+            return None
+        if self._tree is None or self._stale:
+            parser = _parser(self.language)
+            data = self.text.data
+            self._tree = parser.parse(data) if self._tree is None else parser.parse(data, self._tree)
+            self._stale = False
+        return self._tree
+
+    def edit(self, start: int, end: int, new: bytes) -> None:
+        """Put `new` in place of the bytes from `start` to `end`; the tree follows when next asked for."""
+        start = max(0, min(start, len(self.text.data)))
+        end = max(start, min(end, len(self.text.data)))
+        old = self.text.data
+        self.text.replace(start, end, new)
+        if self._tree is not None:
+            _tell(self._tree, old, start, end, self.text.data, start + len(new))
+        self._stale = True
+
+    def tree_with(self, offset: int, inserted: bytes) -> tree_sitter.Tree | None:
+        """The tree that the text would have with `inserted` at `offset`. Changes nothing."""
+        tree = self.tree
+        if tree is None or self.language is None:
+            return None
+        old = self.text.data
+        new = b"".join((old[:offset], inserted, old[offset:]))
+        copy = tree.copy()
+        _tell(copy, old, offset, offset, new, offset + len(inserted))
+        return _parser(self.language).parse(new, copy)
+
+
+@cache
+def grammar(language: Language) -> tree_sitter.Language:
+    """The language's grammar. LanguageError when its module is missing or is not a grammar."""
+    import tree_sitter
+
+    try:
+        module = import_module(language.grammar)
+        return tree_sitter.Language(module.language())
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise LanguageError(language.folder / "language.toml", f"grammar {language.grammar}: {error}") from error
+
+
+@cache
+def _parser(language: Language) -> tree_sitter.Parser:
+    import tree_sitter
+
+    return tree_sitter.Parser(grammar(language))
+
+
+def _tell(tree: tree_sitter.Tree, old: bytes, start: int, old_end: int, new: bytes, new_end: int) -> None:
+    """Tell a tree of an edit."""
+    at = _point(old, start)
+    tree.edit(start, old_end, new_end, at, _point(old, old_end), _point(new, new_end))
+
+
+def _point(data: bytes, offset: int) -> tuple[int, int]:
+    """Row and column as tree-sitter counts them: its rows end in \\n alone, unlike LSP's lines."""
+    return data.count(b"\n", 0, offset), offset - (data.rfind(b"\n", 0, offset) + 1)

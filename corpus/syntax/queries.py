@@ -1,0 +1,68 @@
+"""Compiles the queries of a language folder and refuses captures that are not in the vocabulary below.
+
+A pattern of `locals.scm` is one fact: one scope, or one bound name. Every pattern is rooted in a single node and
+says nothing of what surrounds it (facts are cached by a node's text). Captures whose name begins with "_" serve
+predicates only.
+
+locals.scm
+  @scope.function @scope.class @scope.block   the node that opens a scope
+    @scope.name      its name; also binds that name outside
+    @scope.header    parameters or base classes: up to its end, the scope is not yet entered
+    @scope.body      where its signature ends
+    @scope.type      its return type
+    @scope.base      its first base class
+  @binding.parameter @binding.variable @binding.import   the node of a bound name
+  @binding.member    a name assigned on @binding.object (an instance, as `self_names` says)
+  @binding.property  a member that is read like a field though defined like a function; with @binding.type
+  @binding.narrowed  a name whose class is known to be @binding.type, in @binding.region or from here on
+    @binding.type    annotation       @binding.value   expression that it is bound to
+    @import.module   module an import names      @import.member   what it takes from there, if not the module
+
+sites.scm
+  @region.comment @region.string   text, not code      @region.code   code inside such text
+  @region.type                     an annotation
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from corpus.syntax.language import Language, LanguageError
+from corpus.syntax.parse import grammar
+
+if TYPE_CHECKING:
+    import tree_sitter
+
+SCOPES = ("function", "class", "block")
+BINDINGS = ("parameter", "variable", "import", "member", "property", "narrowed")
+REGIONS = ("comment", "string", "code", "type")
+VOCABULARY: dict[str, frozenset[str]] = {
+    "locals": frozenset(
+        [f"scope.{name}" for name in (*SCOPES, "name", "header", "body", "type", "base")]
+        + [f"binding.{name}" for name in (*BINDINGS, "object", "type", "value", "region")]
+        + ["import.module", "import.member"]
+    ),
+    "sites": frozenset(f"region.{name}" for name in REGIONS),
+}
+
+
+@cache
+def query(language: Language, name: str) -> tree_sitter.Query:
+    """The compiled query `name` ("locals" or "sites"). LanguageError when it does not compile or check."""
+    import tree_sitter
+
+    file = language.folder / f"{name}.scm"
+    try:
+        compiled = tree_sitter.Query(grammar(language), file.read_text(encoding="utf-8"))
+    except (tree_sitter.QueryError, OSError, UnicodeDecodeError) as error:
+        raise LanguageError(file, str(error)) from error
+    known = VOCABULARY[name]
+    for index in range(compiled.capture_count):
+        capture = compiled.capture_name(index)
+        if capture not in known and not capture.startswith("_"):
+            raise LanguageError(file, f"capture @{capture} is not in the vocabulary")
+    for index in range(compiled.pattern_count):
+        if not compiled.is_pattern_rooted(index):
+            raise LanguageError(file, f"pattern {index} is not rooted in a single node")
+    return compiled

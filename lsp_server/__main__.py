@@ -1,0 +1,140 @@
+"""python -m lsp_server: the server, and what a person asks of it from a terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Editors start servers inside the workspace, and `-m` puts that folder first on the import path: a workspace
+# must not choose our modules. Where Starling itself runs from a checkout, the checkout stays importable.
+_HERE = str(Path(__file__).resolve().parent.parent)
+sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd() or entry == _HERE]
+if _HERE not in sys.path:
+    sys.path.append(_HERE)
+
+import argparse  # noqa: E402
+import asyncio  # noqa: E402
+from dataclasses import replace  # noqa: E402
+
+from lsp_server import __version__  # noqa: E402
+from lsp_server.settings import SETTINGS, Settings, updated  # noqa: E402
+
+EPILOG = """\
+examples:
+  starling --stdio                            serve an editor, in front of the language's usual server
+  starling --stdio --server ty                the same, in front of a preset of that name
+  starling --stdio -- pylsp --verbose         in front of exactly that command: prefix what your editor runs now
+  starling --tcp 127.0.0.1:2087               serve editors that connect, loopback only unless you say otherwise
+  starling complete src/app.py:12:9           one list, before and after, with stars, p and timings
+  starling doctor                             what is installed, what is missing, and what to do about it
+  starling install-model                      fetch the default base model once (98 MB)
+
+settings (the same names under the key "starling" in initializationOptions):
+  ranker is 'model' (default; 'signals' until the model is loaded, or where there is none), 'signals' or 'off'.
+  Nothing leaves this machine; only install-model connects anywhere.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. One subcommand a job; without one it is the server."""
+    main = argparse.ArgumentParser(
+        prog="starling",
+        description="A language server in front of your language server: the completion you want comes first.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    main.add_argument("--version", action="version", version=f"starling {__version__}")
+    how = main.add_mutually_exclusive_group()
+    how.add_argument("--stdio", action="store_true", help="serve one editor on standard input and output")
+    how.add_argument("--tcp", metavar="HOST:PORT", help="serve editors on a socket (':2087' means 127.0.0.1:2087)")
+    _settings_flags(main)
+    commands = main.add_subparsers(dest="job", metavar="complete | doctor | install-model")
+    complete = commands.add_parser("complete", help="rank one list and show it before and after")
+    complete.add_argument("where", metavar="FILE:LINE:COL", help="1-based line and column, as editors show them")
+    complete.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    complete.add_argument("--top", type=int, default=12, help="rows to show (default 12)")
+    complete.add_argument("--wait", type=float, default=60.0, help="seconds to let index and model get ready (default 60)")
+    _settings_flags(complete)
+    doctor = commands.add_parser("doctor", help="check the installation and say what to do about each gap")
+    doctor.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _settings_flags(doctor)
+    commands.add_parser("install-model", help="fetch, check and convert the default base model")
+    return main
+
+
+def _settings_flags(to: argparse.ArgumentParser) -> None:
+    group = to.add_argument_group("settings")
+    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("server", str),
+                       ("base", str), ("adapter", str)):  # fmt: skip
+        flag = "--" + "".join("-" + letter.lower() if letter.isupper() else letter for letter in name)
+        group.add_argument(flag, dest=name, type=kind, default=argparse.SUPPRESS, metavar=name.upper(),
+                           help=SETTINGS[name].allowed)  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    wrapped: list[str] | None = None
+    if "--" in words:
+        cut = words.index("--")
+        words, wrapped = words[:cut], words[cut + 1 :]
+    arguments = parser().parse_args(words)
+    given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+    settings, problems = updated(Settings(), given, trusted=True)
+    if wrapped is not None:
+        if not wrapped:
+            problems.append("After '--' Starling expects the command to wrap, as in: starling --stdio -- pylsp")
+        settings = replace(settings, command=tuple(wrapped))
+    if settings.server and settings.server not in (names := _preset_names()):
+        problems.append(f"--server {settings.server!r}: there are {', '.join(names)}.")
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
+    if arguments.job is not None:
+        return _job(arguments, settings)
+    if not arguments.stdio and not arguments.tcp:
+        parser().print_help(sys.stderr)
+        return 2
+    return _serve(arguments, settings)
+
+
+def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    from lsp_server.app import serve_stdio, serve_tcp
+    from lsp_server.logs import to_stderr_and_file
+
+    to_stderr_and_file()
+    if arguments.stdio:
+        return asyncio.run(serve_stdio(settings))
+    host, _, port = arguments.tcp.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        print(f"--tcp {arguments.tcp!r}: give HOST:PORT, as in 127.0.0.1:2087", file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(serve_tcp(settings, host.strip("[]") or "127.0.0.1", int(port)))
+    except OSError as error:
+        print(f"Starling can't listen on {arguments.tcp}: {error}. Choose another port.", file=sys.stderr)
+        return 1
+
+
+def _job(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.job == "complete":
+        from lsp_server.cli_complete import run
+
+        return run(arguments, settings)
+    if arguments.job == "doctor":
+        from lsp_server.cli_doctor import run as doctor
+
+        return doctor(arguments, settings)
+    from tuning.ranking.base import main as install
+
+    return install([])
+
+
+def _preset_names() -> list[str]:
+    from lsp_server.presets import presets
+
+    return [server.name for server in presets()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

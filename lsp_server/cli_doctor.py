@@ -1,0 +1,149 @@
+"""starling doctor: what is installed, which server each language gets, which model, how fast, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from corpus.syntax.language import languages
+from lsp_server import __version__
+from lsp_server.backend import find_command
+from lsp_server.logs import log_file
+from lsp_server.presets import installed, preset
+from lsp_server.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report. `remedy` is "" where nothing is wrong."""
+
+    what: str
+    found: str
+    remedy: str = ""
+    needed: bool = False  # without it Starling can't do its job at all
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the findings. Exit code 1 where something needed is missing."""
+    findings = examine(settings)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _table(findings)
+    return int(any(finding.remedy and finding.needed for finding in findings))
+
+
+def examine(settings: Settings) -> list[Finding]:
+    return [
+        Finding(what="Starling", found=f"{__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"),
+        *_servers(settings),
+        *_model(settings),
+        _log(),
+    ]
+
+
+def _servers(settings: Settings) -> list[Finding]:
+    if settings.command:
+        where = find_command(settings.command)
+        return [
+            Finding(
+                what="wrapped command",
+                found=where or "not found",
+                remedy="" if where else f"'{settings.command[0]}' is not on PATH",
+                needed=True,
+            )
+        ]
+    chosen = preset(settings)
+    found: list[Finding] = []
+    for language in languages().values():
+        for server in language.servers:
+            where = installed(server)
+            default = server.command == chosen.command
+            found.append(
+                Finding(
+                    what=f"{language.name}: {server.name}" + (" (wrapped)" if default else ""),
+                    found=where or "not installed",
+                    remedy="" if where else server.install,
+                    needed=default,
+                )
+            )
+    return found
+
+
+def _model(settings: Settings) -> list[Finding]:
+    missing = [name for name in ("torch", "transformers", "safetensors") if importlib.util.find_spec(name) is None]
+    if missing:
+        return [
+            Finding(
+                what="model libraries",
+                found=f"missing: {', '.join(missing)}",
+                remedy="pip install 'starling-lsp[model]' (signals rank without it)",
+            )
+        ]
+    from tuning.ranking.base import default_base_dir, is_installed
+
+    found = [Finding(what="model libraries", found=f"torch {importlib.metadata.version('torch')}")]
+    if not settings.base and not is_installed():
+        return [
+            *found,
+            Finding(what="base model", found="not installed", remedy="starling install-model (signals rank without it)"),
+        ]
+    base = settings.base or str(default_base_dir())
+    return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter)]
+
+
+def _speed(base: str, adapter: str) -> Finding:
+    """One scoring, as a list at a warm prompt would get it."""
+    from tuning.ranking.prompt import build_prompt
+    from tuning.ranking.scorer import Scorer
+
+    started = time.perf_counter()
+    try:
+        scorer = Scorer.load(base, adapter=Path(adapter) if adapter else None)
+    except Exception as error:  # whatever is wrong with it is what the doctor is asked about
+        return Finding(what="model", found=f"can't be loaded: {error}", remedy="starling install-model, or another --base")
+    loaded = time.perf_counter() - started
+    prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = to", line_comment="")
+    scorer.advance("doctor", prompt.text, should_stop=lambda: False)
+    times: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        search = scorer.search("doctor", prompt, [f"name_{number}" for number in range(30)])
+        search.step()
+        times.append((time.perf_counter() - started) * 1000)
+    return Finding(what="model speed", found=f"loaded in {loaded:.1f} s, one step of a list {sorted(times)[1]:.0f} ms")
+
+
+def _log() -> Finding:
+    path = log_file()
+    writable = os.access(path if path.exists() else _existing(path.parent), os.W_OK)
+    return Finding(
+        what="log file", found=str(path), remedy="" if writable else "the folder can't be written; logs go to stderr only"
+    )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="starling doctor", title_justify="left")
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = "[green]✓" if not finding.remedy else "[red]✗" if finding.needed else "[yellow]–"
+        table.add_row(mark, finding.what, finding.found, finding.remedy)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)

@@ -1,0 +1,141 @@
+"""Raw completion items: reading a list, laying a ranking over it, finding an item's original again.
+
+Items stay undecoded but for the few members that ranking writes. What an item inserts is never changed: where a
+new label would change it (no textEdit, no insertText), the old one is written down first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from lsp_server import wire
+from lsp_server.ranker_client import Ranking
+
+Item = dict[str, msgspec.Raw]
+
+KEY = "starling"
+NULL = b"null"
+
+_items = msgspec.json.Decoder(list[Item])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemList:
+    """A completion list as it came. `envelope` holds the list's other members; None for a plain array."""
+
+    items: list[Item]
+    envelope: Item | None
+    defaults: Item
+    ranking: dict[str, Ranking] = field(default_factory=dict)  # "" -> the ranking laid over it, for resolve
+
+    @classmethod
+    def parse(cls, result: msgspec.Raw | None) -> ItemList | None:
+        """None where there is nothing to rank: no result, null, an empty list, or something that is no list."""
+        if result is None:
+            return None
+        start = bytes(memoryview(result)[:64]).lstrip()[:1]
+        try:
+            if start == b"[":
+                items, envelope, defaults = _items.decode(result), None, {}
+            elif start == b"{":
+                envelope = wire.fields(result)
+                items = _items.decode(envelope.pop("items", msgspec.Raw(b"[]")))
+                given = envelope.get("itemDefaults")
+                defaults = {} if given is None or bytes(given) == NULL else wire.fields(given)
+            else:
+                return None
+        except (msgspec.DecodeError, wire.WireError):
+            return None
+        return cls(items=items, envelope=envelope, defaults=defaults) if items else None
+
+
+def ranked(items: ItemList, ranking: Ranking, *, number: int, star_text: str, label_details: bool) -> Any:
+    """The result to send: the same items in the same places, each with a new sortText and a way back in `data`."""
+    items.ranking[""] = ranking
+    out: list[Item] = [dict(item) for item in items.items]
+    default_data = items.defaults.get("data")
+    preselects = [item for item in out if item.get("preselect") is not None and bytes(item["preselect"]) == b"true"]
+    for item in preselects:
+        del item["preselect"]
+    for rank, index in enumerate(ranking.order):
+        item = out[index]
+        item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
+        data = item.get("data", default_data)
+        item["data"] = msgspec.Raw(
+            b'{"%b":[%d,%d]%b}' % (KEY.encode(), number, index, b"" if data is None else b',"data":' + bytes(data))
+        )
+        if ranking.stars[index]:
+            star(item, items.defaults, star_text, ranking.stars[index], label_details=label_details)
+    if preselects:
+        out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
+    return out if items.envelope is None else {**items.envelope, "items": out}
+
+
+def star(item: Item, defaults: Item, star_text: str, stars: int, *, label_details: bool) -> None:
+    """Mark an item. Its label changes, so what filtered and inserted by the label is written down first."""
+    label = item["label"]
+    item.setdefault("filterText", label)
+    if _absent(item, "textEdit"):
+        has_range = "editRange" in defaults
+        if has_range and _absent(item, "textEditText"):  # LSP 3.17: with editRange, textEditText ?? label is inserted
+            item["textEditText"] = label
+        if _absent(item, "insertText"):
+            item["insertText"] = label
+    if _absent(item, "filterText"):
+        item["filterText"] = label
+    item["label"] = wire.raw(star_text + wire.loads(label))
+    if label_details:
+        given = item.get("labelDetails")
+        details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)
+        described = details.get("description")
+        description = wire.loads(described) if described is not None else None
+        mark = rating(stars)
+        details["description"] = wire.raw(f"{mark} {description}" if description else mark)
+        item["labelDetails"] = wire.raw(details)
+
+
+def rating(stars: int) -> str:
+    return "★" * stars + "☆" * (5 - stars)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a ranked item came from: list number, index, and its own `data` ("" bytes where it had none)."""
+
+    number: int
+    index: int
+    data: msgspec.Raw | None
+
+
+def origin(item: Item) -> Origin | None:
+    """The way back that `ranked` wrote into an item's `data`; None for an item that we never touched."""
+    data = item.get("data")
+    if data is None or bytes(memoryview(data)[:1]) != b"{":
+        return None
+    members = wire.fields(data)
+    if KEY not in members or not set(members) <= {KEY, "data"}:
+        return None
+    try:
+        number, index = wire.loads(members[KEY])
+    except (TypeError, ValueError):
+        return None
+    return Origin(number=number, index=index, data=members.get("data"))
+
+
+def without_marks(item: Item, found: Origin, star_text: str) -> Item:
+    """An item's original, rebuilt from the item itself, for a list that is no longer kept."""
+    original = {**item}
+    del original["data"]
+    if found.data is not None:
+        original["data"] = found.data
+    label = wire.loads(item["label"])
+    if isinstance(label, str) and star_text and label.startswith(star_text):
+        original["label"] = wire.raw(label.removeprefix(star_text))
+    return original
+
+
+def _absent(item: Item, name: str) -> bool:
+    return name not in item or bytes(item[name]) == NULL

@@ -1,0 +1,54 @@
+"""starling/rank: rank items that a client got elsewhere. Position, labels and kinds in; order, p and stars out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lsp_server import wire
+from lsp_server.wire import Envelope, Id
+
+if TYPE_CHECKING:
+    from lsp_server.session import Session
+
+
+async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
+    """Params: textDocument, position, items ({label, kind?, sortText?, …}). Result: order, scores, stars, ranker."""
+    params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
+    problem = _problem(params)
+    if problem:
+        return wire.failure(id, wire.INVALID_PARAMS, problem)
+    assert isinstance(params, dict)
+    ranking = await session.ranker.rank(
+        {
+            "textDocument": params["textDocument"],
+            "position": params["position"],
+            "deadline": session.settings.deadline,
+            "starLimit": session.settings.star_limit,
+            "result": params["items"],
+        }
+    )
+    if ranking is None:
+        return wire.failure(id, wire.REQUEST_FAILED, "no ranking: the ranker is off, still starting, or was too slow")
+    return wire.response(
+        id,
+        {
+            "order": ranking.order,
+            "scores": ranking.p,
+            "stars": ranking.stars,
+            "ranker": ranking.ranker,
+            "complete": ranking.complete,
+        },
+    )
+
+
+def _problem(params: object) -> str:
+    if not isinstance(params, dict):
+        return "starling/rank takes {textDocument, position, items}"
+    for name, kind in (("textDocument", dict), ("position", dict), ("items", list)):
+        if not isinstance(params.get(name), kind):
+            return f"starling/rank: '{name}' is missing or no {kind.__name__}"
+    if not all(isinstance(item, dict) and isinstance(item.get("label"), str) for item in params["items"]):
+        return "starling/rank: each item needs a label"
+    return ""

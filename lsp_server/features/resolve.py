@@ -1,0 +1,81 @@
+"""completionItem/resolve: the wrapped server resolves its own item; Starling's marks and reasons go over the reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lsp_server import wire
+from lsp_server.capabilities import at
+from lsp_server.features.completion import recent
+from lsp_server.features.items import Item, origin, without_marks
+from lsp_server.ranker_client import Ranking
+from lsp_server.wire import Envelope, Id
+
+if TYPE_CHECKING:
+    from lsp_server.session import Session
+
+# What we wrote on a starred item, and what the client showed: these stay as the client has them.
+OVERLAID = ("label", "labelDetails", "sortText", "filterText", "insertText", "textEditText", "preselect", "data")
+
+
+async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
+    """The resolved item, with why it ranks where it does."""
+    item = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
+    found = origin(item)
+    if found is None:
+        return await session.ask_backend(id, body)
+    kept = recent(session).get(found.number)
+    if kept is not None and found.index < len(kept.items):
+        original = dict(kept.items[found.index])
+        if found.data is not None:
+            original.setdefault("data", found.data)  # it may stand in itemDefaults
+    else:
+        original = without_marks(item, found, session.settings.star_text)
+    resolved: Item = original
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
+    if session.server_resolves:
+        reply = wire.fields(await session.ask_backend(id, wire.dumps({**wire.fields(body), "params": original})))
+        if "result" not in reply:
+            return wire.dumps(reply)
+        message = dict(reply)
+        resolved = wire.fields(reply["result"]) if bytes(reply["result"]) != b"null" else original
+    result: dict[str, Any] = {**resolved}
+    for name in OVERLAID:
+        if name in item and bytes(item[name]) != bytes(original.get(name, b"")):
+            result[name] = item[name]
+    result["label"] = item["label"]
+    ranking = kept.ranking.get("") if kept is not None else None
+    if ranking is not None and found.index < len(ranking.p):
+        formats = at(
+            session.client_capabilities, "textDocument", "completion", "completionItem", "documentationFormat"
+        )
+        markdown = isinstance(formats, list) and "markdown" in formats
+        why = reasons(ranking, found.index)
+        result["documentation"] = with_reasons(resolved.get("documentation"), why, markdown=markdown)
+    return wire.dumps({**message, "result": result})
+
+
+def reasons(ranking: Ranking, index: int) -> str:
+    """One line: p, uses with this receiver here and in the workspace, the server's place and ours."""
+    ours = ranking.order.index(index) + 1
+    place = ranking.places[index] + 1
+    return (
+        f"p {ranking.p[index]:.2f} · used here {ranking.uses_here[index]}×, "
+        f"in the workspace {ranking.uses_workspace[index]}× after the same receiver · "
+        f"place {place} → {ours} ({ranking.ranker})"
+    )
+
+
+def with_reasons(documentation: msgspec.Raw | None, why: str, *, markdown: bool) -> Any:
+    """Documentation (text, MarkupContent or none) with the reasons at its end."""
+    given = None if documentation is None else wire.loads(documentation)
+    line = f"★ Starling: {why}"
+    if isinstance(given, dict) and isinstance(given.get("value"), str):
+        value = given["value"]
+        rule = "\n\n---\n" if given.get("kind") == "markdown" else "\n\n"
+        return {**given, "value": f"{value}{rule}{line}" if value else line}
+    if isinstance(given, str) and given:
+        return f"{given}\n\n{line}"
+    return {"kind": "markdown" if markdown else "plaintext", "value": line}

@@ -1,0 +1,116 @@
+"""The thread that the model works in: it reads ahead as the author types, and scores names when asked.
+
+The newest job wins: what the author is doing now matters, what was asked before does not. Loads torch, in its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.ranking.prompt import Prompt
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+
+class SearchJob:
+    """Names to score after a prompt. Its bounds get better until it has finished."""
+
+    def __init__(self, *, key: str, prompt: Prompt, names: tuple[str, ...]) -> None:
+        self.key, self.prompt, self.names = key, prompt, names
+        self.bounds: Floats | None = None  # float64[names]: log P, an upper bound where not finished
+        self.finished = False
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> Floats | None:
+        """The bounds when finished or after `seconds`, whichever is first; None where nothing is known by then."""
+        if not self.finished and seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), seconds)
+        return self.bounds
+
+    def publish(self, bounds: Floats, *, finished: bool) -> None:
+        """Called by the model's thread."""
+        self.bounds, self.finished = bounds, finished
+        if finished:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+class ModelWorker(threading.Thread):
+    """`state` is "loading", "ready" or "failed" (then `reason` says why)."""
+
+    def __init__(self, base: str, adapter: str) -> None:
+        super().__init__(name="model", daemon=True)
+        self.state, self.reason = "loading", ""
+        self._base, self._adapter = base, adapter
+        self._wake = threading.Condition()
+        self._advance: tuple[str, str] | None = None
+        self._search: SearchJob | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+    def advance(self, key: str, text: str) -> None:
+        """Read up to here when there is nothing better to do."""
+        with self._wake:
+            self._advance = (key, text)
+            self._wake.notify()
+
+    def search(self, job: SearchJob) -> None:
+        """Score this job's names, before anything else."""
+        with self._wake:
+            self._search = None if job.finished else job
+            self._wake.notify()
+
+    def run(self) -> None:
+        try:
+            scorer = self._load()
+        except Exception as error:  # missing library, missing or broken base: signals rank on
+            self.state, self.reason = "failed", str(error)
+            log.warning("no model, signals rank on: %s", error)
+            return
+        self.state = "ready"
+        log.info("model ready")
+        while True:
+            with self._wake:
+                while self._search is None and self._advance is None:
+                    self._wake.wait()
+                job, advance = self._search, self._advance
+                self._search = self._advance = None
+            try:
+                if job is not None:
+                    self._work(scorer, job)
+                elif advance is not None:
+                    key, text = advance
+                    scorer.advance(key, text, should_stop=self._interrupted)
+            except Exception:  # one bad prompt costs its own ranking
+                log.exception("the model could not score")
+
+    def _load(self):  # type: ignore[no-untyped-def]
+        from tuning.ranking.base import default_base_dir, is_installed
+        from tuning.ranking.scorer import Scorer
+
+        if not self._base and not is_installed():
+            raise FileNotFoundError("the default base is not installed; run: starling install-model")
+        return Scorer.load(self._base or default_base_dir(), adapter=Path(self._adapter) if self._adapter else None)
+
+    def _interrupted(self) -> bool:
+        return self._search is not None or self._advance is not None
+
+    def _work(self, scorer, job: SearchJob) -> None:  # type: ignore[no-untyped-def]
+        search = scorer.search(job.key, job.prompt, list(job.names))
+        while True:
+            finished = search.step()
+            job.publish(np.array(search.bounds()), finished=finished)
+            if finished or self._search is not None:
+                return

@@ -1,0 +1,136 @@
+"""A small editor without a screen: opens files in a language server and asks it things.
+
+The command line, the benchmarks and the tests use it, so that what they show is what an editor gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lsp_server import wire
+from lsp_server.backend import Backend, BackendExited
+from lsp_server.wire import Envelope, Json
+
+CLIENT_CAPABILITIES: dict[str, Any] = {
+    "general": {"positionEncodings": ["utf-16", "utf-8"]},
+    "window": {"workDoneProgress": True},
+    "workspace": {"configuration": True, "workspaceFolders": True, "didChangeConfiguration": {}},
+    "textDocument": {
+        "synchronization": {"didSave": True},
+        "hover": {"contentFormat": ["markdown", "plaintext"]},
+        "completion": {
+            "contextSupport": True,
+            "completionItem": {
+                "snippetSupport": True,
+                "insertReplaceSupport": True,
+                "labelDetailsSupport": True,
+                "deprecatedSupport": True,
+                "preselectSupport": True,
+                "documentationFormat": ["markdown", "plaintext"],
+                "tagSupport": {"valueSet": [1]},
+                "resolveSupport": {"properties": ["documentation", "detail", "additionalTextEdits"]},
+            },
+            "completionList": {"itemDefaults": ["commitCharacters", "editRange", "insertTextFormat", "data"]},
+        },
+    },
+}
+
+
+class Probe:
+    """One session with a server. `messages` holds each notification and request that the server sent."""
+
+    def __init__(self, command: Sequence[str], *, answers: dict[str, Callable[[Json], Json]] | None = None) -> None:
+        self.messages: list[tuple[str, Json]] = []
+        self.exited: BackendExited | None = None
+        self.result: Json = None
+        self.backend = Backend(command, on_message=self._message, on_exit=self._exit)
+        self._answers = {"workspace/configuration": _no_configuration, **(answers or {})}
+        self._news = asyncio.Event()
+
+    async def start(
+        self,
+        root: Path | None = None,
+        *,
+        options: Json = None,
+        capabilities: Json = None,
+        timeout: float = 60.0,
+    ) -> Json:
+        """Start, initialize, and say so. Returns the initialize result. Raises BackendError."""
+        await self.backend.start(cwd=str(root) if root is not None else None)
+        folders = [{"uri": root.as_uri(), "name": root.name}] if root is not None else None
+        params = {
+            "processId": None,
+            "rootUri": root.as_uri() if root is not None else None,
+            "workspaceFolders": folders,
+            "capabilities": CLIENT_CAPABILITIES if capabilities is None else capabilities,
+        }
+        if options is not None:
+            params["initializationOptions"] = options
+        self.result = await self.backend.request("initialize", params, timeout)
+        self.backend.notify("initialized", {})
+        return self.result
+
+    def open(self, uri: str, text: str, language_id: str, version: int = 1) -> None:
+        item = {"uri": uri, "languageId": language_id, "version": version, "text": text}
+        self.backend.notify("textDocument/didOpen", {"textDocument": item})
+
+    def change(self, uri: str, version: int, text: str, span: Json = None) -> None:
+        change = {"text": text} if span is None else {"range": span, "text": text}
+        self.backend.notify(
+            "textDocument/didChange",
+            {"textDocument": {"uri": uri, "version": version}, "contentChanges": [change]},
+        )
+
+    async def complete(self, uri: str, line: int, character: int, timeout: float | None = 30.0) -> Json:
+        params = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
+        return await self.backend.request("textDocument/completion", params, timeout)
+
+    async def heard(self, method: str, *, count: int = 1, timeout: float = 20.0) -> list[Json]:
+        """Wait until the server has sent `method` so often; returns their params. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while len(found := [params for name, params in self.messages if name == method]) < count:
+                self._news.clear()
+                await self._news.wait()
+        return found
+
+    async def stop(self, timeout: float = 10.0) -> None:
+        """shutdown, exit, and the process ended whatever it says."""
+        if self.backend.alive:
+            try:
+                await self.backend.request("shutdown", None, timeout)
+            finally:
+                self.backend.notify("exit", None)
+                await self.backend.stop()
+
+    def _message(self, body: bytes, envelope: Envelope) -> None:
+        params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
+        method = str(envelope.method)
+        self.messages.append((method, params))
+        if envelope.is_request and not isinstance(envelope.id, msgspec.UnsetType):
+            answer = self._answers.get(method)
+            self.backend.send(wire.response(envelope.id, answer(params) if answer is not None else None))
+        self._news.set()
+
+    def _exit(self, error: BackendExited) -> None:
+        self.exited = error
+        self._news.set()
+
+
+def items_of(result: Json) -> list[Json]:
+    """The items of a completion result, whichever shape it has."""
+    items = result.get("items", []) if isinstance(result, dict) else result
+    return items or []
+
+
+def in_order(items: list[Json]) -> list[Json]:
+    """Items as an editor without letters typed shows them: by sortText, else label."""
+    return sorted(items, key=lambda item: item.get("sortText") or item["label"])
+
+
+def _no_configuration(params: Json) -> Json:
+    return [None for _ in params.get("items", ())]

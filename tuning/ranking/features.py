@@ -1,0 +1,99 @@
+"""What is known of each candidate at a site, as numbers. One column a fact; blending them is `blend.py`'s work.
+
+The same columns live and in fitting. Reads candidates and site; changes neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.syntax.candidate import Candidate
+from corpus.syntax.site import CompletionSite
+from tuning.ranking.index import IndexScores
+
+Floats = NDArray[np.float64]
+
+# CompletionItemKind (LSP 3.17) by what a programmer would call them.
+KIND_GROUPS = {
+    "callable": frozenset((2, 3, 4)),
+    "data": frozenset((5, 6, 10, 12, 20, 21)),
+    "type": frozenset((7, 8, 13, 22, 25)),
+    "module": frozenset((9, 17, 19)),
+    "keyword": frozenset((14,)),
+    "text": frozenset((1, 15)),
+}
+FLOOR = 1e-9
+WORDS = re.compile(r"\w+")
+
+SIGNALS = (
+    "index", "index_file", "index_workspace", "receiver_file", "receiver_workspace", "uses_file", "uses_workspace",
+    "recency", "order", "first", "private", "dunder", "own_member", "visible", "scope_distance", "parameter",
+    "deprecated", "edits_elsewhere", "expected", *(f"kind_{name}" for name in KIND_GROUPS),
+)  # fmt: skip
+MODEL = ("model", "mixture", "agreement")
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Normalise over the list, float64[n]."""
+    shifted = logits - logits.max(initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores) -> Floats:
+    """float64[n, len(SIGNALS)], the columns in the order of SIGNALS."""
+    n = len(candidates)
+    own = [
+        candidate.name in site.own_members for candidate in candidates
+    ]
+    visible = [site.visible.get(candidate.name) if not site.receiver else None for candidate in candidates]
+    expected = site.expected_type
+    columns: dict[str, object] = {
+        "index": log_softmax(np.log(np.maximum(index.probability, FLOOR))),
+        "index_file": log_softmax(np.log(np.maximum(index.file, FLOOR))),
+        "index_workspace": log_softmax(np.log(np.maximum(index.workspace, FLOOR))),
+        "receiver_file": np.log1p(index.receiver_file),
+        "receiver_workspace": np.log1p(index.receiver_workspace),
+        "uses_file": np.log1p(index.file_uses),
+        "uses_workspace": np.log1p(index.workspace_uses),
+        "recency": -np.log1p(np.minimum(index.last_use, 100_000)) / 10,
+        "order": [-np.log1p(candidate.place) for candidate in candidates],
+        "first": [candidate.place == 0 for candidate in candidates],
+        "private": [candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates],
+        "dunder": [_dunder(candidate.name) for candidate in candidates],
+        "own_member": own,
+        "visible": [name is not None for name in visible],
+        "scope_distance": [-np.log1p(name.distance) if name is not None else 0.0 for name in visible],
+        "parameter": [name is not None and name.kind == "parameter" for name in visible],
+        "deprecated": [candidate.deprecated for candidate in candidates],
+        "edits_elsewhere": [candidate.edits_elsewhere for candidate in candidates],
+        "expected": [
+            bool(expected) and bool(candidate.detail) and expected in WORDS.findall(candidate.detail)
+            for candidate in candidates
+        ],
+    }
+    for name, kinds in KIND_GROUPS.items():
+        columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
+    matrix = np.empty((n, len(SIGNALS)))
+    for column, name in enumerate(SIGNALS):
+        matrix[:, column] = np.asarray(columns[name], np.float64)
+    return matrix
+
+
+def with_model(matrix: Floats, model: Floats) -> Floats:
+    """The signals with the model's columns beside them; `model` is log P of each candidate, float64[n].
+
+    All three columns rise with a candidate's own log P, so weights that are not negative keep the blend monotone.
+    """
+    lm = log_softmax(model)
+    index = matrix[:, SIGNALS.index("index")]
+    mixture = np.logaddexp(lm, index) - np.log(2)
+    agreement = np.minimum(lm, index)
+    return np.hstack([matrix, lm[:, None], mixture[:, None], agreement[:, None]])
+
+
+def _dunder(name: str) -> bool:
+    return len(name) > 4 and name.startswith("__") and name.endswith("__")

@@ -1,0 +1,96 @@
+"""One list ranked: site, candidates, index and (perhaps) model scores in, order and probabilities out.
+
+Never adds or drops a candidate. Knows nothing of time: who calls decides how long the model may work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.syntax.candidate import Candidate
+from corpus.syntax.site import CompletionSite
+from tuning.ranking.blend import Blend
+from tuning.ranking.features import Floats, signals, with_model
+from tuning.ranking.index import FileContext, IndexScores, WorkspaceIndex
+from tuning.ranking.tokens import hash_names
+
+MODEL_LIST = 192  # candidates that the model looks at: the best by signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Candidates at a site with everything known of them but the model's opinion. n candidates."""
+
+    site: CompletionSite
+    candidates: Sequence[Candidate]
+    index: IndexScores
+    columns: Floats  # float64[n, signals]
+    fitting: NDArray[np.bool_]  # which candidates match the typed prefix
+
+    @property
+    def for_model(self) -> NDArray[np.intp]:
+        """Indices of the candidates that the model can score."""
+        return np.array([i for i in np.flatnonzero(self.fitting) if self.candidates[i].name], np.intp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Candidate indices, best first, and each candidate's probability (0 where the typed prefix rules it out)."""
+
+    order: NDArray[np.intp]
+    p: Floats
+
+
+def listing(
+    site: CompletionSite, candidates: Sequence[Candidate], index: WorkspaceIndex, before: bytes, after: bytes
+) -> Listing:
+    """Look everything up. `before` ends where the identifier starts; `after` begins on the next line."""
+    hashes = hash_names([candidate.name for candidate in candidates])
+    scores = index.score(FileContext.of(before, after), hashes)
+    prefix = site.prefix.casefold()
+    fitting = np.array([_fits(candidate.name.casefold(), prefix) for candidate in candidates], bool)
+    if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
+        fitting[:] = True
+    return Listing(
+        site=site,
+        candidates=candidates,
+        index=scores,
+        columns=signals(site, candidates, scores),
+        fitting=fitting,
+    )
+
+
+def shortlist(found: Listing, blend: Blend) -> NDArray[np.intp]:
+    """The candidates for the model, at most MODEL_LIST, likeliest first."""
+    chosen = found.for_model
+    return chosen[np.argsort(-blend.scores(found.columns[chosen]), kind="stable")][:MODEL_LIST]
+
+
+def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None) -> Order:
+    """The order by signals, or with the model's log P (float64[m]) of the `scored` candidates."""
+    n = len(found.candidates)
+    logits = blend.scores(found.columns)
+    if model is not None and scored is not None and len(scored):
+        blended = blend.scores(with_model(found.columns[scored], model))
+        rest = np.setdiff1d(np.arange(n), scored, assume_unique=True)
+        ceiling = blended.min()
+        # What the model was not asked about stays behind what it was, in the order of the signals.
+        logits[rest] += min(0.0, ceiling - logits[rest].max(initial=-np.inf) - 1e-6) if len(rest) else 0.0
+        logits[scored] = blended
+    shifted = np.where(found.fitting, logits, -np.inf)
+    odds = np.exp(shifted - shifted.max())
+    places = np.array([candidate.place for candidate in found.candidates])
+    order = np.lexsort((places, -logits, ~found.fitting))
+    return Order(order=order, p=odds / odds.sum())
+
+
+def _fits(name: str, prefix: str) -> bool:
+    """Whether the letters of the prefix occur in order in the name, as editors filter."""
+    if name.startswith(prefix):
+        return True
+    letters = iter(name)
+    return all(letter in letters for letter in prefix)

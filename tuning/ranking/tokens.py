@@ -1,0 +1,141 @@
+"""Cut source bytes into identifiers, punctuation and line ends, as 64-bit hashes, in whole-array steps.
+
+Knows no language: strings, comments and numbers are cut like all else. Keeps no text, so nothing can be
+read back out of an index, and a string and an identifier of the same letters are the same token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+PIECE = 1 << 16  # bytes hashed at once: the working set stays in the processor's cache, the power table small
+
+SPACE, WORD, MARK, LINE_END = range(4)
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_$"
+_DIGITS = b"0123456789"
+
+_CLASS = np.full(256, MARK, np.uint8)
+_CLASS[list(b" \t\r\f\v\0")] = SPACE
+_CLASS[list(b"\n")] = LINE_END
+_CLASS[list(_LETTERS + _DIGITS)] = WORD
+_CLASS[0x80:] = WORD
+_IS_DIGIT = np.zeros(256, np.bool_)
+_IS_DIGIT[list(_DIGITS)] = True
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+def _powers(base: int, count: int) -> U64:
+    """`base**0 … base**(count - 1)` modulo 2**64."""
+    factors = np.full(count, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors, dtype=np.uint64)
+
+
+_UP = _powers(_BASE, PIECE)
+_DOWN = _powers(pow(_BASE, -1, 1 << 64), PIECE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """`hashes` uint64 [n] and `names` bool [n]: whether the token could be a completion (a word, no number)."""
+
+    hashes: U64
+    names: Bools
+
+    def ids(self) -> U32:
+        """uint32 [n]: 31 bits of hash, the lowest bit set for names. What the workspace's counts are made of."""
+        return name_ids(self.hashes) ^ (~self.names).astype(np.uint32)
+
+
+def tokenize(data: bytes) -> Tokens:
+    """The tokens of `data`. Runs of line ends count as one token; a run never starts a text."""
+    hashes: list[U64] = []
+    kinds: list[U8] = []
+    start = 0
+    while start < len(data):
+        end = _cut(data, start)
+        piece_hashes, piece_kinds = _tokenize_piece(np.frombuffer(data, np.uint8, end - start, start))
+        hashes.append(piece_hashes)
+        kinds.append(piece_kinds)
+        start = end
+    if not hashes:
+        return Tokens(np.zeros(0, np.uint64), np.zeros(0, np.bool_))
+    kind = np.concatenate(kinds)
+    line_end = kind == LINE_END
+    repeated = line_end.copy()
+    repeated[1:] &= line_end[:-1]
+    kept = ~repeated
+    return Tokens(np.concatenate(hashes)[kept], kind[kept] == WORD)
+
+
+def hash_names(names: Sequence[str]) -> U64:
+    """uint64 [n]: the hash that each name has as a token of a file. A name longer than a piece hashes its start."""
+    encoded = [name.encode("utf-8", "surrogatepass")[:PIECE] for name in names]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    ends = np.cumsum(lengths)
+    hashes = np.empty(len(encoded), np.uint64)
+    joined = np.frombuffer(b"".join(encoded), np.uint8)
+    first = 0
+    while first < len(encoded):
+        offset = int(ends[first] - lengths[first])
+        last = max(first + 1, int(np.searchsorted(ends, offset + PIECE, side="right")))
+        piece = joined[offset : int(ends[last - 1])]
+        local = ends[first:last] - offset
+        hashes[first:last] = _hash_spans(piece, local - lengths[first:last], local)
+        first = last
+    return hashes
+
+
+def name_ids(hashes: U64) -> U32:
+    """uint32 [n]: the ids that names with these hashes have in the workspace's counts."""
+    return (hashes >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+
+
+def mix(values: U64) -> U64:
+    """The finaliser of splitmix64: every bit of the result depends on every bit of the value."""
+    values = (values ^ (values >> np.uint64(30))) * _MIX[0]
+    values = (values ^ (values >> np.uint64(27))) * _MIX[1]
+    return values ^ (values >> np.uint64(31))
+
+
+def _cut(data: bytes, start: int) -> int:
+    """Where the piece from `start` ends: at a line end, so that no token is split (a 64 kB line may be)."""
+    if len(data) - start <= PIECE:
+        return len(data)
+    end = data.rfind(b"\n", start, start + PIECE) + 1
+    return end or start + PIECE
+
+
+def _tokenize_piece(codes: U8) -> tuple[U64, U8]:
+    """Hash and kind of each token; a number's kind is SPACE, for it is no name."""
+    kinds = _CLASS[codes]
+    word = kinds == WORD
+    starts = kinds != SPACE
+    ends = starts.copy()
+    inner = word[1:] & word[:-1]
+    starts[1:] &= ~inner
+    ends[:-1] &= ~inner
+    first = np.flatnonzero(starts)
+    kind = kinds[first]
+    kind[_IS_DIGIT[codes[first]]] = SPACE
+    return _hash_spans(codes, first, np.flatnonzero(ends) + 1), kind
+
+
+def _hash_spans(codes: U8, starts: I64, ends: I64) -> U64:
+    """Polynomial hashes of `codes[start:end]`, from differences of prefix sums shifted back to power zero."""
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum((codes + np.uint64(1)) * _UP[: len(codes)], out=sums[1:])
+    down = _DOWN[np.minimum(starts, PIECE - 1)]  # an empty last name starts behind the piece
+    return mix((sums[ends] - sums[starts]) * down)
