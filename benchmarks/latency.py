@@ -119,7 +119,10 @@ async def start_and_pass_through(root: Path, positions: Sequence[Position], serv
     hovers: dict[str, list[float]] = {"alone": [], "through": []}
     for position in track(positions[:100], "hover", console=console, transient=True):
         uri = position.path.as_uri()
-        params = {"textDocument": {"uri": uri}, "position": {"line": position.line, "character": position.column - 2}}
+        params = {
+            "textDocument": {"uri": uri},
+            "position": {"line": position.line, "character": position.column - 2},
+        }
         for probe in (alone, through):
             probe.open(uri, position.text, "python" if position.path.suffix == ".py" else "")
             await probe.backend.request("textDocument/hover", params, 60)
@@ -145,7 +148,7 @@ async def completions(root: Path, positions: Sequence[Position], server: str, ra
     version = 1
     for count, position in enumerate(track(positions, f"completion, {ranker}", console=console, transient=True)):
         uri = position.path.as_uri()
-        typed = position.text.split("\n")[position.line][:position.column][-keys:]
+        typed = position.text.split("\n")[position.line][: position.column][-keys:]
         start = position.column - len(typed)
         sides = [("alone", alone), ("through", through)]
         for side, probe in sides if count % 2 else reversed(sides):
@@ -252,7 +255,7 @@ def _fake(root: Path, completion: object) -> tuple[list[str], object]:
     return [sys.executable, str(script), str(data)], lambda: shutil.rmtree(folder, ignore_errors=True)
 
 
-FAKE = '''\
+FAKE = """\
 import json, sys
 listed = open(sys.argv[1], "rb").read()
 read, write = sys.stdin.buffer, sys.stdout.buffer
@@ -270,7 +273,7 @@ while header := read.readline():
     body = b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (json.dumps(message["id"]).encode(), result)
     write.write(b"Content-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
     write.flush()
-'''
+"""
 
 
 def show(title: str, times: dict[str, list[float]]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 # Editors start servers inside the workspace, and `-m` puts that folder first on the import path: a workspace
 # must not choose our modules. Where Starling itself runs from a checkout, the checkout stays importable.
 _HERE = str(Path(__file__).resolve().parent.parent)
-sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd() or entry == _HERE]
+sys.path[:] = [entry for entry in sys.path if (entry and Path(entry).resolve() != Path.cwd()) or entry == _HERE]
 if _HERE not in sys.path:
     sys.path.append(_HERE)
 
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
     complete.add_argument("where", metavar="FILE:LINE:COL", help="1-based line and column, as editors show them")
     complete.add_argument("--json", action="store_true", help="print JSON instead of a table")
     complete.add_argument("--top", type=int, default=12, help="rows to show (default 12)")
-    complete.add_argument("--wait", type=float, default=60.0, help="seconds to let index and model get ready (default 60)")
+    complete.add_argument(
+        "--wait", type=float, default=60.0, help="seconds to let index and model get ready (default 60)"
+    )
     _settings_flags(complete)
     doctor = commands.add_parser("doctor", help="check the installation and say what to do about each gap")
     doctor.add_argument("--json", action="store_true", help="print JSON instead of a table")

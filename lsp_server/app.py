@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.WriteTransport):  # TCP: one transport both ways
-            self._writer = cast(asyncio.WriteTransport, transport)
+            self._writer = transport
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):

@@ -167,9 +167,9 @@ class Backend:
         except wire.WireError as error:
             log.warning("%s sent a message that can't be read: %s", self.name, error)
             return
-        if envelope.is_response and isinstance(envelope.id, str) and envelope.id.startswith(OWN):
-            future = self._pending.get(envelope.id)
-            if future is not None and not future.done():
+        future = self._pending.get(envelope.id) if envelope.is_response and isinstance(envelope.id, str) else None
+        if future is not None:
+            if not future.done():
                 future.set_result(envelope)
             return
         self._on_message(body, envelope)
@@ -181,4 +181,3 @@ class Backend:
             if not future.done():
                 future.set_exception(exited)
         self._on_exit(exited)
-

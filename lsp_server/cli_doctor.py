@@ -43,7 +43,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def examine(settings: Settings) -> list[Finding]:
     return [
-        Finding(what="Starling", found=f"{__version__}, Python {platform.python_version()}, {os.cpu_count()} cores"),
+        Finding(
+            what="Starling",
+            found=f"{__version__}, Python {platform.python_version()}, {os.cpu_count()} cores",
+        ),
         *_servers(settings),
         *_model(settings),
         _log(),
@@ -94,7 +97,11 @@ def _model(settings: Settings) -> list[Finding]:
     if not settings.base and not is_installed():
         return [
             *found,
-            Finding(what="base model", found="not installed", remedy="starling install-model (signals rank without it)"),
+            Finding(
+                what="base model",
+                found="not installed",
+                remedy="starling install-model (signals rank without it)",
+            ),
         ]
     base = settings.base or str(default_base_dir())
     return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter)]
@@ -109,7 +116,11 @@ def _speed(base: str, adapter: str) -> Finding:
     try:
         scorer = Scorer.load(base, adapter=Path(adapter) if adapter else None)
     except Exception as error:  # whatever is wrong with it is what the doctor is asked about
-        return Finding(what="model", found=f"can't be loaded: {error}", remedy="starling install-model, or another --base")
+        return Finding(
+            what="model",
+            found=f"can't be loaded: {error}",
+            remedy="starling install-model, or another --base",
+        )
     loaded = time.perf_counter() - started
     prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = to", line_comment="")
     scorer.advance("doctor", prompt.text, should_stop=lambda: False)
@@ -126,7 +137,9 @@ def _log() -> Finding:
     path = log_file()
     writable = os.access(path if path.exists() else _existing(path.parent), os.W_OK)
     return Finding(
-        what="log file", found=str(path), remedy="" if writable else "the folder can't be written; logs go to stderr only"
+        what="log file",
+        found=str(path),
+        remedy="" if writable else "the folder can't be written; logs go to stderr only",
     )
 
 

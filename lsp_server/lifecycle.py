@@ -69,9 +69,7 @@ class Lifecycle:
             return reply
         result = wire.loads(message["result"])
         session.documents.encoding = capabilities.encoding_of(result)
-        session.server_resolves = capabilities.resolves(
-            capabilities.at(result, "capabilities", "completionProvider")
-        )
+        session.server_resolves = capabilities.resolves(capabilities.at(result, "capabilities", "completionProvider"))
         session.phase = Phase.RUNNING
         asyncio.get_running_loop().call_soon(session.ranker.start)  # after this reply is on its way
         return wire.dumps({**message, "result": capabilities.announced(result)})
@@ -102,9 +100,7 @@ class Lifecycle:
             self._restarting.cancel()
         if session.backend is not None:
             session.backend.send(wire.notification("exit", None))
-        await asyncio.gather(
-            session.ranker.stop(), *([session.backend.stop()] if session.backend is not None else [])
-        )
+        await asyncio.gather(session.ranker.stop(), *([session.backend.stop()] if session.backend is not None else []))
         session.client.close(code)
 
     async def _start(self) -> None:

@@ -132,9 +132,7 @@ class RankerClient:
             if value:
                 command += [flag, value]
         try:
-            self._child = await Child.start(
-                command, on_body=self._received, on_exit=self._exited, env=env, cwd=None
-            )
+            self._child = await Child.start(command, on_body=self._received, on_exit=self._exited, env=env, cwd=None)
         except OSError as error:
             log.error("the ranker process can't be started (%s): items keep the server's order", error)
             return

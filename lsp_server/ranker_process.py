@@ -18,19 +18,19 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+from corpus.syntax.site import CompletionSite, site_at
+from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.prompt import Prompt, build_prompt
 
 from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for, languages
 from corpus.syntax.parse import SyntaxDocument
-from corpus.syntax.site import CompletionSite, site_at
 from lsp_server import wire
 from lsp_server.documents import apply_changes, encoded
 from lsp_server.model_worker import ModelWorker, SearchJob
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.wire import Frames
 from tuning.ranking.blend import Blend
-from tuning.ranking.index import WorkspaceIndex
-from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, listing, ordered, shortlist
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,12 @@ class Ranker:
         except Exception:  # the thread's last line of defence: without an index, this file still counts
             log.exception("the workspace index could not be built")
             return
-        log.info("index: %d files, %d bytes, %.1f s", self.index.files, self.index.bytes, time.monotonic() - started)
+        log.info(
+            "index: %d files, %d bytes, %.1f s",
+            self.index.files,
+            self.index.bytes,
+            time.monotonic() - started,
+        )
 
     def did_open(self, params: dict[str, Any]) -> None:
         item = params["textDocument"]

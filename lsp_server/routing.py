@@ -14,13 +14,11 @@ from typing import Any
 from lsp_server.wire import Id, Json
 
 # Reading methods: asking again after a crash changes nothing in the editor.
-SAFE_TO_RETRY = frozenset(
-    f"textDocument/{name}"
-    for name in (
-        "completion hover signatureHelp declaration definition typeDefinition implementation references "
-        "documentHighlight documentSymbol foldingRange selectionRange semanticTokens/full inlayHint"
-    ).split()
-)
+_READING = """
+    completion hover signatureHelp declaration definition typeDefinition implementation references
+    documentHighlight documentSymbol foldingRange selectionRange semanticTokens/full inlayHint
+"""
+SAFE_TO_RETRY = frozenset(f"textDocument/{name}" for name in _READING.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,9 @@ class ServerNames:
 
     def token(self, theirs: Json) -> str:
         """The client's name for a progress token that the server made."""
-        return self._tokens.setdefault(_key(theirs), f"{self._prefix}:{self.generation}:{type(theirs).__name__}:{theirs}")
+        return self._tokens.setdefault(
+            _key(theirs), f"{self._prefix}:{self.generation}:{type(theirs).__name__}:{theirs}"
+        )
 
     def known_token(self, theirs: Json) -> str | None:
         return self._tokens.get(_key(theirs))

@@ -312,7 +312,12 @@ DOCUMENT_EVENTS: Mapping[str, Callable[[Documents, Any], None]] = {
     "textDocument/didClose": Documents.did_close,
 }
 FOLLOWED_BY_RANKER = frozenset(
-    (*DOCUMENT_EVENTS, "textDocument/didSave", "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders")
+    (
+        *DOCUMENT_EVENTS,
+        "textDocument/didSave",
+        "workspace/didChangeWatchedFiles",
+        "workspace/didChangeWorkspaceFolders",
+    )
 )
 
 

@@ -55,9 +55,7 @@ SETTINGS: Mapping[str, Setting] = {
     "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
     "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
     "server": Setting(field="server", allowed="a preset's name (see doctor)", accepts=_text(64), trusted=True),
-    "command": Setting(
-        field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True
-    ),
+    "command": Setting(field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True),
     "base": Setting(field="base", allowed="a folder or a hub id", accepts=_text(4096), trusted=True),
     "adapter": Setting(field="adapter", allowed="an adapter's folder", accepts=_text(4096), trusted=True),
 }

@@ -51,7 +51,10 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     if "partialResultToken" in params:  # a list that comes in parts can't be ordered as one
         del params["partialResultToken"]
         body = wire.dumps({**wire.fields(body), "params": params})
-    where: dict[str, Any] = {"textDocument": wire.loads(params["textDocument"]), "position": wire.loads(params["position"])}
+    where: dict[str, Any] = {
+        "textDocument": wire.loads(params["textDocument"]),
+        "position": wire.loads(params["position"]),
+    }
     ranking_on = session.settings.ranker != "off"
     if ranking_on:
         session.ranker.tell("starling/prepare", where)
@@ -63,7 +66,12 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     if items is None:
         return reply
     ranking = await session.ranker.rank(
-        {**where, "deadline": session.settings.deadline, "starLimit": session.settings.star_limit, "result": message["result"]}
+        {
+            **where,
+            "deadline": session.settings.deadline,
+            "starLimit": session.settings.star_limit,
+            "result": message["result"],
+        }
     )
     if ranking is None or len(ranking.p) != len(items.items):
         return reply

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from lsp_server.session import Session
 
 # What we wrote on a starred item, and what the client showed: these stay as the client has them.
-OVERLAID = ("label", "labelDetails", "sortText", "filterText", "insertText", "textEditText", "preselect", "data")
+OVERLAID = (
+    "label",
+    "labelDetails",
+    "sortText",
+    "filterText",
+    "insertText",
+    "textEditText",
+    "preselect",
+    "data",
+)
 
 
 async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
@@ -48,9 +57,7 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
     result["label"] = item["label"]
     ranking = kept.ranking.get("") if kept is not None else None
     if ranking is not None and found.index < len(ranking.p):
-        formats = at(
-            session.client_capabilities, "textDocument", "completion", "completionItem", "documentationFormat"
-        )
+        formats = at(session.client_capabilities, "textDocument", "completion", "completionItem", "documentationFormat")
         markdown = isinstance(formats, list) and "markdown" in formats
         why = reasons(ranking, found.index)
         result["documentation"] = with_reasons(resolved.get("documentation"), why, markdown=markdown)

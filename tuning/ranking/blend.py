@@ -75,7 +75,9 @@ def _vector(weights: Mapping[str, float], names: tuple[str, ...], path: Path) ->
     return np.array([weights[name] for name in names])
 
 
-def fit(lists: list[tuple[Floats, int]], *, monotone: tuple[int, ...] = (), l2: float = 0.003, steps: int = 600) -> Floats:
+def fit(
+    lists: list[tuple[Floats, int]], *, monotone: tuple[int, ...] = (), l2: float = 0.003, steps: int = 600
+) -> Floats:
     """Weights that make the truth likely: mean listwise cross-entropy + l2, by Adam from zero.
 
     `lists`: (columns float64[n_i, f], index of the truth). `monotone` columns are kept from going below zero.

@@ -46,9 +46,7 @@ def log_softmax(logits: Floats) -> Floats:
 def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores) -> Floats:
     """float64[n, len(SIGNALS)], the columns in the order of SIGNALS."""
     n = len(candidates)
-    own = [
-        candidate.name in site.own_members for candidate in candidates
-    ]
+    own = [candidate.name in site.own_members for candidate in candidates]
     visible = [site.visible.get(candidate.name) if not site.receiver else None for candidate in candidates]
     expected = site.expected_type
     columns: dict[str, object] = {
@@ -62,7 +60,9 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
         "recency": -np.log1p(np.minimum(index.last_use, 100_000)) / 10,
         "order": [-np.log1p(candidate.place) for candidate in candidates],
         "first": [candidate.place == 0 for candidate in candidates],
-        "private": [candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates],
+        "private": [
+            candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates
+        ],
         "dunder": [_dunder(candidate.name) for candidate in candidates],
         "own_member": own,
         "visible": [name is not None for name in visible],

@@ -70,7 +70,9 @@ def shortlist(found: Listing, blend: Blend) -> NDArray[np.intp]:
     return chosen[np.argsort(-blend.scores(found.columns[chosen]), kind="stable")][:MODEL_LIST]
 
 
-def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None) -> Order:
+def ordered(
+    found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None
+) -> Order:
     """The order by signals, or with the model's log P (float64[m]) of the `scored` candidates."""
     n = len(found.candidates)
     logits = blend.scores(found.columns)

@@ -60,7 +60,7 @@ class Tokens:
 
 
 def tokenize(data: bytes) -> Tokens:
-    """The tokens of `data`. Runs of line ends count as one token; a run never starts a text."""
+    """The tokens of `data`. A run of blank lines counts as one line end."""
     hashes: list[U64] = []
     kinds: list[U8] = []
     start = 0
