@@ -112,4 +112,5 @@ class ModelWorker(threading.Thread):
             finished = search.step()
             job.publish(np.array(search.bounds()), finished=finished)
             if finished or self._search is not None:
+                search.close()
                 return
