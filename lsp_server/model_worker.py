@@ -54,6 +54,7 @@ class ModelWorker(threading.Thread):
         self._wake = threading.Condition()
         self._advance: tuple[str, str] | None = None
         self._search: SearchJob | None = None
+        self._working: SearchJob | None = None
 
     @property
     def ready(self) -> bool:
@@ -68,8 +69,9 @@ class ModelWorker(threading.Thread):
     def search(self, job: SearchJob) -> None:
         """Score this job's names, before anything else."""
         with self._wake:
-            self._search = None if job.finished else job
-            self._wake.notify()
+            if not job.finished and job is not self._working:
+                self._search = job
+                self._wake.notify()
 
     def run(self) -> None:
         try:
@@ -86,6 +88,7 @@ class ModelWorker(threading.Thread):
                     self._wake.wait()
                 job, advance = self._search, self._advance
                 self._search = self._advance = None
+                self._working = job
             try:
                 if job is not None:
                     self._work(scorer, job)
@@ -94,6 +97,8 @@ class ModelWorker(threading.Thread):
                     scorer.advance(key, text, should_stop=self._interrupted)
             except Exception:  # one bad prompt costs its own ranking
                 log.exception("the model could not score")
+            with self._wake:
+                self._working = None
 
     def _load(self):  # type: ignore[no-untyped-def]
         from tuning.ranking.base import default_base_dir, is_installed

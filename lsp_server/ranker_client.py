@@ -41,7 +41,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Reply(msgspec.Struct):
     id: int
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _reply = msgspec.json.Decoder(_Reply)
@@ -145,7 +145,7 @@ class RankerClient:
         reply = _reply.decode(body)
         future = self._pending.get(reply.id)
         if future is not None and not future.done():
-            future.set_result(bytes(reply.result) if reply.result is not None else None)
+            future.set_result(bytes(reply.result))
 
     def _exited(self, code: int) -> None:
         for future in self._pending.values():
