@@ -76,6 +76,10 @@ class Lifecycle:
 
     async def shutdown(self, id: Id, body: bytes) -> bytes:
         """The wrapped server's own answer to shutdown, or ours when it is gone or silent."""
+        if self._restarting is not None:
+            self._restarting.cancel()
+        if self.session.backend is None or not self.session.backend.alive:
+            return wire.response(id, None)
         try:
             return await asyncio.wait_for(self.session.ask_backend(id, body), SHUTDOWN_PATIENCE)
         except TimeoutError:

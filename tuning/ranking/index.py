@@ -22,7 +22,7 @@ import numpy as np
 
 from tuning.ranking.context import FileContext, Floats, interpolated
 from tuning.ranking.counts import CountTable
-from tuning.ranking.files import SourceFile, looks_written, source_files
+from tuning.ranking.workspace_files import SourceFile, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
 from tuning.ranking.tokens import I64, U32, U64, name_ids, tokenize
 

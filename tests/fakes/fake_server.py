@@ -1,0 +1,74 @@
+"""A language server that does what a JSON file says: for behaviours that a real one can't be made to show.
+
+    python fake_server.py SPEC.json
+
+SPEC: completion (result), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
+resolve (adds documentation), log (a file: one line a message received), stubborn (ignores exit and end of input).
+The notification `fake/send` makes it send its params; any other request is answered with its own params.
+"""
+
+import json
+import os
+import sys
+import time
+
+spec = json.load(open(sys.argv[1], encoding="utf-8"))
+read, write = sys.stdin.buffer, sys.stdout.buffer
+
+
+def send(message: dict) -> None:
+    body = json.dumps(message).encode()
+    write.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    write.flush()
+
+
+def note(message: dict) -> None:
+    if "log" in spec:
+        with open(spec["log"], "a", encoding="utf-8") as file:
+            file.write(json.dumps(message) + "\n")
+
+
+def result_of(message: dict):
+    method, params = message["method"], message.get("params")
+    if method == "initialize":
+        capabilities = {"textDocumentSync": 2, "completionProvider": {"triggerCharacters": ["."]}}
+        if spec.get("resolve"):
+            capabilities["completionProvider"]["resolveProvider"] = True
+        return {"capabilities": {**capabilities, **spec.get("capabilities", {})}, "odd": {"kept": True}}
+    if method == "textDocument/completion":
+        return spec.get("completion")
+    if method == "completionItem/resolve":
+        return {**params, "documentation": "resolved " + json.dumps(params, sort_keys=True)}
+    if method == "shutdown":
+        return None
+    return {"echo": params}
+
+
+while True:
+    header = read.readline()
+    if not header:
+        if spec.get("stubborn"):
+            time.sleep(600)
+        break
+    length = int(header.split(b":")[1])
+    while read.readline().strip():
+        pass
+    message = json.loads(read.read(length))
+    note(message)
+    method = message.get("method")
+    if method in spec.get("crash_on", ()):
+        flag = spec.get("crash_once")
+        if flag is None or not os.path.exists(flag):
+            if flag:
+                open(flag, "w").close()
+            print("crashing as told", file=sys.stderr, flush=True)
+            os._exit(3)
+    if method == "exit" and not spec.get("stubborn"):
+        break
+    if method == "fake/send":
+        send(message["params"])
+    if method == "fake/bytes":
+        write.write(message["params"]["text"].encode())
+        write.flush()
+    if "id" in message and method is not None and method not in spec.get("hang", ()):
+        send({"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)})
