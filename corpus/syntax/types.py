@@ -14,7 +14,7 @@ from corpus.syntax.language import Language
 from corpus.syntax.lexical import code, expression_start, member_operator
 from corpus.syntax.scopes import Binding, Scope, descendants, innermost, members
 
-_DEEPEST = 8  # steps from one expression to another
+_DEEPEST = 6  # steps from one expression to another
 _TRIED = 4  # latest bindings of a name that are looked at
 
 
@@ -98,12 +98,12 @@ class Types:
                 return sorted(before, key=lambda item: -item[0])
         return []
 
-    def function(self, callee: str, at: int) -> Scope | None:
+    def function(self, callee: str, at: int, depth: int = 0) -> Scope | None:
         """The function of this file that a call runs: a function, a method, or a class's constructor."""
         raw = callee.encode("utf-8", "surrogatepass")
         owner, name = self._split(raw, code(raw, self.language).masked)
         if owner:
-            cls = self.classes.get(self.of(owner, at))
+            cls = self.classes.get(self.of(owner, at, depth + 1))
             return _child(cls, name) if cls else None
         for _, binding, scope in self.bindings(name, at)[:1]:
             found = _child(scope, name) if binding.kind in ("function", "class") else None
@@ -198,11 +198,11 @@ class Types:
         cls = self.classes.get(owner)
         if cls is None:
             return ""
-        for offset, binding, scope in members(cls, self.language.lexis.self_names):
-            if binding.name == name and binding.kind != "function":
-                known = self._bound(offset, binding, scope, depth)
-                if known:
-                    return known
+        named = [m for m in members(cls, self.language.lexis.self_names) if m[1].name == name and m[1].kind != "function"]
+        for offset, binding, scope in named[:_TRIED]:
+            known = self._bound(offset, binding, scope, depth)
+            if known:
+                return known
         return ""
 
     def _call(self, callee: str, raw: bytes, at: int, depth: int) -> str:
@@ -210,7 +210,7 @@ class Types:
             inner = raw[1:-1]
             plain = b"," not in code(inner, self.language).masked
             return self.of(inner.decode("utf-8", "replace"), at, depth + 1) if plain else self._literal(raw, raw)
-        function = self.function(callee, at)
+        function = self.function(callee, at, depth)
         if function is not None and function.name not in self.language.lexis.constructors:
             known = self.annotation(function.local.type)
             holder = function.parent
