@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 VERSION = 1
 BATCH_BYTES = 1 << 19
 SLOTS_PER_BYTE = 0.35  # Python source has 0.15 distinct keys a byte: a table less than half full
-WORKSPACE_WEIGHT = 2.0
-FILE_WEIGHT = 1.0
+WORKSPACE_WEIGHT = 4.0
+FILE_WEIGHT = 4.0
 VOCABULARY = 50_000  # names taken to exist: what an unseen one shares
 
 
