@@ -22,8 +22,8 @@ from lsp_server.settings import SETTINGS, Settings, updated  # noqa: E402
 EPILOG = """\
 examples:
   starling --stdio                            serve an editor, in front of the language's usual server
-  starling --stdio --server ty                the same, in front of a preset of that name
-  starling --stdio -- pylsp --verbose         in front of exactly that command: prefix what your editor runs now
+  starling --stdio --server NAME              the same, in front of the preset of that name (see doctor)
+  starling --stdio -- COMMAND ARGS            in front of exactly that command: prefix what your editor runs now
   starling --tcp 127.0.0.1:2087               serve editors that connect, loopback only unless you say otherwise
   starling complete src/app.py:12:9           one list, before and after, with stars, p and timings
   starling doctor                             what is installed, what is missing, and what to do about it
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     settings, problems = updated(Settings(), given, trusted=True)
     if wrapped is not None:
         if not wrapped:
-            problems.append("After '--' Starling expects the command to wrap, as in: starling --stdio -- pylsp")
+            problems.append("After '--' Starling expects the command to wrap, as in: starling --stdio -- COMMAND ARGS")
         settings = replace(settings, command=tuple(wrapped))
     if settings.server and settings.server not in (names := _preset_names()):
         problems.append(f"--server {settings.server!r}: there are {', '.join(names)}.")

@@ -66,7 +66,7 @@ def peek(body: bytes) -> Envelope:
     try:
         envelope = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise WireError(f"not a JSON-RPC message: {error}") from error
+        envelope = _slow_envelope(body, error)
     if envelope.method is msgspec.UNSET and envelope.id is msgspec.UNSET:
         raise WireError("neither method nor id")
     return envelope
@@ -88,7 +88,23 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _fields.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise WireError(f"not a JSON object: {error}") from error
+        value = loads(raw)
+        if not isinstance(value, dict):
+            raise WireError(f"not a JSON object: {error}") from error
+        return {str(name): msgspec.Raw(dumps(member)) for name, member in value.items()}
+
+
+def _slow_envelope(body: bytes, error: Exception) -> Envelope:
+    """For messages with half a surrogate pair in them, which the fast library refuses even where it only skips."""
+    value = loads(body)
+    if not isinstance(value, dict):
+        raise WireError(f"not a JSON-RPC message: {error}")
+    method = value.get("method", msgspec.UNSET)
+    id = value.get("id", msgspec.UNSET)
+    if not isinstance(method, str | msgspec.UnsetType) or isinstance(id, dict | list | bool):
+        raise WireError(f"not a JSON-RPC message: {error}")
+    rest = {name: msgspec.Raw(dumps(value[name])) for name in ("params", "result", "error") if name in value}
+    return Envelope(id=id, method=method, **rest)
 
 
 def dumps(value: Json) -> bytes:

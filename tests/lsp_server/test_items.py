@@ -1,0 +1,84 @@
+"""Ranking changes order keys and marks, never what an item inserts or filters by."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import msgspec
+from lsp_server import wire
+from lsp_server.features.items import ItemList, origin, ranked, without_marks
+from lsp_server.features.resolve import with_reasons
+from lsp_server.ranker_client import Ranking
+
+RANGE = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
+words = st.sampled_from(["a", "b()", "★ c", "é", "d$0"])
+edits = st.sampled_from([{"range": RANGE, "newText": "n"}, {"insert": RANGE, "replace": RANGE, "newText": "m"}])
+items = st.fixed_dictionaries(
+    {"label": words},
+    optional={
+        "insertText": words, "textEdit": edits, "textEditText": words, "filterText": words, "sortText": words,
+        "preselect": st.booleans(), "labelDetails": st.sampled_from([{"description": "d"}, {"detail": "t"}, {}]),
+        "data": st.sampled_from([None, 1, "x", {"k": [1]}, {"starling": 2}]), "command": st.just({"command": "c"}),
+        "additionalTextEdits": st.just([{"range": RANGE, "newText": "import"}]), "tags": st.just([1]),
+        "commitCharacters": st.just(["."]), "insertTextFormat": st.just(2), "odd": st.just({"x": None}),
+    },
+)  # fmt: skip
+defaults = st.fixed_dictionaries({}, optional={"editRange": st.just(RANGE), "data": st.just({"default": 1})})
+
+
+def inserted(item: dict, default: dict) -> tuple:
+    """What an editor inserts and filters by (LSP 3.17, CompletionItem and CompletionList.itemDefaults)."""
+    if "textEdit" in item:
+        text = ("edit", item["textEdit"])
+    elif "editRange" in default:
+        text = ("range", item.get("textEditText", item["label"]))
+    else:
+        text = ("word", item.get("insertText", item["label"]))
+    rest = [item.get(name) for name in ("additionalTextEdits", "command", "commitCharacters", "insertTextFormat", "odd")]
+    return text, item.get("filterText", item["label"]), rest
+
+
+def check_ranked(listed: list[dict], default: dict | None, stars: list[int]) -> list[dict]:
+    n = len(listed)
+    result = listed if default is None else {"isIncomplete": True, "odd": 1, "items": listed, "itemDefaults": default}
+    parsed = ItemList.parse(msgspec.Raw(json.dumps(result).encode()))
+    assert parsed is not None
+    ranking = Ranking(
+        order=list(reversed(range(n))), p=[0.5] * n, places=list(range(n)), uses_here=[0] * n, uses_workspace=[0] * n,
+        stars=stars, ranker="signals", complete=True, milliseconds=1.0,
+    )  # fmt: skip
+    got = json.loads(wire.dumps(ranked(parsed, ranking, number=3, star_text="★ ", label_details=True)))
+    if default is not None:
+        assert (got["isIncomplete"], got["odd"], got["itemDefaults"]) == (True, 1, default)
+    return got if default is None else got["items"]
+
+
+@given(st.lists(items, min_size=1, max_size=6), st.none() | defaults, st.integers(0, 5))
+def test_inserted_and_filtered_text_stay(listed: list[dict], default: dict | None, starred: int) -> None:
+    got = check_ranked(listed, default, [starred] * len(listed))
+    assert [inserted(item, default or {}) for item in got] == [inserted(item, default or {}) for item in listed]
+    assert sorted(item["sortText"] for item in got) == [item["sortText"] for item in reversed(got)]
+    assert sum(bool(item.get("preselect")) for item in got) <= 1
+
+
+@given(items, st.none() | defaults)
+def test_an_item_finds_its_way_back(item: dict, default: dict | None) -> None:
+    got = check_ranked([item], default, [0])[0]
+    raw = wire.fields(json.dumps(got).encode())
+    found = origin(raw)
+    assert found is not None
+    assert (found.number, found.index) == (3, 0)
+    data = without_marks(raw, found, "★ ").get("data")
+    expected = item["data"] if "data" in item else (default or {}).get("data")
+    assert (None if data is None else json.loads(bytes(data))) == expected
+
+
+def test_reasons_go_under_any_documentation() -> None:
+    for given_, expected in (
+        (None, {"kind": "markdown", "value": "★ Starling: why"}),
+        ("text", "text\n\n★ Starling: why"),
+        ({"kind": "plaintext", "value": "t"}, {"kind": "plaintext", "value": "t\n\n★ Starling: why"}),
+    ):
+        raw = None if given_ is None else wire.raw(given_)
+        assert with_reasons(raw, "why", markdown=True) == expected

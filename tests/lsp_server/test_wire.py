@@ -1,0 +1,58 @@
+"""Frames and envelopes, whatever the bytes and wherever they are split."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsp_server import wire
+
+bodies = st.lists(st.binary(max_size=200), max_size=6)
+
+
+def fed(data: bytes, cuts: list[int], **limits: int) -> list[bytes | wire.WireError]:
+    frames = wire.Frames(**limits)
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [found for a, b in zip(edges, edges[1:], strict=False) for found in frames.feed(data[a:b])]
+
+
+@given(bodies, st.lists(st.integers(min_value=0), max_size=20))
+def test_frames_come_out_whole_however_they_are_split(messages: list[bytes], cuts: list[int]) -> None:
+    assert fed(b"".join(map(wire.frame, messages)), cuts) == messages
+
+
+@given(st.text("abc:\r\n ", max_size=60), st.lists(st.integers(min_value=0), max_size=5))
+def test_garbage_is_reported_and_what_follows_arrives(garbage: str, cuts: list[int]) -> None:
+    found = fed(garbage.encode() + wire.frame(b"{}") + wire.frame(b"[]"), cuts)
+    assert [body for body in found if isinstance(body, bytes)][-1] == b"[]"
+
+
+def test_oversized_message_is_skipped() -> None:
+    found = fed(wire.frame(b"x" * 50) + wire.frame(b"y"), [3, 20, 60], max_body=10)
+    assert isinstance(found[0], wire.WireError)
+    assert found[1:] == [b"y"]
+
+
+def test_torn_stream_is_known() -> None:
+    frames = wire.Frames()
+    assert list(frames.feed(wire.frame(b"abc")[:-1])) == []
+    assert frames.torn
+
+
+def test_half_a_surrogate_pair_survives() -> None:
+    text = "a\ud83d"
+    assert wire.loads(wire.dumps({"text": text})) == {"text": text}
+
+
+def test_untouched_members_keep_their_bytes() -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"params":{"big":123456789012345678901234567890,"float":1.0,"text":"\\u00e9"}}'
+    changed = wire.with_id(body, "new")
+    assert b'{"big":123456789012345678901234567890,"float":1.0,"text":"\\u00e9"}' in changed
+    assert json.loads(changed)["id"] == "new"
+
+
+def test_messages_with_half_a_surrogate_pair_are_routed_like_others() -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"text":"\\ud83d"}}'
+    envelope = wire.peek(body)
+    assert (envelope.id, envelope.method) == (1, "m")
+    assert json.loads(wire.with_id(body, 2)) == {**json.loads(body), "id": 2}

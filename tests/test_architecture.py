@@ -1,0 +1,62 @@
+"""Who may import whom, and where names of languages and servers may stand (ARCHITECTURE.md, Boundaries)."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus.syntax.language import languages
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("lsp_server", "corpus", "tuning")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+HEAVY = {"torch", "transformers", "tree_sitter", "rich", "pathspec", "tuning.ranking.scorer"}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def allowed(module: str) -> tuple[str, ...]:
+    if module.startswith("corpus.syntax"):
+        return ("corpus.syntax",)
+    if module.startswith("tuning.ranking"):
+        return ("corpus.syntax", "tuning")
+    if module.startswith("tuning"):
+        return ("tuning",)
+    if module.startswith("corpus"):
+        return ("corpus",)
+    return ("lsp_server", "tuning.ranking", "corpus.syntax")
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_point_one_way(path: Path) -> None:
+    wrong = {name for name in imports(path) if not name.startswith(allowed(module_of(path)))}
+    assert wrong == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_language_or_server_is_named(path: Path) -> None:
+    names = {language.id for language in languages().values()}
+    names |= {server.name for language in languages().values() for server in language.servers}
+    text = re.sub(r"(?m)^python -m \w+|\bpython -m \w+|Python \{|Python ≥|, Python |# pyright: ", "", path.read_text())
+    assert [name for name in sorted(names) if re.search(rf"(?<![\w-]){name}(?![\w.])", text)] == []
+
+
+def test_the_server_process_loads_nothing_heavy() -> None:
+    script = "import sys, lsp_server.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stdout.split()) == set()
