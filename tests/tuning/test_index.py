@@ -1,0 +1,142 @@
+"""The workspace index: counts, freshness, persistence, and what it must not see."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuning.ranking.context import FileContext
+from tuning.ranking.counts import CountTable
+from tuning.ranking.index import IndexScores, WorkspaceIndex
+from tuning.ranking.tokens import hash_names, tokenize
+
+SUFFIXES = [".py"]
+SOURCE = "client.connect(host)\nclient.send(data)\nclient.send(more)\n"
+
+
+def built(root: Path, cache: Path | None = None) -> WorkspaceIndex:
+    index = WorkspaceIndex([root], SUFFIXES, cache_dir=cache)
+    index.build()
+    return index
+
+
+def score(index: WorkspaceIndex, before: str, *names: str, after: str = "") -> IndexScores:
+    return index.score(FileContext.of(before.encode(), after.encode()), hash_names(names))
+
+
+def words(index: WorkspaceIndex) -> int:
+    return int(np.count_nonzero(index._table.words & 0xFFF))  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_name_hashes_alike_in_a_file_and_alone() -> None:
+    assert list(tokenize("näme + _x1".encode()).hashes[[0, 2]]) == list(hash_names(["näme", "_x1"]))
+
+
+def test_counts_what_follows_a_receiver(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE)
+    found = score(built(tmp_path), "z = client.", "send", "connect", "absent")
+    assert list(found.receiver_workspace) == [2, 1, 0]
+    assert list(found.workspace_uses) == [2, 1, 0]
+    assert found.probability[0] > found.probability[1] > found.probability[2] > 0
+
+
+def test_this_file_counts_before_and_after_the_cursor() -> None:
+    found = score(WorkspaceIndex([], SUFFIXES), "x.one\nx.two\nx.", "one", "two", "three", after="\nx.three\nx.three\n")
+    assert list(found.receiver_file) == [1, 1, 2]
+    assert found.last_use[1] < found.last_use[0]
+
+
+def test_open_file_is_left_out_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(SOURCE)
+    index = built(tmp_path)
+    index.hide(path)
+    assert score(index, "client.", "send").workspace_uses[0] == 0
+    assert words(index) == 0
+    path.write_text(SOURCE + "client.send(x)\n")
+    index.show(path)
+    assert score(index, "client.", "send").workspace_uses[0] == 3
+
+
+def test_open_before_it_was_indexed(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE)
+    index = WorkspaceIndex([tmp_path], SUFFIXES)
+    index.hide(tmp_path / "a.py")
+    index.build()
+    assert words(index) == 0
+
+
+def test_changed_created_and_deleted_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    index = built(tmp_path)
+    for text, expected in ((SOURCE, 2), ("client.send(1)\n", 1)):
+        path.write_text(text)
+        index.refresh(path)
+        assert score(index, "client.", "send").workspace_uses[0] == expected
+    path.unlink()
+    index.refresh(path)
+    assert words(index) == 0
+
+
+def test_ignored_binary_and_linked_files_do_not_count(tmp_path: Path) -> None:
+    for name, text in (
+        ("kept.py", "a.b\n"), ("out/x.py", "a.b\n"), ("out/keep.py", "a.b\n"), ("node_modules/x.py", "a.b\n"),
+        ("sub/skip.py", "a.b\n"), ("sub/.gitignore", "skip.py\n"), (".gitignore", "out/*\n!out/keep.py\n"),
+        ("binary.py", "\0a.b\n"), ("minified.py", "a.b;" * 2000), ("env/pyvenv.cfg", ""), ("env/x.py", "a.b\n"),
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    assert score(built(tmp_path), "a.", "b").workspace_uses[0] == 2
+
+
+def test_kept_index_reads_no_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    root.mkdir()
+    (root / "a.py").write_text(SOURCE)
+    built(root, cache)
+    assert (next(cache.iterdir()).stat().st_mode & 0o777) == 0o700
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkspaceIndex, "_add", lambda *_: pytest.fail("read a file again"))
+        again = built(root, cache)
+    assert score(again, "client.", "send").workspace_uses[0] == 2
+    (root / "b.py").write_text(SOURCE)
+    assert score(built(root, cache), "client.", "send").workspace_uses[0] == 4
+
+
+@pytest.mark.parametrize("damage", ["{}", "not json", '{"version": 1, "id": "../x", "slots": 16384}'])
+def test_damaged_cache_is_built_anew(tmp_path: Path, damage: str) -> None:
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    root.mkdir()
+    (root / "a.py").write_text(SOURCE)
+    built(root, cache)
+    (next(cache.iterdir()) / "manifest.json").write_text(damage)
+    assert score(built(root, cache), "client.", "send").workspace_uses[0] == 2
+
+
+def test_cache_that_cannot_be_written_costs_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE)
+    (tmp_path / "blocked").write_text("")
+    assert built(tmp_path, tmp_path / "blocked" / os.devnull.strip("/")).ready
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=80))
+def test_added_then_removed_is_empty(keys: list[int]) -> None:
+    table = CountTable(1 << 10)
+    array = np.array(keys * 3, np.uint64)
+    table.add(array)
+    assert all(table.count(array) >= 3) or table.refused
+    table.add(array, sign=-1)
+    assert not np.count_nonzero(table.words & np.uint32(0xFFF))
+
+
+def test_counts_beyond_a_slots_limit_are_exact() -> None:
+    table = CountTable(64)
+    keys = np.full(10_000, 77, np.uint64)
+    table.add(keys)
+    assert table.count(keys[:1])[0] == 10_000
+    table.add(keys[:9_999], sign=-1)
+    assert table.count(keys[:1])[0] == 1

@@ -1,0 +1,149 @@
+"""Tree search against one forward pass a name, on tiny models made here."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+tokenizers = pytest.importorskip("tokenizers")
+transformers = pytest.importorskip("transformers")
+
+from tuning.ranking.adapter import AdapterError, merge_adapter  # noqa: E402
+from tuning.ranking.prompt import Prompt, build_prompt  # noqa: E402
+from tuning.ranking.scorer import Scorer, ScorerMissing  # noqa: E402
+
+TEXT = "class A:\n    def __init__(self, value):\n        self._value = value\n        self.name = value.name\n"
+NAMES = ["value", "_value", "values", "v", "name", "names", "__init__", "größe", "x1", "val"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A byte-level BPE as GPT-2 and its successors have it."""
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, special_tokens=["<eos>"])
+    bpe.train_from_iterator([TEXT] * 4, trainer)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>")
+
+
+def tiny(kind: str, vocabulary: int):
+    torch.manual_seed(0)
+    if kind == "llama":
+        config = transformers.LlamaConfig(
+            vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=512,
+        )  # fmt: skip
+    else:
+        config = transformers.GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=512)
+    return transformers.AutoModelForCausalLM.from_config(config)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def scorer(request: pytest.FixtureRequest, tokenizer) -> Scorer:
+    made = Scorer(tiny(request.param, len(tokenizer)), tokenizer)
+    made.check()
+    return made
+
+
+def searched(scorer: Scorer, key: str, prompt: Prompt, names: list[str]) -> np.ndarray:
+    search = scorer.search(key, prompt, names)
+    while not search.step(top=len(names)):
+        pass
+    return search.bounds()
+
+
+@pytest.mark.parametrize("tail", [".", " = ", "(", ", ", "\n        ", ""])
+def test_tree_equals_one_pass_a_name(scorer: Scorer, tail: str) -> None:
+    prompt = Prompt(text=TEXT + "        self", tail=tail)
+    expected = [scorer._plain(prompt, name) for name in NAMES]  # pyright: ignore[reportPrivateUsage]
+    assert searched(scorer, "a", prompt, NAMES) == pytest.approx(expected, abs=1e-4)
+
+
+def test_cached_prompt_equals_a_fresh_one(scorer: Scorer) -> None:
+    prompts = [Prompt(text=TEXT + rest, tail=".") for rest in ("x = self", "x = self.name\ny = self", "z")]
+    for prompt in prompts:
+        scorer.advance("kept", prompt.text)
+        kept = searched(scorer, "kept", prompt, NAMES)
+        assert kept == pytest.approx(searched(scorer, f"fresh {prompt.text}", prompt, NAMES), abs=1e-4)
+
+
+def test_what_is_known_early_is_an_upper_bound(scorer: Scorer) -> None:
+    prompt = Prompt(text=TEXT, tail=".")
+    exact = searched(scorer, "b", prompt, NAMES)
+    search = scorer.search("b", prompt, NAMES)
+    search.step()
+    assert np.all(search.bounds() >= exact - 1e-5)
+    search.close()
+    assert searched(scorer, "b", prompt, NAMES) == pytest.approx(exact, abs=1e-5)
+
+
+def test_the_best_are_certain_when_it_stops(scorer: Scorer) -> None:
+    prompt = Prompt(text=TEXT, tail=".")
+    exact = searched(scorer, "c", prompt, NAMES)
+    search = scorer.search("c", prompt, NAMES)
+    while not search.step(top=1):
+        pass
+    assert int(np.argmax(search.bounds())) == int(np.argmax(exact))
+
+
+def test_interrupted_reading_goes_on(scorer: Scorer) -> None:
+    stops = iter([False, True])  # stopped after the first piece
+    text = TEXT * 8
+    assert not scorer.advance("d", text, should_stop=lambda: next(stops))
+    assert scorer.advance("d", text)
+    prompt = Prompt(text=text, tail=".")
+    assert searched(scorer, "d", prompt, NAMES) == pytest.approx(searched(scorer, "e", prompt, NAMES), abs=1e-4)
+
+
+def test_tail_and_name_are_cut_as_in_the_text(tokenizer) -> None:
+    for line in ("x = self", "foo(a,", "if a and", "    return"):
+        for tail_text in (".", " ", "(", "[0]."):
+            built = build_prompt(path="", before=TEXT + line + tail_text)
+            whole = tokenizer.encode(built.text + built.tail + "_value", add_special_tokens=False)
+            parts = [tokenizer.encode(part, add_special_tokens=False) for part in (built.text, built.tail + "_value")]
+            assert whole == parts[0] + parts[1]
+
+
+def test_typing_keeps_the_prompts_beginning() -> None:
+    before = TEXT * 40
+    starts = {build_prompt(path="p", before=before + "x" * typed).text[:200] for typed in range(100)}
+    assert len(starts) <= 2
+
+
+def test_missing_or_pickled_model_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ScorerMissing, match="safetensors"):
+        Scorer.load(tmp_path)
+
+
+def adapter(folder: Path, **config: object) -> Path:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    save_file({name + "A.weight": torch.randn(4, 32), name + "B.weight": torch.randn(32, 4)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 8, "r": 4, **config}))
+    return folder
+
+
+@pytest.mark.parametrize(("rs", "scale"), [(False, 2.0), (True, 4.0)])
+def test_adapter_is_added_to_the_weights(tmp_path: Path, rs: bool, scale: float) -> None:
+    from safetensors.torch import load_file
+
+    model = tiny("llama", 64)
+    weight = model.model.layers[0].self_attn.q_proj.weight.detach().clone()
+    merge_adapter(model, adapter(tmp_path, use_rslora=rs))
+    down, up = load_file(tmp_path / "adapter_model.safetensors").values()
+    assert torch.allclose(model.model.layers[0].self_attn.q_proj.weight, weight + scale * up @ down)
+
+
+def test_what_can_not_be_merged_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="LOHA"):
+        merge_adapter(tiny("llama", 64), adapter(tmp_path, peft_type="LOHA"))
+    with pytest.raises(AdapterError, match="does not have"):
+        merge_adapter(tiny("gpt2", 64), adapter(tmp_path))
