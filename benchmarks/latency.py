@@ -17,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
         root = Path(folder).resolve()
         parts = given.parts.split(",")
+        positions: list[Position] = []
         if {"start", "completion"} & set(parts):
             workspace(root, given.files)
             positions = sample(root, given.positions, given.seed)
@@ -246,7 +247,7 @@ async def memory(root: Path, edits: int) -> None:
     close()
 
 
-def _fake(root: Path, completion: object) -> tuple[list[str], object]:
+def _fake(root: Path, completion: object) -> tuple[list[str], Callable[[], None]]:
     """A server that answers completion with one fixed list."""
     folder = Path(tempfile.mkdtemp(prefix="fake-", dir=root))
     script, data = folder / "fake.py", folder / "list.json"

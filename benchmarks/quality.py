@@ -218,8 +218,10 @@ def evaluate(cases: list[Case], scores: list[dict[str, float]], given: argparse.
         for name in used:
             frequency[name] += 1
         places = np.array([candidate.place for candidate in case.known.candidates])
-        rows["alphabetical"].append(_rank(case, names, np.argsort(np.argsort([n.casefold() for n in names])) * -1.0))
-        rows["wrapped server"].append(_rank(case, names, -places.astype(float)))
+        rows["alphabetical"].append(
+            _rank(case, names, -np.argsort(np.argsort([n.casefold() for n in names])).astype(np.float64))
+        )
+        rows["wrapped server"].append(_rank(case, names, -places.astype(np.float64)))
         rows["most frequent in the file"].append(_rank(case, names, _ties([frequency[n] for n in names], places)))
         rows["most recent in the file"].append(_rank(case, names, _ties([last.get(n, -1) for n in names], places)))
         rows["index alone"].append(_rank(case, names, case.known.index.probability))
@@ -240,11 +242,15 @@ def evaluate(cases: list[Case], scores: list[dict[str, float]], given: argparse.
         return
     libraries = len({case.recorded.package for case in cases})
     median = int(np.median([len(case.known.candidates) for case in cases]))
-    table = Table(title=f"{len(cases)} members at empty prefix, {libraries} libraries, {median} candidates at the median")
+    table = Table(
+        title=f"{len(cases)} members at empty prefix, {libraries} libraries, {median} candidates at the median"
+    )
     for column in ("", "R@1", "R@5", "MRR"):
         table.add_column(column)
     for name, row in found.items():
-        table.add_row(name, *(f"{row[key][0]:.3f} [{row[key][1]:.3f}, {row[key][2]:.3f}]" for key in ("R@1", "R@5", "MRR")))
+        table.add_row(
+            name, *(f"{row[key][0]:.3f} [{row[key][1]:.3f}, {row[key][2]:.3f}]" for key in ("R@1", "R@5", "MRR"))
+        )
     console.print(table)
     console.print(f"starred first items: {len(starred)}, right {np.mean(starred) if starred else 0:.3f}")
 

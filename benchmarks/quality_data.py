@@ -173,4 +173,5 @@ def load(split: str) -> Iterator[Recorded]:
     with gzip.open(path, "rt") as file:
         for line in file:
             row = json.loads(line)
-            yield Recorded(**{**row, "result": base64.b64decode(row["result"])})
+            row["result"] = base64.b64decode(row["result"])
+            yield Recorded(**row)

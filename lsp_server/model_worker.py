@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
 from tuning.ranking.prompt import Prompt
 
 log = logging.getLogger(__name__)

@@ -18,25 +18,27 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
-from corpus.syntax.site import CompletionSite, site_at
-from tuning.ranking.index import WorkspaceIndex
-from tuning.ranking.prompt import Prompt, build_prompt
 
 from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for, languages
 from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.site import CompletionSite, site_at
 from lsp_server import wire
 from lsp_server.documents import apply_changes, encoded
 from lsp_server.model_worker import ModelWorker, SearchJob
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.wire import Frames
 from tuning.ranking.blend import Blend
+from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, listing, ordered, shortlist
 
 log = logging.getLogger(__name__)
 
 RESERVE = 0.012  # seconds of the deadline kept for blending and the way back
-SWITCH = 0.0005  # seconds that the model's thread may keep the interpreter: at the usual 0.005 signals take 50 ms beside it
+SWITCH = (
+    0.0005  # seconds that the model's thread may keep the interpreter: at the usual 0.005 signals take 50 ms beside it
+)
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
 
 

@@ -74,7 +74,7 @@ def grammar(language: Language) -> tree_sitter.Language:
 
     try:
         module = import_module(language.grammar)
-        return tree_sitter.Language(module.language())
+        return tree_sitter.Language(module.language())  # pyright: ignore[reportDeprecated]
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise LanguageError(language.folder / "language.toml", f"grammar {language.grammar}: {error}") from error
 

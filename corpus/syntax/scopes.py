@@ -112,9 +112,7 @@ _kept: WeakKeyDictionary[SyntaxDocument, Chunks] = WeakKeyDictionary()
 def outline(document: SyntaxDocument, tree: tree_sitter.Tree, data: bytes) -> Scope:
     """The file's own scope, all others below it. `data` is the text of `tree`: the document's, or a variation."""
     assert document.language is not None
-    root = Scope(
-        local=LocalScope(kind="module", end=len(data)), start=0, end=len(data) + 1, parent=None, depth=0
-    )
+    root = Scope(local=LocalScope(kind="module", end=len(data)), start=0, end=len(data) + 1, parent=None, depth=0)
     old = _kept.get(document, {})
     new: Chunks = {}
     compiled = query(document.language, "locals")
@@ -178,9 +176,7 @@ def _place(chunk: Chunk, base: int, scope: Scope) -> Scope:
         if index:
             parent = placed[local.parent]
             start = base + local.start
-            found = Scope(
-                local=local, start=start, end=base + local.end, parent=parent, depth=parent.depth + 1
-            )
+            found = Scope(local=local, start=start, end=base + local.end, parent=parent, depth=parent.depth + 1)
             parent.children.append(found)
             placed.append(found)
         if local.bindings:

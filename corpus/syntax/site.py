@@ -144,9 +144,9 @@ def _lexical(before: Code, data: bytes, begin: int, start: int, language: Langua
         receiver = text[first:end].decode("utf-8", "replace")
         end = first
     kind = "member" if operator >= 0 else "name"
-    if kind == "name" and language is not None:
-        if word_before(masked, len(masked)) in language.lexis.declaration_keywords:
-            return _Lexical(kind="declaration", expected={})
+    declared = language.lexis.declaration_keywords if language is not None else frozenset[str]()
+    if kind == "name" and word_before(masked, len(masked)) in declared:
+        return _Lexical(kind="declaration", expected={})
     bracket = open_bracket(masked, language)
     callee, argument = _call(bracket, masked, text, language)
     return _Lexical(kind=kind, receiver=receiver, callee=callee, argument=argument, expected=expected)

@@ -147,7 +147,9 @@ class Types:
     def _split(self, raw: bytes, masked: bytes) -> tuple[str, str]:
         """Owner and last name of a dotted expression; the owner is '' when there is no operator."""
         start = len(masked.rstrip())
-        while start > 0 and (masked[start - 1 : start].isalnum() or masked[start - 1] in b"_" or masked[start - 1] > 127):
+        while start > 0 and (
+            masked[start - 1 : start].isalnum() or masked[start - 1] in b"_" or masked[start - 1] > 127
+        ):
             start -= 1
         name = raw[start:].decode("utf-8", "replace").strip()
         operator = member_operator(masked, start, self.language)
@@ -198,7 +200,9 @@ class Types:
         cls = self.classes.get(owner)
         if cls is None:
             return ""
-        named = [m for m in members(cls, self.language.lexis.self_names) if m[1].name == name and m[1].kind != "function"]
+        named = [
+            m for m in members(cls, self.language.lexis.self_names) if m[1].name == name and m[1].kind != "function"
+        ]
         for offset, binding, scope in named[:_TRIED]:
             known = self._bound(offset, binding, scope, depth)
             if known:
@@ -230,7 +234,9 @@ class Types:
 def visible_scopes(scope: Scope, language: Language) -> list[Scope]:
     """The scopes whose names are visible in `scope`, innermost first."""
     return [
-        outer for outer in scope.chain() if outer is scope or outer.kind != "class" or language.lexis.class_names_visible
+        outer
+        for outer in scope.chain()
+        if outer is scope or outer.kind != "class" or language.lexis.class_names_visible
     ]
 
 

@@ -115,7 +115,9 @@ def test_expected_argument(marked: str, callee: str, argument: object, expected:
 
 
 def test_scope_imports_and_enclosing() -> None:
-    found = site("import os\nfrom a.b import c as d\nTOP = 1\nclass A:\n    def f(self, arg):\n        local = 2\n        |")
+    found = site(
+        "import os\nfrom a.b import c as d\nTOP = 1\nclass A:\n    def f(self, arg):\n        local = 2\n        |"
+    )
     assert found.imports == {"os": "os", "d": "a.b.c"}
     assert found.enclosing == ("A", "f")
     assert found.enclosing_signatures == ("class A:", "def f(self, arg):")
@@ -128,10 +130,27 @@ def test_own_members_are_the_classes_in_this_file() -> None:
 
 
 def test_what_calls_itself_ends() -> None:
-    check_site("class A:\n    def f(self):\n        self.x = self.x.f().x.f()\n        self.x.f().|", receiver="self.x.f()")
+    check_site(
+        "class A:\n    def f(self):\n        self.x = self.x.f().x.f()\n        self.x.f().|", receiver="self.x.f()"
+    )
 
 
-SNIPPETS = ["def f(x: Foo):\n", "    x.", "'", '"""', "(", "]", "\r\n", "\n", "é", "😀", "\ud83d", "\0", "class A:\n", "import a\n"]
+SNIPPETS = [
+    "def f(x: Foo):\n",
+    "    x.",
+    "'",
+    '"""',
+    "(",
+    "]",
+    "\r\n",
+    "\n",
+    "é",
+    "😀",
+    "\ud83d",
+    "\0",
+    "class A:\n",
+    "import a\n",
+]
 
 
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=14), st.integers(0, 60))
@@ -166,7 +185,9 @@ def test_line_starts_after_edits_are_those_of_the_text(edits: list[tuple[int, in
         begin = min(start, len(text.data))
         text.replace(begin, min(begin + length, len(text.data)), new.encode())
         fresh = SourceText(bytes(text.data))
-        assert [text.line_start(i) for i in range(text.line_count)] == [fresh.line_start(i) for i in range(fresh.line_count)]
+        assert [text.line_start(i) for i in range(text.line_count)] == [
+            fresh.line_start(i) for i in range(fresh.line_count)
+        ]
 
 
 @pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)

@@ -2,10 +2,10 @@
 
 import json
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-import msgspec
 from lsp_server import wire
 from lsp_server.features.items import ItemList, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
@@ -35,7 +35,9 @@ def inserted(item: dict, default: dict) -> tuple:
         text = ("range", item.get("textEditText", item["label"]))
     else:
         text = ("word", item.get("insertText", item["label"]))
-    rest = [item.get(name) for name in ("additionalTextEdits", "command", "commitCharacters", "insertTextFormat", "odd")]
+    rest = [
+        item.get(name) for name in ("additionalTextEdits", "command", "commitCharacters", "insertTextFormat", "odd")
+    ]
     return text, item.get("filterText", item["label"]), rest
 
 

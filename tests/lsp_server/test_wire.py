@@ -1,6 +1,7 @@
 """Frames and envelopes, whatever the bytes and wherever they are split."""
 
 import json
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ bodies = st.lists(st.binary(max_size=200), max_size=6)
 def fed(data: bytes, cuts: list[int], **limits: int) -> list[bytes | wire.WireError]:
     frames = wire.Frames(**limits)
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [found for a, b in zip(edges, edges[1:], strict=False) for found in frames.feed(data[a:b])]
+    return [found for a, b in pairwise(edges) for found in frames.feed(data[a:b])]
 
 
 @given(bodies, st.lists(st.integers(min_value=0), max_size=20))

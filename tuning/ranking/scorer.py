@@ -98,7 +98,10 @@ class Scorer:
         scorer = cls(model, tokenizer)
         scorer.check()
         if quantize or quantize is None:
-            scorer.model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
+            # Deprecated in torch for a package that would be one more dependency; pinned with torch, and tested.
+            scorer.model = torch.ao.quantization.quantize_dynamic(  # pyright: ignore[reportDeprecated]
+                model, {torch.nn.Linear}, dtype=torch.qint8
+            )
         return scorer
 
     def check(self) -> None:
@@ -229,7 +232,7 @@ class Search:
             self.state = self._scorer._advance(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert self.state is not None and self.state.next is not None
             self._open(self._root, self.state.next)
-            if self.state.next is not None and not self._certain(top):
+            if not self._certain(top):
                 return False
         if self._certain(top):
             self._put_away()
