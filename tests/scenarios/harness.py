@@ -26,7 +26,7 @@ class Scene:
         self.spec = folder / "spec.json"
         self.spec.write_text(json.dumps({"log": str(self.log), **spec}))
         home = folder / "home"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
             os.environ[name] = str(home)
 
