@@ -11,7 +11,7 @@ from lsp_server.wire import Json
 from tests.scenarios.harness import Scene, ranking
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "shop.py"
-LINE, COLUMN = 29, 13
+LINE = 29
 
 
 def essence(item: Json) -> tuple:
@@ -27,7 +27,7 @@ async def listed(probe: Probe, path: Path, prefix: str) -> list[Json]:
     probe.open(path.as_uri(), "\n".join(lines), "python")
     if probe.result["capabilities"].get("experimental", {}).get("starling"):
         await ranking(probe)
-    column = len(lines[LINE])
+    column = len(lines[LINE].encode("utf-16-le")) // 2
     if probe.result["capabilities"].get("positionEncoding") == "utf-8":
         column = len(lines[LINE].encode())
     return items_of(await probe.complete(path.as_uri(), LINE, column))
