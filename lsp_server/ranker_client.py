@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 RESTARTS = 5
 BACK_OFF = (0.2, 1.0, 5.0, 20.0, 60.0)
-GRACE_MS = 12  # beyond the deadline, for the reply's own way back
+GRACE_MS = 15  # beyond the deadline, for the reply's own way back
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +42,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
 class _Reply(msgspec.Struct):
     id: int
     result: msgspec.Raw = msgspec.Raw(b"null")
+    early: bool = False  # a better one may follow
 
 
 _reply = msgspec.json.Decoder(_Reply)
@@ -56,6 +57,7 @@ class RankerClient:
         self._snapshot = snapshot
         self._child: Child | None = None
         self._pending: dict[int, asyncio.Future[bytes | None]] = {}
+        self._early: dict[int, bytes] = {}
         self._count = 0
         self._deaths = 0
         self._closing = False
@@ -94,7 +96,7 @@ class RankerClient:
         return _ranking.decode(reply)
 
     async def ask(self, method: str, params: dict[str, Any], seconds: float) -> bytes | None:
-        """A request to the ranker; None after `seconds`, or when it is not there."""
+        """A request to the ranker: its reply, or after `seconds` its early one; None when there is neither."""
         if self._child is None or not self._child.alive:
             return None
         self._count += 1
@@ -105,11 +107,11 @@ class RankerClient:
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:
-            log.info("no answer to %s within %.0f ms", method, seconds * 1000)
-            self.tell("$/cancelRequest", {"id": id})
-            return None
+            log.info("no last word on %s within %.0f ms", method, seconds * 1000)
+            return self._early.get(id)
         finally:
             self._pending.pop(id, None)
+            self._early.pop(id, None)
 
     async def stop(self) -> None:
         self._closing = True
@@ -144,7 +146,11 @@ class RankerClient:
     def _received(self, body: bytes) -> None:
         reply = _reply.decode(body)
         future = self._pending.get(reply.id)
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if reply.early:
+            self._early[reply.id] = bytes(reply.result)
+        else:
             future.set_result(bytes(reply.result))
 
     def _exited(self, code: int) -> None:

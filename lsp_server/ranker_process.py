@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,7 +36,7 @@ from tuning.ranking.rank import Listing, Order, listing, ordered, shortlist
 
 log = logging.getLogger(__name__)
 
-RESERVE = 0.012  # seconds of the deadline kept for blending and the way back
+RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
 SWITCH = (
     0.0005  # seconds that the model's thread may keep the interpreter: at the usual 0.005 signals take 50 ms beside it
 )
@@ -138,8 +139,13 @@ class Ranker:
         if document is not None and self.worker is not None:
             self.worker.advance(uri, self._prompt(uri, site_at(document, offset)).text)
 
-    async def rank(self, params: dict[str, Any], result: bytes) -> dict[str, Any] | None:
-        """Rank a raw completion result within `deadline` milliseconds. None where there is nothing to go by."""
+    async def rank(
+        self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any] | None:
+        """Rank a raw completion result within `deadline` milliseconds. None where there is nothing to go by.
+
+        `early` gets the order by signals before the model is waited for: on a busy machine the last word may be late.
+        """
         started = time.monotonic()
         site = self._site(params)
         found = candidates(result)
@@ -152,6 +158,7 @@ class Ranker:
         known = listing(site, found, self.index, bytes(data[: site.start]), bytes(data[next_line:]))
         order, used, complete = ordered(known, self.blend), "signals", True
         if self.mode == "model" and self.worker is not None and self.worker.ready:
+            early(self._reply(known, order, params["starLimit"], used, False, started))
             until = started + params["deadline"] / 1000 - RESERVE
             blended = await self._with_model(uri, known, until)
             complete = blended is not None and blended[1]
@@ -292,10 +299,17 @@ class _Pipe(asyncio.Protocol):
             else:
                 params: dict[str, Any] = dict(wire.fields(envelope.params))  # type: ignore[arg-type]
                 listed = bytes(params.pop("result"))
-                result = await self._ranker.rank({name: wire.loads(raw) for name, raw in params.items()}, listed)
+                result = await self._ranker.rank(
+                    {name: wire.loads(raw) for name, raw in params.items()},
+                    listed,
+                    lambda order: self._early(envelope, order),
+                )
         except Exception:
             log.exception("a list could not be ranked")
         self._out.write(wire.frame(wire.response(envelope.id, result)))  # type: ignore[arg-type]
+
+    def _early(self, envelope: wire.Envelope, order: dict[str, Any]) -> None:
+        self._out.write(wire.frame(wire.dumps({"id": envelope.id, "early": True, "result": order})))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():

@@ -82,7 +82,8 @@ class Scorer:
 
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
-        torch.set_num_threads(threads or max(1, min(4, os.cpu_count() or 1)))
+        # One core stays free: the wrapped server and signals must answer while the model works.
+        torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
         options = {"local_files_only": not allow_download, "trust_remote_code": False}
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
