@@ -33,6 +33,7 @@ class Lifecycle:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.why_no_backend = "the wrapped server is not running"
+        self.starting_again = False  # between a crash and the moment its documents are open again
         self._initialize_params: dict[str, Any] = {}
         self._configuration: bytes | None = None
         self._crashes = 0
@@ -45,8 +46,19 @@ class Lifecycle:
         """Start the wrapped server, let it answer, and answer with what it said and what we add."""
         from lsp_server.session import Phase
 
+        try:
+            return await self._initialize(id, body)
+        finally:
+            if self.session.phase is Phase.STARTING:
+                self.session.phase = Phase.NEW  # LSP 3.17: after an error the client may try again
+
+    async def _initialize(self, id: Id, body: bytes) -> bytes:
+        from lsp_server.session import Phase
+
         session = self.session
-        params = wire.loads(wire.fields(body)["params"])
+        params = wire.loads(wire.fields(body).get("params", b"null"))
+        if not isinstance(params, dict):
+            return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
         session.client_capabilities = params.get("capabilities") or {}
         session.roots = _roots(params)
         options = params.get("initializationOptions")
@@ -65,7 +77,6 @@ class Lifecycle:
         reply = await session.ask_backend(id, forwarded)
         message = wire.fields(reply)
         if "result" not in message:
-            session.phase = Phase.NEW  # LSP 3.17: the client may try again
             return reply
         result = wire.loads(message["result"])
         session.documents.encoding = capabilities.encoding_of(result)
@@ -78,6 +89,7 @@ class Lifecycle:
         """The wrapped server's own answer to shutdown, or ours when it is gone or silent."""
         if self._restarting is not None:
             self._restarting.cancel()
+            self.starting_again = False
         if self.session.backend is None or not self.session.backend.alive:
             return wire.response(id, None)
         try:
@@ -109,6 +121,8 @@ class Lifecycle:
 
     async def _start(self) -> None:
         chosen = preset(self.session.settings)
+        if self.session.backend is not None and self.session.backend.alive:  # it refused to initialize
+            await self.session.backend.stop()
         backend = Backend(
             chosen.command,
             install=chosen.install,
@@ -135,6 +149,7 @@ class Lifecycle:
             return
         self._forget()
         gave_up = self._crashes >= len(BACK_OFF)
+        self.starting_again = not gave_up
         self._fail_pending(str(error), keep_safe=not gave_up)
         if gave_up:
             session.show(f"{error}, {self._crashes + 1} times now; not started again. {_last_words(error)}", kind=1)
@@ -159,6 +174,7 @@ class Lifecycle:
             return  # _exited counts it and tries again
         except BackendError as error:
             self.why_no_backend = str(error)
+            self.starting_again = False
             session.show(f"{error}; not started again.", kind=1)
             self._fail_pending(str(error))
             return
@@ -167,8 +183,9 @@ class Lifecycle:
             backend.send(self._configuration)
         for document in session.documents:
             backend.notify("textDocument/didOpen", {"textDocument": document.as_item()})
+        self.starting_again = False
         for _, pending in session.pending():
-            if pending.method in SAFE_TO_RETRY:
+            if pending.method in SAFE_TO_RETRY and not pending.cancelled and not pending.answered:
                 backend.send(pending.body)
 
     def configured(self, body: bytes) -> None:
@@ -191,6 +208,8 @@ class Lifecycle:
 
     def _fail_pending(self, reason: str, *, keep_safe: bool = False) -> None:
         for id, pending in self.session.pending():
+            if pending.answered or (pending.task is not None and pending.reply is None):
+                continue  # not the wrapped server's any more, or never
             if keep_safe and pending.method in SAFE_TO_RETRY and not pending.retried and not pending.cancelled:
                 pending.retried = True
                 continue

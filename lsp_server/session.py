@@ -20,7 +20,7 @@ from lsp_server.backend import Backend
 from lsp_server.documents import Documents
 from lsp_server.lifecycle import Lifecycle
 from lsp_server.ranker_client import RankerClient
-from lsp_server.routing import ServerNames
+from lsp_server.routing import SAFE_TO_RETRY, ServerNames
 from lsp_server.settings import Settings, updated
 from lsp_server.wire import Envelope, Id, Json
 
@@ -53,6 +53,11 @@ class Pending:
     task: asyncio.Task[None] | None = None
     retried: bool = False
     cancelled: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the wrapped server has answered, and a feature is still at work."""
+        return self.reply is not None and self.reply.done()
 
 
 Feature = Callable[["Session", Id, bytes, Envelope], Awaitable[bytes]]
@@ -127,6 +132,8 @@ class Session:
             self._forward(id, body)
 
     def _forward(self, id: Id, body: bytes) -> None:
+        if self._waits(self._pending[_key(id)]):
+            return
         if self.backend is None or not self.backend.alive:
             reason = self.lifecycle.why_no_backend
             self.reply(id, wire.failure(id, wire.REQUEST_FAILED, reason))
@@ -142,7 +149,7 @@ class Session:
         elif self.phase is not Phase.NEW:
             observe = OBSERVED.get(method)
             forwarded = body if observe is None else observe(self, body, envelope)
-            if self.backend is not None and forwarded is not None:
+            if self.backend is not None and forwarded is not None and not self.lifecycle.starting_again:
                 self.backend.send(forwarded)
             if method == "workspace/didChangeConfiguration" and forwarded is not None:
                 self.lifecycle.configured(forwarded)
@@ -165,7 +172,7 @@ class Session:
         if self.backend is not None and pending.method != "initialize":
             self.backend.send(body)
         asyncio.get_running_loop().call_later(CANCEL_GRACE, self._cancel_overdue, id, pending)
-        if pending.reply is not None and pending.reply.done():  # ranking: nobody waits for it any more
+        if pending.answered:  # ranking: nobody waits for it any more
             self.reply(id, wire.failure(id, wire.REQUEST_CANCELLED, "cancelled"))
 
     def _cancel_overdue(self, id: Id, pending: Pending) -> None:
@@ -215,12 +222,18 @@ class Session:
     async def ask_backend(self, id: Id, body: bytes) -> bytes:
         """Send a client's request on and wait for the whole reply, under the client's own id."""
         pending = self._pending[_key(id)]
-        if self.backend is None or not self.backend.alive:
+        waits = self._waits(pending)
+        if not waits and (self.backend is None or not self.backend.alive):
             return wire.failure(id, wire.REQUEST_FAILED, self.lifecycle.why_no_backend)
         pending.body = body
         pending.reply = asyncio.get_running_loop().create_future()
-        self.backend.send(body)
+        if not waits and self.backend is not None:
+            self.backend.send(body)
         return await pending.reply
+
+    def _waits(self, pending: Pending) -> bool:
+        """Whether a request is kept for the server that is starting again, which gets it after its documents."""
+        return self.lifecycle.starting_again and pending.method in SAFE_TO_RETRY
 
     def pending(self) -> list[tuple[Id, Pending]]:
         return [(key[1], pending) for key, pending in self._pending.items()]

@@ -59,13 +59,14 @@ class Envelope(msgspec.Struct, frozen=True):
 _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested without end
 
 
 def peek(body: bytes) -> Envelope:
     """The address of one message. Raises WireError where the body is no JSON-RPC message."""
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _REFUSED as error:
         envelope = _slow_envelope(body, error)
     if envelope.method is msgspec.UNSET and envelope.id is msgspec.UNSET:
         raise WireError("neither method nor id")
@@ -76,7 +77,7 @@ def loads(raw: bytes | msgspec.Raw) -> Json:
     """Decode JSON. Lone surrogates (editors send them) need the slower library."""
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _REFUSED:
         try:
             return json.loads(bytes(raw))
         except (ValueError, RecursionError) as error:
@@ -87,7 +88,7 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The members of a JSON object, each still as its own bytes."""
     try:
         return _fields.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _REFUSED as error:
         value = loads(raw)
         if not isinstance(value, dict):
             raise WireError(f"not a JSON object: {error}") from error

@@ -5,6 +5,7 @@ Changes order keys and marks, never what an item inserts; never adds, drops or m
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from lsp_server.wire import Envelope, Id
 
 if TYPE_CHECKING:
     from lsp_server.session import Session
+
+log = logging.getLogger(__name__)
 
 KEPT_LISTS = 4  # whose items can still be resolved as the wrapped server sent them
 
@@ -65,6 +68,17 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     items = ItemList.parse(message.get("result"))
     if items is None:
         return reply
+    try:
+        return await _reordered(session, items, message, where) or reply
+    except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
+        log.exception("a list could not be ranked")
+        return reply
+
+
+async def _reordered(
+    session: Session, items: ItemList, message: dict[str, msgspec.Raw], where: dict[str, Any]
+) -> bytes | None:
+    """The reply with a ranking laid over; None where none was to be had."""
     ranking = await session.ranker.rank(
         {
             **where,
@@ -73,8 +87,8 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
             "result": message["result"],
         }
     )
-    if ranking is None or len(ranking.p) != len(items.items):
-        return reply
+    if ranking is None or sorted(ranking.order) != list(range(len(items.items))):
+        return None
     label_details = bool(
         at(session.client_capabilities, "textDocument", "completion", "completionItem", "labelDetailsSupport")
     )

@@ -122,6 +122,8 @@ def origin(item: Item) -> Origin | None:
         number, index = wire.loads(members[KEY])
     except (TypeError, ValueError):
         return None
+    if not (type(number) is type(index) is int and index >= 0):
+        return None
     return Origin(number=number, index=index, data=members.get("data"))
 
 
