@@ -49,6 +49,10 @@ def _problem(params: object) -> str:
     for name, kind in (("textDocument", dict), ("position", dict), ("items", list)):
         if not isinstance(params.get(name), kind):
             return f"starling/rank: '{name}' is missing or no {kind.__name__}"
+    if not isinstance(params["textDocument"].get("uri"), str):
+        return "starling/rank: 'textDocument' needs a uri"
+    if not all(isinstance(params["position"].get(name), int) for name in ("line", "character")):
+        return "starling/rank: 'position' needs a line and a character"
     if not all(isinstance(item, dict) and isinstance(item.get("label"), str) for item in params["items"]):
         return "starling/rank: each item needs a label"
     return ""

@@ -15,6 +15,7 @@ from lsp_server.probe import CLIENT_CAPABILITIES, Probe
 from tests.fakes.editor import URI, FakeRanker, editing, received_in
 from tests.scenarios.harness import Scene, ranking, until
 
+WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 LIST = [{"label": "one"}, {"label": "two"}]
 EVIL = "raise SystemExit('a workspace chose our modules')\n"
 AUDIT = """
@@ -88,7 +89,7 @@ async def test_settings_of_a_workspace_choose_nothing_that_runs(tmp_path: Path) 
         ([], "takes"),
         ({"items": []}, "'textDocument'"),
         ({"textDocument": {}, "position": {}}, "'items'"),
-        ({"textDocument": {}, "position": {}, "items": [{}]}, "label"),
+        ({**WHERE, "items": [{}]}, "label"),
         ({"textDocument": {}, "position": {}, "items": [{"label": "a"}]}, "uri"),
         ({"textDocument": {"uri": URI}, "position": {"line": "x"}, "items": [{"label": "a"}]}, "position"),
     ],
