@@ -44,7 +44,7 @@ class _Item(msgspec.Struct):
     labelDetails: _LabelDetails | None = None
     tags: list[int] | None = None
     deprecated: bool | None = None
-    additionalTextEdits: msgspec.Raw | None = None
+    additionalTextEdits: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _List(msgspec.Struct):
@@ -117,7 +117,7 @@ def _candidate(item: _Item, place: int) -> Candidate:
         place=place,
         detail=item.detail or described,
         deprecated=bool(item.deprecated) or DEPRECATED in (item.tags or ()),
-        edits_elsewhere=edits is not None and bytes(edits) not in (b"[]", b"null"),
+        edits_elsewhere=bytes(edits) not in (b"[]", b"null"),
     )
 
 

@@ -90,20 +90,29 @@ async def test_it_gives_up_after_repeated_crashes_and_the_session_goes_on(tmp_pa
         assert (await editor.ask("shutdown", None))["result"] is None
 
 
-async def test_a_list_that_is_being_ranked_survives_the_crash(tmp_path: Path) -> None:
-    editor_: list[FakeEditor] = []
+class CrashesWhileRanking(FakeRanker):
+    """The wrapped server dies when its list is here and not yet ranked."""
 
-    class Slow(FakeRanker):
-        async def rank(self, params: Any) -> Any:
-            await crashed(editor_[0])
-            return await super().rank(params)
+    editor: FakeEditor
 
-    async with editing(tmp_path, ranker=Slow(), crash_on=["die"], completion=LIST) as editor:
-        editor_.append(editor)
+    async def rank(self, params: Any) -> Any:
+        await crashed(self.editor)
+        return await super().rank(params)
+
+
+@pytest.mark.parametrize("back_off", [(0.05,), ()], ids=["starts again", "gives up"])
+async def test_a_list_that_is_being_ranked_survives_the_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_off: tuple[float, ...]
+) -> None:
+    monkeypatch.setattr(lifecycle, "BACK_OFF", back_off)
+    ranker = CrashesWhileRanking()
+    async with editing(tmp_path, ranker=ranker, crash_on=["die"], completion=LIST) as editor:
+        ranker.editor = editor
         assert (await editor.ask(COMPLETION, WHERE, "list"))["result"][0]["label"] == "★ a"
         await editor.ask("textDocument/hover", WHERE)
         assert len(editor.replies("list")) == 1
-        assert all(message["method"] != COMPLETION for message in second_life(tmp_path))
+        asked = [line for line in log_of(tmp_path) if json.loads(line).get("method") == COMPLETION]
+        assert len(asked) == 1  # not again
 
 
 async def test_shutdown_while_it_starts_again_is_answered(tmp_path: Path) -> None:
