@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
@@ -119,31 +119,31 @@ def cut(data: bytes, start: int) -> tuple[bytes, bytes, bytes]:
 
 
 def record(split: str, count: int) -> None:
-    """Ask the default wrapped server at every site and keep the lists that have the truth."""
-    out = home() / f"{split}.jsonl.gz"
-    out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    asked = kept = 0
-    with Progress() as progress, gzip.open(out.with_suffix(".new"), "wt") as file:
+    """Ask the default wrapped server at every site and keep the lists that have the truth; goes on where it stopped."""
+    lists = home() / "lists"
+    lists.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with Progress() as progress:
         task = progress.add_task(f"recording {split}", total=len(packages(split)) * count)
         for package in packages(split):
+            if (lists / f"{package}.jsonl.gz").is_file():
+                progress.advance(task, count)
+                continue
             fetch(package)
-            wanted = sites(package, count)
-            for path, start, truth, result in asyncio.run(_ask(package, wanted)):
-                progress.advance(task)
-                asked += 1
-                if any(candidate.name == truth for candidate in candidates(result)):
-                    kept += 1
-                    row = {"package": package, "path": path, "start": start, "truth": truth}
-                    file.write(json.dumps({**row, "result": base64.b64encode(result).decode()}) + "\n")
-    out.with_suffix(".new").replace(out)
-    print(f"{split}: {kept} of {asked} lists have the truth (coverage {kept / max(1, asked):.3f})")
+            answers = asyncio.run(_ask(package, sites(package, count), lambda: progress.advance(task)))
+            kept = [row for row in answers if any(item.name == row.truth for item in candidates(row.result))]
+            print(f"{package}: {len(kept)} of {len(answers)} lists have the truth")
+            with gzip.open(lists / f"{package}.new", "wt") as file:
+                for row in kept:
+                    result = base64.b64encode(row.result).decode()
+                    file.write(json.dumps({**asdict(row), "result": result}) + "\n")
+            (lists / f"{package}.new").replace(lists / f"{package}.jsonl.gz")
 
 
-async def _ask(package: str, wanted: list[tuple[str, int, str]]) -> list[tuple[str, int, str, bytes]]:
+async def _ask(package: str, wanted: list[tuple[str, int, str]], done: Callable[[], object]) -> list[Recorded]:
     root = unpacked(package)
     probe = Probe(presets()[0].command)
     await probe.start(root)
-    found: list[tuple[str, int, str, bytes]] = []
+    found: list[Recorded] = []
     for path, start, truth in wanted:
         data = (root / path).read_bytes()
         before, _, after = cut(data, start)
@@ -160,18 +160,22 @@ async def _ask(package: str, wanted: list[tuple[str, int, str]]) -> list[tuple[s
                 await probe.start(root)
             result = None
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
-        found.append((path, start, truth, dumps(result)))
+        found.append(Recorded(package=package, path=path, start=start, truth=truth, result=dumps(result)))
+        done()
     await probe.stop()
     return found
 
 
 def load(split: str) -> Iterator[Recorded]:
     """The positions that `record` kept. FileNotFoundError says to record first."""
-    path = home() / f"{split}.jsonl.gz"
-    if not path.is_file():
-        raise FileNotFoundError(f"no recorded lists; run: python -m benchmarks.quality record --split {split}")
-    with gzip.open(path, "rt") as file:
-        for line in file:
-            row = json.loads(line)
-            row["result"] = base64.b64decode(row["result"])
-            yield Recorded(**row)
+    for package in packages(split):
+        path = home() / "lists" / f"{package}.jsonl.gz"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no recorded lists of {package}; run: python -m benchmarks.quality record --split {split}"
+            )
+        with gzip.open(path, "rt") as file:
+            for line in file:
+                row = json.loads(line)
+                row["result"] = base64.b64decode(row["result"])
+                yield Recorded(**row)
