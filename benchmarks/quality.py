@@ -30,10 +30,11 @@ from tuning.ranking.blend import Blend, fit
 from tuning.ranking.features import MODEL, SIGNALS, Floats, with_model
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
-from tuning.ranking.rank import Listing, listing, ordered, shortlist
+from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortlist
 
 console = Console()
 COUNTS = {"eval": 32, "fit": 50}
+MODEL_POSITIONS = 800  # to fit on; it takes a second each
 IDENTIFIER = re.compile(r"\w+")
 
 
@@ -63,8 +64,7 @@ def main() -> None:
         record(split, COUNTS[split])
         return
     cases = look_up(split, given.limit)
-    scores = model_scores(cases, fp32=given.fp32) if given.model else []
-    (learn if given.job == "fit" else evaluate)(cases, scores, given)
+    (learn if given.job == "fit" else evaluate)(cases, given)
 
 
 def look_up(split: str, limit: int) -> list[Case]:
@@ -98,11 +98,11 @@ def _case(row: Recorded, index: WorkspaceIndex) -> Case:
         enclosing=site.enclosing_signatures,
         line_comment=LANGUAGE.line_comment,
     )
-    known = listing(site, found, index, before, after)
+    known = listing(Surroundings.of(site, before, after), found, index)
     return Case(recorded=row, known=known, truth=truth, prompt=prompt, before=text)
 
 
-def model_scores(cases: list[Case], *, fp32: bool) -> list[dict[str, float]]:
+def model_scores(cases: list[Case], blend: Blend, *, fp32: bool) -> list[dict[str, float]]:
     """log P of every shortlisted name of every case, searched to the end; kept on disk, it takes minutes."""
     from tuning.ranking.base import default_base_dir
     from tuning.ranking.scorer import Scorer
@@ -111,7 +111,6 @@ def model_scores(cases: list[Case], *, fp32: bool) -> list[dict[str, float]]:
     known: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
     scorer: Scorer | None = None
     out: list[dict[str, float]] = []
-    blend = Blend.load()
     for number, case in enumerate(track(cases, "model", console=console, transient=True)):
         names = sorted({case.known.candidates[i].name for i in shortlist(case.known, blend)})
         key = f"{case.recorded.package} {case.recorded.path} {case.recorded.start} {hash_text(case.prompt)}"
@@ -143,19 +142,19 @@ def _model_columns(case: Case, scores: dict[str, float], blend: Blend) -> tuple[
     return chosen, np.array([scores[case.known.candidates[i].name] for i in chosen])
 
 
-def learn(cases: list[Case], scores: list[dict[str, float]], given: argparse.Namespace) -> None:
+def learn(cases: list[Case], given: argparse.Namespace) -> None:
     """Fit the blend, leaving each library out in turn to see what it is worth, then on all."""
-    old = Blend.load()
     lists = [(case.known.columns, case.truth) for case in cases]
     groups = [case.recorded.package for case in cases]
     cross(lists, groups, (), "signals")
     signals = fit(lists)
-    model, stars = old.model, old.stars
-    if scores:
+    if given.model:
+        by_signals = Blend(signals=signals, model=np.zeros(len(SIGNALS + MODEL)), stars=())
+        scores = model_scores(cases[:MODEL_POSITIONS], by_signals, fp32=given.fp32)
         kept: list[tuple[Floats, int]] = []
         kept_groups: list[str] = []
-        for case, row, group in zip(cases, scores, groups, strict=True):
-            chosen, logs = _model_columns(case, row, old)
+        for case, row, group in zip(cases[: len(scores)], scores, groups, strict=False):
+            chosen, logs = _model_columns(case, row, by_signals)
             place = np.flatnonzero(chosen == case.truth)
             if len(place):
                 kept.append((with_model(case.known.columns[chosen], logs), int(place[0])))
@@ -164,6 +163,9 @@ def learn(cases: list[Case], scores: list[dict[str, float]], given: argparse.Nam
         firsts = cross(kept, kept_groups, rising, "model")
         model = fit(kept, monotone=rising)
         stars = thresholds(firsts)
+    else:
+        old = Blend.load()
+        model, stars = old.model, old.stars
     Blend(signals=signals, model=model, stars=stars).save()
     table = Table("column", "signals", "model")
     for place, name in enumerate(SIGNALS + MODEL):
@@ -205,9 +207,10 @@ def thresholds(firsts: list[tuple[float, bool]]) -> tuple[float, ...]:
     return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))
 
 
-def evaluate(cases: list[Case], scores: list[dict[str, float]], given: argparse.Namespace) -> None:
+def evaluate(cases: list[Case], given: argparse.Namespace) -> None:
     """The table: baselines, signals, and the model."""
     blend = Blend.load()
+    scores = model_scores(cases, blend, fp32=given.fp32) if given.model else []
     rows: dict[str, list[int]] = defaultdict(list)
     starred: list[bool] = []
     for number, case in enumerate(cases):

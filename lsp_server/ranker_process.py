@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -32,7 +33,8 @@ from lsp_server.wire import Frames
 from tuning.ranking.blend import Blend
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
-from tuning.ranking.rank import Listing, Order, listing, ordered, shortlist
+from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
+from tuning.ranking.tokens import BlockTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,26 @@ SWITCH = (
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
 
 
+@dataclass(slots=True)
+class _Open:
+    """An open document, and what was read around its cursor last."""
+
+    syntax: SyntaxDocument
+    tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
+    data: bytes = b""  # the text that `around` is of
+    around: Surroundings | None = None
+
+    def surroundings(self, offset: int) -> Surroundings:
+        """Read the text around `offset`, unless it was just read."""
+        text = self.syntax.text
+        if self.around is None or self.data is not text.data or self.around.site.offset != offset:
+            self.data = text.data
+            site = site_at(self.syntax, offset)
+            next_line = text.line_end(text.line_of(site.offset))
+            self.around = Surroundings.of(site, text.data[: site.start], text.data[next_line:], self.tokenizer)
+        return self.around
+
+
 class Ranker:
     """Everything known of the workspace, and a ranking on request. Used from one event loop."""
 
@@ -50,7 +72,7 @@ class Ranker:
         self.encoding: Encoding = "utf-16"
         self.mode = "signals"
         self.blend = Blend.load()
-        self.documents: dict[str, SyntaxDocument] = {}
+        self.documents: dict[str, _Open] = {}
         self.index: WorkspaceIndex | None = None
         self.worker: ModelWorker | None = None
         self._base, self._adapter, self._cache_dir = base, adapter, cache_dir
@@ -87,7 +109,7 @@ class Ranker:
         item = params["textDocument"]
         uri = item["uri"]
         language = language_for(item.get("languageId", ""), uri)
-        self.documents[uri] = SyntaxDocument(encoded(item.get("text", "")), language)
+        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language))
         if self.index is not None and (path := path_of(uri)) is not None:
             self.index.hide(path)  # the open text counts, not the file
 
@@ -96,7 +118,7 @@ class Ranker:
         document = self.documents.get(uri)
         if document is None:
             return
-        end = apply_changes(document.text, params, self.encoding, document.edit)
+        end = apply_changes(document.syntax.text, params, self.encoding, document.syntax.edit)
         if self.worker is not None and self.worker.ready and self.mode == "model":
             if self._reading is not None:
                 self._reading.cancel()
@@ -125,19 +147,18 @@ class Ranker:
     # Ranking
 
     def prepare(self, params: dict[str, Any]) -> None:
-        """A completion was asked for: while the wrapped server works, the model reads up to the cursor."""
-        if self.worker is None or not self.worker.ready or self.mode != "model":
+        """A completion was asked for: while the wrapped server works, the text is read, by the model too."""
+        around = self._surroundings(params)
+        if around is None or self.worker is None or not self.worker.ready or self.mode != "model":
             return
         uri = params["textDocument"]["uri"]
-        site = self._site(params)
-        if site is not None:
-            self.worker.advance(uri, self._prompt(uri, site).text)
+        self.worker.advance(uri, self._prompt(uri, around.site).text)
 
     def _read(self, uri: str, offset: int) -> None:
         """The author typed up to here and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None:
-            self.worker.advance(uri, self._prompt(uri, site_at(document, offset)).text)
+            self.worker.advance(uri, self._prompt(uri, document.surroundings(offset).site).text)
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None]
@@ -147,15 +168,12 @@ class Ranker:
         `early` gets the order by signals before the model is waited for: on a busy machine the last word may be late.
         """
         started = time.monotonic()
-        site = self._site(params)
+        around = self._surroundings(params)
         found = candidates(result)
-        if site is None or not found or self.index is None or self.mode == "off":
+        if around is None or not found or self.index is None or self.mode == "off":
             return None
         uri = params["textDocument"]["uri"]
-        document = self.documents[uri]
-        data = document.text.data
-        next_line = document.text.line_end(document.text.line_of(site.offset))
-        known = listing(site, found, self.index, bytes(data[: site.start]), bytes(data[next_line:]))
+        known = listing(around, found, self.index)
         order, used, complete = ordered(known, self.blend), "signals", True
         if self.mode == "model" and self.worker is not None and self.worker.ready:
             early(self._reply(known, order, params["starLimit"], used, False, started))
@@ -203,16 +221,16 @@ class Ranker:
             "milliseconds": round((time.monotonic() - started) * 1000, 2),
         }
 
-    def _site(self, params: dict[str, Any]) -> CompletionSite | None:
+    def _surroundings(self, params: dict[str, Any]) -> Surroundings | None:
         document = self.documents.get(params["textDocument"]["uri"])
         if document is None:
             return None
         position = params["position"]
-        offset = to_offset(document.text, position["line"], position["character"], self.encoding)
-        return site_at(document, offset)
+        offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
+        return document.surroundings(offset)
 
     def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
-        document = self.documents[uri]
+        document = self.documents[uri].syntax
         data = document.text.data
         language = document.language
         return build_prompt(

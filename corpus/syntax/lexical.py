@@ -17,6 +17,7 @@ QUOTE = 0x22
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9_\x80-\xff]+\Z")
 _REST = re.compile(rb"[A-Za-z0-9_\x80-\xff]*")
 _LONGEST_IDENTIFIER = 512  # bytes
+_WINDOW = 1500  # bytes searched at a time
 _SPACES = b" \t\r\n\f\\"
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 
@@ -89,6 +90,23 @@ def code(data: bytes, language: Language | None) -> Code:
         at = inner
 
 
+@final
+class CodeReader:
+    """`code` for a text that is read again and again: what was read up to the last line's start is kept."""
+
+    def __init__(self) -> None:
+        self._data, self._masked = b"", b""
+
+    def __call__(self, data: bytes, language: Language | None) -> Code:
+        known = len(self._data) if data.startswith(self._data) else 0
+        rest = code(data[known:], language)
+        masked = self._masked[:known] + rest.masked
+        end = data.rfind(b"\n") + 1
+        if end > known and not code(data[known:end], language).in_text:  # no string is open where the line starts
+            self._data, self._masked = data[:end], masked[:end]
+        return Code(masked=masked, in_text=rest.in_text)
+
+
 def expression_start(masked: bytes, end: int, language: Language | None) -> int:
     """Where the primary expression (names, members, calls, subscripts, literals) that ends at `end` starts.
 
@@ -141,7 +159,7 @@ def member_operator(masked: bytes, start: int, language: Language | None) -> int
 def open_bracket(masked: bytes, language: Language | None) -> Bracket | None:
     """The innermost bracket still open at the end. A statement's keyword at a line's start closes all before it."""
     stack: list[tuple[int, Bracket]] = []
-    for found in _brackets(language).finditer(masked):
+    for found in _brackets(language).finditer(masked, _last_statement(masked, language)):
         at = found.end() - 1
         byte = masked[at]
         if byte in b"([{":
@@ -156,6 +174,20 @@ def open_bracket(masked: bytes, language: Language | None) -> Bracket | None:
         else:
             stack.clear()
     return stack[-1][1] if stack else None
+
+
+def _last_statement(masked: bytes, language: Language | None) -> int:
+    """A place that all brackets still open stand behind: the last line that a statement's keyword opens, else 0."""
+    statements = _statements(language)
+    start = len(masked)
+    while statements is not None and start > 0:
+        end, start = start, max(0, masked.rfind(b"\n", 0, max(0, start - _WINDOW)) + 1)
+        last = -1
+        for found in statements.finditer(masked, start, end):
+            last = found.start()
+        if last >= 0:
+            return last
+    return 0
 
 
 def word_before(masked: bytes, position: int) -> str:
@@ -220,9 +252,15 @@ def _operators(language: Language | None) -> tuple[bytes, ...]:
 
 @cache
 def _brackets(language: Language | None) -> re.Pattern[bytes]:
+    statements = _statements(language)
+    return re.compile(rb"[()\[\]{},]" + (b"|" + statements.pattern if statements else b""), re.MULTILINE)
+
+
+@cache
+def _statements(language: Language | None) -> re.Pattern[bytes] | None:
     words = language.lexis.statement_keywords if language else ()
-    statement = rb"|^[ \t]*(?:%s)[ \t:\r\n]" % b"|".join(re.escape(w.encode()) for w in words) if words else b""
-    return re.compile(rb"[()\[\]{},]" + statement, re.MULTILINE)
+    joined = b"|".join(re.escape(word.encode()) for word in words)
+    return re.compile(rb"^[ \t]*(?:%s)[ \t:\r\n]" % joined, re.MULTILINE) if words else None
 
 
 @cache

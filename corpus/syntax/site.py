@@ -10,12 +10,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
+from weakref import WeakKeyDictionary
 
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import (
     Bracket,
     Code,
-    code,
+    CodeReader,
     expression_start,
     identifier_start,
     member_operator,
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 REACH = 24_000  # bytes before the cursor that are read without a tree
 PLACEHOLDER = b"_"
+
+_readers: WeakKeyDictionary[SyntaxDocument, CodeReader] = WeakKeyDictionary()
 
 
 @final
@@ -54,6 +57,7 @@ class CompletionSite:
     offset: int  # the cursor
     prefix: str
     receiver: str = ""
+    receiver_is_self: bool = False  # the receiver is the instance whose method this is
     receiver_type: str = ""  # a class's name, or a module's dotted one
     own_members: frozenset[str] = frozenset()  # of the receiver's class, where this file defines it
     visible: Mapping[str, VisibleName]
@@ -74,7 +78,7 @@ def site_at(document: SyntaxDocument, offset: int) -> CompletionSite:
     prefix = data[start:offset].decode("utf-8", "replace")
     language = document.language
     begin = _begin(data, start)
-    before = code(bytes(data[begin:start]), language)
+    before = _readers.setdefault(document, CodeReader())(data[begin:start], language)
     lexical = _lexical(before, data, begin, start, language)
     if before.in_text or language is None:
         kind = "text" if before.in_text else lexical.kind
@@ -226,6 +230,7 @@ def _with_tree(
         offset=offset,
         prefix=prefix,
         receiver=lexical.receiver,
+        receiver_is_self=lexical.receiver in language.lexis.self_names,
         receiver_type=receiver_type,
         own_members=own,
         visible=visible,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tuning.ranking.context import FileContext
 from tuning.ranking.counts import CountTable
 from tuning.ranking.index import IndexScores, WorkspaceIndex
-from tuning.ranking.tokens import hash_names, tokenize
+from tuning.ranking.tokens import BlockTokenizer, hash_names, tokenize
 
 SUFFIXES = [".py"]
 SOURCE = "client.connect(host)\nclient.send(data)\nclient.send(more)\n"
@@ -46,7 +46,7 @@ def test_counts_what_follows_a_receiver(tmp_path: Path) -> None:
 def test_this_file_counts_before_and_after_the_cursor() -> None:
     found = score(WorkspaceIndex([], SUFFIXES), "x.one\nx.two\nx.", "one", "two", "three", after="\nx.three\nx.three\n")
     assert list(found.receiver_file) == [1, 1, 2]
-    assert found.last_use[1] < found.last_use[0]
+    assert found.local.last_use[1] < found.local.last_use[0]
 
 
 def test_open_file_is_left_out_until_it_is_closed(tmp_path: Path) -> None:
@@ -140,3 +140,27 @@ def test_counts_beyond_a_slots_limit_are_exact() -> None:
     assert table.count(keys[:1])[0] == 10_000
     table.add(keys[:9_999], sign=-1)
     assert table.count(keys[:1])[0] == 1
+
+
+@given(st.lists(st.lists(st.sampled_from(["a.b\n", "\n", "\r\n", "    x = 1\n", "word", " "])), min_size=1, max_size=5))
+def test_blocks_are_cut_as_the_whole_is(texts: list[list[str]]) -> None:
+    tokenizer = BlockTokenizer()
+    data = b""
+    for pieces in texts:
+        data += "".join(pieces).encode()
+        whole, blocks = tokenize(data), tokenizer(data)
+        assert whole.hashes.tolist() == blocks.hashes.tolist()
+        assert whole.names.tolist() == blocks.names.tolist()
+
+
+def test_what_follows_the_last_use_of_a_receiver() -> None:
+    before = "f.open()\nf.read()\ng.x()\nf.open()\nf.write()\nf.open()\nf."
+    local = FileContext.of(before.encode(), b"\nf.open()\nf.read()\n").counts(
+        hash_names(["read", "write", "open", "no"])
+    )
+    assert list(local.following) == [2, 1, 0, 0]
+
+
+def test_nearer_uses_count_more() -> None:
+    local = FileContext.of(b"f.far\n" + b"x = 1\n" * 100 + b"f.near\nf.", b"").counts(hash_names(["far", "near"]))
+    assert (local.decayed[:3, 1] > local.decayed[:3, 0]).all()

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from corpus.syntax.candidate import Candidate
 from corpus.syntax.site import CompletionSite
+from tuning.ranking.context import DECAYS
 from tuning.ranking.index import IndexScores
+from tuning.ranking.wording import Wording
 
 Floats = NDArray[np.float64]
 
@@ -30,9 +32,12 @@ FLOOR = 1e-9
 WORDS = re.compile(r"\w+")
 
 SIGNALS = (
-    "index", "index_file", "index_workspace", "receiver_file", "receiver_workspace", "uses_file", "uses_workspace",
-    "recency", "order", "first", "private", "dunder", "own_member", "visible", "scope_distance", "parameter",
-    "deprecated", "edits_elsewhere", "expected", *(f"kind_{name}" for name in KIND_GROUPS),
+    "index", "index_file", "index_workspace", "index_confident", "receiver_file", "receiver_workspace", "uses_file",
+    "uses_workspace", "used_member", "recency", *(f"decayed_{order}_{tokens}" for order, tokens in DECAYS),
+    "following", "order", "first", "private", "own_private", "dunder", "type_like", "constant", "own_member", "visible",
+    "scope_distance", "parameter", "deprecated", "edits_elsewhere", "expected", "named_by_nearest", "named_by_line",
+    "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
+    *(f"kind_{name}" for name in KIND_GROUPS),
 )  # fmt: skip
 MODEL = ("model", "mixture", "agreement")
 
@@ -43,25 +48,35 @@ def log_softmax(logits: Floats) -> Floats:
     return shifted - np.log(np.exp(shifted).sum())
 
 
-def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores) -> Floats:
+def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores, wording: Wording) -> Floats:
     """float64[n, len(SIGNALS)], the columns in the order of SIGNALS."""
     n = len(candidates)
+    names = [candidate.name for candidate in candidates]
+    private = [name.startswith("_") and not _dunder(name) for name in names]
+    file, workspace = _probabilities(index.file), _probabilities(index.workspace)
+    local = index.local
     own = [candidate.name in site.own_members for candidate in candidates]
     visible = [site.visible.get(candidate.name) if not site.receiver else None for candidate in candidates]
     expected = site.expected_type
     columns: dict[str, object] = {
-        "index": log_softmax(np.log(np.maximum(index.probability, FLOOR))),
-        "index_file": log_softmax(np.log(np.maximum(index.file, FLOOR))),
-        "index_workspace": log_softmax(np.log(np.maximum(index.workspace, FLOOR))),
+        "index": np.log(_probabilities(index.probability)),
+        "index_file": np.log(file),
+        "index_workspace": np.log(workspace),
+        "index_confident": np.log(confident_mixture(file, workspace)),
         "receiver_file": np.log1p(index.receiver_file),
         "receiver_workspace": np.log1p(index.receiver_workspace),
-        "uses_file": np.log1p(index.file_uses),
+        "uses_file": np.log1p(local.orders[0]),
         "uses_workspace": np.log1p(index.workspace_uses),
-        "recency": -np.log1p(np.minimum(index.last_use, 100_000)) / 10,
+        "used_member": local.orders[1] > 0,
+        "recency": -np.log1p(np.minimum(local.last_use, 100_000)) / 10,
+        "following": np.log1p(local.following),
         "order": [-np.log1p(candidate.place) for candidate in candidates],
         "first": [candidate.place == 0 for candidate in candidates],
-        "private": [candidate.name.startswith("_") and not _dunder(candidate.name) for candidate in candidates],
-        "dunder": [_dunder(candidate.name) for candidate in candidates],
+        "private": private,
+        "own_private": private if site.receiver_is_self else np.zeros(n),
+        "dunder": [_dunder(name) for name in names],
+        "type_like": [name[:1].isupper() for name in names],
+        "constant": [len(name) > 1 and name.isupper() for name in names],
         "own_member": own,
         "visible": [name is not None for name in visible],
         "scope_distance": [-np.log1p(name.distance) if name is not None else 0.0 for name in visible],
@@ -73,12 +88,27 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
             for candidate in candidates
         ],
     }
+    for (order, tokens), uses in zip(DECAYS, local.decayed, strict=True):
+        columns[f"decayed_{order}_{tokens}"] = np.log1p(uses)
+    columns |= wording.columns(names)
     for name, kinds in KIND_GROUPS.items():
         columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
     matrix = np.empty((n, len(SIGNALS)))
     for column, name in enumerate(SIGNALS):
         matrix[:, column] = np.asarray(columns[name], np.float64)
     return matrix
+
+
+def confident_mixture(*estimates: Floats) -> Floats:
+    """Probabilities over one list, float64[n] each, mixed by how sure each is: weights are exp(-entropy)."""
+    weights = [np.exp(np.sum(p * np.log(p))) for p in estimates]
+    return sum((w * p for w, p in zip(weights, estimates, strict=True)), np.zeros(len(estimates[0]))) / sum(weights)
+
+
+def _probabilities(scores: Floats) -> Floats:
+    """float64[n], none of them 0, their sum 1."""
+    floored = np.maximum(scores, FLOOR)
+    return floored / floored.sum()
 
 
 def with_model(matrix: Floats, model: Floats) -> Floats:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.ranking.context import FileContext, Floats, interpolated
+from tuning.ranking.context import FileContext, Floats, LocalCounts, interpolated
 from tuning.ranking.counts import CountTable
 from tuning.ranking.files import SourceFile, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
@@ -44,11 +44,10 @@ class IndexScores:
     probability: Floats
     workspace: Floats
     file: Floats
-    file_uses: I64
+    local: LocalCounts
     workspace_uses: I64
     receiver_file: I64  # after the same two tokens, in this file
     receiver_workspace: I64
-    last_use: I64
 
 
 @dataclass(slots=True)
@@ -167,11 +166,10 @@ class WorkspaceIndex:
             probability=interpolated(local.orders, local.totals, workspace, FILE_WEIGHT),
             workspace=workspace,
             file=interpolated(local.orders, local.totals, nothing, FILE_WEIGHT),
-            file_uses=local.orders[0],
+            local=local,
             workspace_uses=counts[0],
             receiver_file=local.orders[2],
             receiver_workspace=counts[2],
-            last_use=local.last_use,
         )
 
     def save(self) -> None:

@@ -5,7 +5,7 @@ Never adds or drops a candidate. Knows nothing of time: who calls decides how lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from corpus.syntax.site import CompletionSite
 from tuning.ranking.blend import Blend
 from tuning.ranking.features import Floats, signals, with_model
 from tuning.ranking.index import FileContext, IndexScores, WorkspaceIndex
-from tuning.ranking.tokens import hash_names
+from tuning.ranking.tokens import Tokens, hash_names, tokenize
+from tuning.ranking.wording import Wording
 
 MODEL_LIST = 192  # candidates that the model looks at: the best by signals
 
@@ -45,12 +46,31 @@ class Order:
     p: Floats
 
 
-def listing(
-    site: CompletionSite, candidates: Sequence[Candidate], index: WorkspaceIndex, before: bytes, after: bytes
-) -> Listing:
-    """Look everything up. `before` ends where the identifier starts; `after` begins on the next line."""
-    hashes = hash_names([candidate.name for candidate in candidates])
-    scores = index.score(FileContext.of(before, after), hashes)
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The text around a site, read once; worth keeping while the wrapped server works."""
+
+    site: CompletionSite
+    context: FileContext
+    wording: Wording
+
+    @classmethod
+    def of(
+        cls, site: CompletionSite, before: bytes, after: bytes, tokenizer: Callable[[bytes], Tokens] = tokenize
+    ) -> Surroundings:
+        """`before` ends where the identifier starts; `after` begins on the next line."""
+        function = site.enclosing[-1] if site.enclosing else ""
+        return cls(
+            site=site,
+            context=FileContext.of(before, after, tokenizer),
+            wording=Wording.of(before, site.receiver, function),
+        )
+
+
+def listing(around: Surroundings, candidates: Sequence[Candidate], index: WorkspaceIndex) -> Listing:
+    """Everything known of a list, but the model's opinion."""
+    site = around.site
+    scores = index.score(around.context, hash_names([candidate.name for candidate in candidates]))
     prefix = site.prefix.casefold()
     fitting = np.array([_fits(candidate.name.casefold(), prefix) for candidate in candidates], bool)
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
@@ -59,7 +79,7 @@ def listing(
         site=site,
         candidates=candidates,
         index=scores,
-        columns=signals(site, candidates, scores),
+        columns=signals(site, candidates, scores, around.wording),
         fitting=fitting,
     )
 
