@@ -104,17 +104,18 @@ def _model(settings: Settings) -> list[Finding]:
             ),
         ]
     base = settings.base or str(default_base_dir())
-    return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter)]
+    asked = bool(settings.base)
+    return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter, allow_download=asked)]
 
 
-def _speed(base: str, adapter: str) -> Finding:
+def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
     """One scoring, as a list at a warm prompt would get it."""
     from tuning.ranking.prompt import build_prompt
     from tuning.ranking.scorer import Scorer
 
     started = time.perf_counter()
     try:
-        scorer = Scorer.load(base, adapter=Path(adapter) if adapter else None)
+        scorer = Scorer.load(base, adapter=Path(adapter) if adapter else None, allow_download=allow_download)
     except Exception as error:  # whatever is wrong with it is what the doctor is asked about
         return Finding(
             what="model",

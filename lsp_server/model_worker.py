@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import logging
 import threading
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuning.ranking.prompt import Prompt
+from tuning.ranking.trie import certain
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +24,12 @@ Floats = NDArray[np.float64]
 
 
 class SearchJob:
-    """Names to score after a prompt. Its bounds get better until it has finished."""
+    """Names to score after a prompt, some of them `known` already. Its bounds get better until it has finished."""
 
-    def __init__(self, *, key: str, prompt: Prompt, names: tuple[str, ...]) -> None:
-        self.key, self.prompt, self.names = key, prompt, names
-        self.bounds: Floats | None = None  # float64[names]: log P, an upper bound where not finished
+    def __init__(self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float]) -> None:
+        self.key, self.prompt, self.names, self.known = key, prompt, names, known
+        self.bounds: Floats | None = None  # float64[names]: log P where `exact`, else an upper bound
+        self.exact = np.zeros(len(names), bool)
         self.finished = False
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
@@ -38,9 +41,24 @@ class SearchJob:
                 await asyncio.wait_for(self._event.wait(), seconds)
         return self.bounds
 
-    def publish(self, bounds: Floats, *, finished: bool) -> None:
+    def exact_scores(self) -> dict[str, float]:
+        """log P of the names whose score is final."""
+        if self.bounds is None:
+            return dict(self.known)
+        return {name: float(self.bounds[i]) for i, name in enumerate(self.names) if self.exact[i]}
+
+    def answers(self, names: Collection[str]) -> bool:
+        """Whether this job, as it is or when it has gone on, tells the best of these names."""
+        if not set(names) <= set(self.names):
+            return False
+        if not self.finished or self.bounds is None:
+            return True
+        wanted = [i for i, name in enumerate(self.names) if name in names]
+        return certain(self.bounds[wanted], self.exact[wanted])
+
+    def publish(self, bounds: Floats, exact: NDArray[np.bool_], *, finished: bool) -> None:
         """Called by the model's thread."""
-        self.bounds, self.finished = bounds, finished
+        self.bounds, self.exact, self.finished = bounds, exact, finished
         if finished:
             self._loop.call_soon_threadsafe(self._event.set)
 
@@ -107,16 +125,20 @@ class ModelWorker(threading.Thread):
 
         if not self._base and not is_installed():
             raise FileNotFoundError("the default base is not installed; run: starling install-model")
-        return Scorer.load(self._base or default_base_dir(), adapter=Path(self._adapter) if self._adapter else None)
+        return Scorer.load(
+            self._base or default_base_dir(),
+            adapter=Path(self._adapter) if self._adapter else None,
+            allow_download=bool(self._base),  # a hub id that the user gave
+        )
 
     def _interrupted(self) -> bool:
         return self._search is not None or self._advance is not None
 
     def _work(self, scorer, job: SearchJob) -> None:  # type: ignore[no-untyped-def]
-        search = scorer.search(job.key, job.prompt, list(job.names))
+        search = scorer.search(job.key, job.prompt, job.names, job.exact_scores())
         while True:
             finished = search.step()
-            job.publish(np.array(search.bounds()), finished=finished)
+            job.publish(search.bounds(), search.exact(), finished=finished)
             if finished or self._search is not None:
                 search.close()
                 return

@@ -192,8 +192,9 @@ class Ranker:
         prompt = self._prompt(uri, known.site)
         names = [known.candidates[i].name for i in chosen]
         job = self._jobs.get(uri)
-        if job is None or job.prompt != prompt or not set(names) <= set(job.names):
-            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)))
+        if job is None or job.prompt != prompt or not job.answers(names):
+            scores = job.exact_scores() if job is not None and job.prompt == prompt else {}
+            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores)
             self._jobs[uri] = job
         self.worker.search(job)
         bounds = await job.wait(until - time.monotonic())

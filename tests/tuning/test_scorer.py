@@ -1,6 +1,9 @@
 """Tree search against one forward pass a name, on tiny models made here."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,19 @@ def test_the_best_are_certain_when_it_stops(scorer: Scorer) -> None:
     assert int(np.argmax(search.bounds())) == int(np.argmax(exact))
 
 
+def test_what_was_scored_before_is_not_scored_again(scorer: Scorer) -> None:
+    prompt = Prompt(text=TEXT, tail=".")
+    exact = searched(scorer, "k", prompt, NAMES)
+    known = dict(zip(NAMES[::2], exact[::2], strict=True))
+    search = scorer.search("k", prompt, NAMES, known)
+    while not search.step(top=len(NAMES)):
+        pass
+    assert search.bounds() == pytest.approx(exact, abs=1e-5)
+    again = scorer.search("k", prompt, NAMES, dict(zip(NAMES, exact, strict=True)))
+    assert again.step()
+    assert again.bounds() == pytest.approx(exact)
+
+
 def test_interrupted_reading_goes_on(scorer: Scorer) -> None:
     stops = iter([False, True])  # stopped after the first piece
     text = TEXT * 8
@@ -119,6 +135,24 @@ def test_missing_or_pickled_model_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(ScorerMissing, match="safetensors"):
         Scorer.load(tmp_path)
+
+
+def test_a_hub_id_that_was_downloaded_once_needs_no_connection(tmp_path: Path, tokenizer) -> None:
+    snapshot = tmp_path / "models--someone--tiny" / "snapshots" / "0123"
+    tiny("llama", len(tokenizer)).save_pretrained(snapshot)
+    tokenizer.save_pretrained(snapshot)
+    (tmp_path / "models--someone--tiny" / "refs").mkdir()
+    (tmp_path / "models--someone--tiny" / "refs" / "main").write_text("0123")
+    load = "from tuning.ranking.scorer import Scorer; Scorer.load('someone/tiny', allow_download=%s); print('loaded')"
+    refuse = "import socket; socket.socket.connect = None\n"
+    for allowed in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", refuse + load % allowed],
+            env={**os.environ, "HF_HUB_CACHE": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == "loaded\n", done.stderr
 
 
 def adapter(folder: Path, **config: object) -> Path:

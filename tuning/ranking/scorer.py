@@ -14,8 +14,9 @@ from __future__ import annotations
 import heapq
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from tuning.ranking.prompt import Prompt
-from tuning.ranking.trie import Node, build
+from tuning.ranking.trie import TOP, Node, build, certain
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ BATCH = 24  # trie nodes a forward pass
 CHUNK = 96  # prompt tokens a forward pass: an interruption waits for one at most
 KEPT_PROMPTS = 4
 TOLERANCE = 2e-3
+NOTHING: Mapping[str, float] = MappingProxyType({})
 BLOCKED = torch.finfo(torch.float32).min
 
 
@@ -75,8 +77,12 @@ class Scorer:
         quantize: bool | None = None,
         allow_download: bool = False,
     ) -> Scorer:
-        """Load a model folder or hub id. `quantize`: int8 linear layers on CPU (None: yes). Raises ScorerError."""
-        if not allow_download:
+        """Load a model folder, or a hub id whose files are on this machine or may be downloaded. Raises ScorerError.
+
+        `quantize`: int8 linear layers on CPU (None: yes).
+        """
+        remote = allow_download and not Path(base).is_dir()
+        if not remote:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import transformers
 
@@ -84,14 +90,17 @@ class Scorer:
         transformers.utils.logging.disable_progress_bar()
         # One core stays free: the wrapped server and signals must answer while the model works.
         torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
-        options = {"local_files_only": not allow_download, "trust_remote_code": False}
         try:
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(base), dtype=torch.float32, use_safetensors=True, **options
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(base), **options)
+            try:
+                model, tokenizer = _from_pretrained(base, local=True)
+            except (OSError, ValueError):
+                if not remote:
+                    raise
+                model, tokenizer = _from_pretrained(base, local=False)
         except (OSError, ValueError) as error:
-            raise ScorerMissing(f"no usable model in {base} (a folder with safetensors): {error}") from error
+            raise ScorerMissing(
+                f"no usable model in {base} (a folder with safetensors, or a hub id): {error}"
+            ) from error
         if adapter is not None:
             from tuning.ranking.adapter import merge_adapter
 
@@ -179,9 +188,9 @@ class Scorer:
             state.next = out.logits[0, -1].float().log_softmax(-1)
         return state
 
-    def search(self, key: str, prompt: Prompt, names: Sequence[str]) -> Search:
-        """Begin scoring names after a prompt. Nothing is computed before the first step."""
-        return Search(self, key, prompt, names)
+    def search(self, key: str, prompt: Prompt, names: Sequence[str], known: Mapping[str, float] = NOTHING) -> Search:
+        """Begin scoring names after a prompt, those already `known` excepted. Computes nothing before the first step."""
+        return Search(self, key, prompt, names, known)
 
     @torch.inference_mode()
     def expand(self, search: Search, nodes: Sequence[Node]) -> torch.Tensor:
@@ -215,18 +224,21 @@ class Scorer:
 class Search:
     """Scores of names, bounds first, exact in the end. One at a time a document."""
 
-    def __init__(self, scorer: Scorer, key: str, prompt: Prompt, names: Sequence[str]) -> None:
+    def __init__(
+        self, scorer: Scorer, key: str, prompt: Prompt, names: Sequence[str], known: Mapping[str, float]
+    ) -> None:
         self._scorer, self._key, self._prompt = scorer, key, prompt
-        self._root = build([scorer.sequence(prompt.tail, name) for name in names])
-        self._bounds = np.zeros(len(names))
-        self._exact = np.zeros(len(names), bool)
+        self._bounds = np.array([known.get(name, 0.0) for name in names])
+        self._exact = np.array([name in known for name in names], bool)
+        unknown = np.flatnonzero(~self._exact).tolist()
+        self._root = build({i: scorer.sequence(prompt.tail, names[i]) for i in unknown})
         self._frontier: list[tuple[float, int, Node]] = []
         self._pushed = 0
         self._started = False
         self.state: _Cached | None = None
         self.slots = 0
 
-    def step(self, top: int = 10) -> bool:
+    def step(self, top: int = TOP) -> bool:
         """One forward pass (the first one reads the prompt). True when the `top` best are certain."""
         if not self._started:
             self._started = True
@@ -272,15 +284,22 @@ class Search:
                 heapq.heappush(self._frontier, (-child.log_p, self._pushed, child))
 
     def _certain(self, top: int) -> bool:
-        if not self._frontier:
-            return True
-        sure = np.sort(self._bounds[self._exact])[::-1]
-        return len(sure) >= top and sure[top - 1] >= -self._frontier[0][0]
+        return not self._frontier or certain(self._bounds, self._exact, top)
 
     def _put_away(self) -> None:
         if self.state is not None and self.slots:
             self.state.cache.crop(-self.slots)
             self.slots = 0
+
+
+def _from_pretrained(base: str | Path, *, local: bool) -> tuple[Any, Any]:
+    import transformers
+
+    options = {"local_files_only": local, "trust_remote_code": False}
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        str(base), dtype=torch.float32, use_safetensors=True, **options
+    )
+    return model, transformers.AutoTokenizer.from_pretrained(str(base), **options)
 
 
 def _ends_identifier(tokenizer: Any, size: int) -> NDArray[np.bool_]:
