@@ -100,12 +100,12 @@ class Probe:
 
     async def stop(self, timeout: float = 10.0) -> None:
         """shutdown, exit, and the process ended whatever it says."""
-        if self.backend.alive:
-            try:
+        try:
+            if self.backend.alive:
                 await self.backend.request("shutdown", None, timeout)
-            finally:
-                self.backend.notify("exit", None)
-                await self.backend.stop()
+        finally:
+            self.backend.notify("exit", None)
+            await self.backend.stop()
 
     def _message(self, body: bytes, envelope: Envelope) -> None:
         params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None

@@ -31,14 +31,21 @@ KIND_GROUPS = {
 FLOOR = 1e-9
 WORDS = re.compile(r"\w+")
 
-SIGNALS = (
+_COLUMNS = (
     "index", "index_file", "index_workspace", "index_confident", "receiver_file", "receiver_workspace", "uses_file",
     "uses_workspace", "used_member", "recency", *(f"decayed_{order}_{tokens}" for order, tokens in DECAYS),
-    "following", "order", "first", "private", "own_private", "dunder", "type_like", "constant", "own_member", "visible",
+    "following", "order", "first", "private", "dunder", "type_like", "constant", "own_member", "visible",
     "scope_distance", "parameter", "deprecated", "edits_elsewhere", "expected", "named_by_nearest", "named_by_line",
     "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
     *(f"kind_{name}" for name in KIND_GROUPS),
 )  # fmt: skip
+# Columns that count anew where the receiver is the instance itself: its class's own state is another matter than a library.
+_FOR_SELF = (
+    "index", "index_file", "index_workspace", "index_confident", "receiver_workspace", "uses_workspace", "recency",
+    "decayed_1_200", "decayed_2_200", "decayed_4_2000", "following", "own_member", "named_by_line", "line_names",
+    "named_by_lines_before", "named_by_function", "kind_callable", "kind_data", "order", "private",
+)  # fmt: skip
+SIGNALS = (*_COLUMNS, *(f"self_{name}" for name in _FOR_SELF))
 MODEL = ("model", "mixture", "agreement")
 
 
@@ -73,7 +80,6 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
         "order": [-np.log1p(candidate.place) for candidate in candidates],
         "first": [candidate.place == 0 for candidate in candidates],
         "private": private,
-        "own_private": private if site.receiver_is_self else np.zeros(n),
         "dunder": [_dunder(name) for name in names],
         "type_like": [name[:1].isupper() for name in names],
         "constant": [len(name) > 1 and name.isupper() for name in names],
@@ -94,8 +100,10 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
     for name, kinds in KIND_GROUPS.items():
         columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
     matrix = np.empty((n, len(SIGNALS)))
-    for column, name in enumerate(SIGNALS):
+    for column, name in enumerate(_COLUMNS):
         matrix[:, column] = np.asarray(columns[name], np.float64)
+    for_self = [_COLUMNS.index(name) for name in _FOR_SELF]
+    matrix[:, len(_COLUMNS) :] = matrix[:, for_self] * site.receiver_is_self
     return matrix
 
 
