@@ -25,10 +25,14 @@ _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 @final
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """Text with its strings and comments blanked. `in_text` says that its end lies in a string or comment."""
+    """Text with its strings and comments blanked.
+
+    `in_text` says that its end lies in a string or comment, `interpolated` that it lies in code within a string.
+    """
 
     masked: bytes
     in_text: bool
+    interpolated: bool = False
 
 
 @final
@@ -74,17 +78,17 @@ def code(data: bytes, language: Language | None) -> Code:
             if kind == "comment":
                 masked[start:end] = b" " * (end - start)
                 if end == len(data):
-                    return Code(masked=bytes(masked), in_text=True)
+                    return Code(masked=bytes(masked), in_text=True, interpolated=at > 0)
                 continue
             masked[start:end] = b'"' * (end - start)
             if kind.startswith("open") and end == len(data):
                 break  # a string that is still open where the text ends
         else:
-            return Code(masked=bytes(masked), in_text=False)
+            return Code(masked=bytes(masked), in_text=False, interpolated=at > 0)
         form = language.lexis.strings[int(kind.removeprefix("open"))]
         inner = _open_interpolation(data, found.end(kind), form.interpolation) if form.interpolation else -1
         if inner < 0:
-            return Code(masked=bytes(masked), in_text=True)
+            return Code(masked=bytes(masked), in_text=True, interpolated=at > 0)
         # The cursor is in code inside the string: the rest is read again as code, from there.
         masked[inner - 1 :] = b"[" + data[inner:]
         at = inner
@@ -102,9 +106,12 @@ class CodeReader:
         rest = code(data[known:], language)
         masked = self._masked[:known] + rest.masked
         end = data.rfind(b"\n") + 1
-        if end > known and not code(data[known:end], language).in_text:  # no string is open where the line starts
-            self._data, self._masked = data[:end], masked[:end]
-        return Code(masked=masked, in_text=rest.in_text)
+        if end > known:
+            # What follows may change how an open string reads: only what stands before none is kept.
+            start = code(data[known:end], language)
+            if not (start.in_text or start.interpolated):
+                self._data, self._masked = data[:end], masked[:known] + start.masked
+        return Code(masked=masked, in_text=rest.in_text, interpolated=rest.interpolated)
 
 
 def expression_start(masked: bytes, end: int, language: Language | None) -> int:

@@ -1,6 +1,6 @@
 """Reading the text before a cursor: what is kept between readings changes nothing."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpus.syntax.language import languages
@@ -12,6 +12,7 @@ PIECES = st.lists(
 )
 
 
+@example([["f'{", "\\", "\n", "x = 1\n"], []])
 @given(st.lists(PIECES, min_size=1, max_size=6))
 def test_a_reader_says_what_a_fresh_reading_says(texts: list[list[str]]) -> None:
     read = CodeReader()
