@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """Params: textDocument, position, items ({label, kind?, sortText?, …}). Result: order, scores, stars, ranker."""
+    """Params: textDocument, position, items ({label, kind?, sortText?, …}). Result: order, scores, stars, ranker, milliseconds."""
     params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
     problem = _problem(params)
     if problem:
@@ -39,6 +39,7 @@ async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> byt
             "stars": ranking.stars,
             "ranker": ranking.ranker,
             "complete": ranking.complete,
+            "milliseconds": ranking.milliseconds,
         },
     )
 
