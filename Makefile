@@ -44,6 +44,7 @@ bench: $(INSTALLED)
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality record --split eval
 	$(BIN)/python -m benchmarks.quality evaluate --split eval --model
+	$(BIN)/python -m benchmarks.quality_live
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -176,12 +176,13 @@ def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
     return {"start": {"line": line, "character": start}, "end": {"line": line, "character": end}}
 
 
-async def settled(probe: Probe) -> None:
+async def settled(probe: Probe, *, quiet: bool = False) -> None:
     """Wait for index and model."""
     while True:
         status = (await probe.backend.request("starling/status", {}, 30))["ranker"]
         if status is not None and status["index"] and status["model"] != "loading":
-            console.print(f"ready: index of {status['files']} files, model {status['model']} {status['reason']}")
+            if not quiet:
+                console.print(f"ready: index of {status['files']} files, model {status['model']} {status['reason']}")
             return
         await asyncio.sleep(0.2)
 

@@ -239,7 +239,7 @@ def evaluate(cases: list[Case], given: argparse.Namespace) -> None:
             rows["Starling, model, no deadline"].append(_place(case, names, order.order))
         if blend.rating(float(order.p.max())):
             starred.append(_place(case, names, order.order) == 0)
-    found: dict[str, Any] = {name: _summary(ranks) for name, ranks in rows.items()}
+    found: dict[str, Any] = {name: summary(ranks) for name, ranks in rows.items()}
     if given.json:
         print(json.dumps(found, indent=2))
         return
@@ -272,7 +272,7 @@ def _place(case: Case, names: list[str], order: np.ndarray) -> int:
     return next(place for place, i in enumerate(order) if names[i] == case.recorded.truth)
 
 
-def _summary(ranks: list[int]) -> dict[str, tuple[float, float, float]]:
+def summary(ranks: list[int]) -> dict[str, tuple[float, float, float]]:
     values = np.array(ranks)
     generator = np.random.default_rng(0)
     samples = values[generator.integers(0, len(values), (1000, len(values)))]
@@ -284,7 +284,7 @@ def _summary(ranks: list[int]) -> dict[str, tuple[float, float, float]]:
 
 
 def figures(ranks: list[int]) -> str:
-    return ", ".join(f"{name} {value[0]:.3f}" for name, value in _summary(ranks).items())
+    return ", ".join(f"{name} {value[0]:.3f}" for name, value in summary(ranks).items())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
 import threading
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,14 @@ from tuning.ranking.trie import certain
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
+
+BACKGROUND = 15  # nice value of work that nobody waits for: a key may be pressed meanwhile
+
+
+def yield_to_others() -> None:
+    """Let this thread alone run when nothing else wants to. Linux has priorities by thread; elsewhere nothing changes."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND)
 
 
 class SearchJob:
@@ -93,12 +104,15 @@ class ModelWorker(threading.Thread):
                 self._wake.notify()
 
     def run(self) -> None:
+        loader = ThreadPoolExecutor(1, "model loader", initializer=yield_to_others)  # a nice value never comes back
         try:
-            scorer = self._load()
+            scorer = loader.submit(self._load).result()
         except Exception as error:  # missing library, missing or broken base: signals rank on
             self.state, self.reason = "failed", str(error)
             log.warning("no model, signals rank on: %s", error)
             return
+        finally:
+            loader.shutdown()
         self.state = "ready"
         log.info("model ready")
         while True:

@@ -27,7 +27,7 @@ from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import CompletionSite, site_at
 from lsp_server import wire
 from lsp_server.documents import apply_changes, encoded
-from lsp_server.model_worker import ModelWorker, SearchJob
+from lsp_server.model_worker import ModelWorker, SearchJob, yield_to_others
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.wire import Frames
 from tuning.ranking.blend import Blend
@@ -93,6 +93,7 @@ class Ranker:
     def _build(self) -> None:
         assert self.index is not None
         started = time.monotonic()
+        yield_to_others()
         try:
             self.index.build(stop=self._stop)
         except Exception:  # the thread's last line of defence: without an index, this file still counts

@@ -156,6 +156,7 @@ def _convert(folder: Path, *, progress: bool) -> Path:
     from rich.console import Console
 
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # a bar of its own, beside ours
     import transformers
 
     transformers.utils.logging.set_verbosity_error()

@@ -1,0 +1,90 @@
+"""python -m benchmarks.quality_live: the positions of `quality`, asked of a running Starling under its deadline.
+
+A real session with the default wrapped server: the last keys before the member are typed at a person's pace, then
+completion is asked for. What the model does not know by the deadline counts against it here, as it does for a user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.latency import KEY_SECONDS, settled, span
+from benchmarks.quality import summary
+from benchmarks.quality_data import LANGUAGE, Recorded, cut, load, unpacked
+from corpus.syntax.candidate import name_of
+from lsp_server.probe import Probe, in_order, items_of
+
+console = Console()
+KEYS = 4
+
+
+def main() -> None:
+    """Command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
+    options.add_argument("--deadline", type=int, default=120, help="milliseconds (default 120)")
+    given = options.parse_args()
+    by_package: dict[str, list[Recorded]] = defaultdict(list)
+    for row in load("eval"):
+        by_package[row.package].append(row)
+    table = Table(title=f"under a deadline of {given.deadline} ms, line typed at {KEY_SECONDS * 1000:.0f} ms a key")
+    for column in ("ranker", "positions", "R@1", "R@5", "MRR"):
+        table.add_column(column)
+    for ranker in given.rankers.split(","):
+        ranks: list[int] = []
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(ranker, total=sum(map(len, by_package.values())))
+            for package, rows in by_package.items():
+                ranks += asyncio.run(ask(package, rows, ranker, given.deadline, lambda: progress.advance(task)))
+        figures = summary(ranks)
+        cells = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values())
+        table.add_row(ranker, str(len(ranks)), *cells)
+    console.print(table)
+
+
+async def ask(package: str, rows: list[Recorded], ranker: str, deadline: int, done: Callable[[], object]) -> list[int]:
+    """The truth's place in each list, from 0, as the editor would show it."""
+    flags = ["--ranker", ranker, "--deadline", str(deadline)]
+    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", *flags])
+    await probe.start(unpacked(package))
+    await settled(probe, quiet=True)
+    ranks: list[int] = []
+    for row in rows:
+        before, _, after = cut(row.source, row.start)
+        uri = (unpacked(package) / row.path).as_uri()
+        line = before.count(b"\n")
+        written = before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")
+        typed = written[-KEYS:]
+        start = _column(written[:-KEYS])
+        text = before.decode("utf-8", "replace").removesuffix(typed) + after.decode("utf-8", "replace")
+        probe.open(uri, text, LANGUAGE.language_ids[0])
+        for version, key in enumerate(typed, 2):
+            await asyncio.sleep(KEY_SECONDS)
+            probe.change(uri, version, key, span(line, start, start))
+            start += _column(key)
+        items = in_order(items_of(await probe.complete(uri, line, start)))
+        probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+        names = [name_of(item["label"].removeprefix("★ ")) for item in items]
+        if row.truth in names:
+            ranks.append(names.index(row.truth))
+        else:
+            console.print(f"{package} {row.path}: no {row.truth!r} in {len(names)} items this time")
+        done()
+    await probe.stop()
+    return ranks
+
+
+def _column(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+if __name__ == "__main__":
+    main()
