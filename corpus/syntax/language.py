@@ -1,32 +1,20 @@
 """Languages as data: reads and checks `corpus/languages/<id>/language.toml`.
 
 Loads no grammar (the server process reads the data only) and runs nothing that it finds in a folder.
-
-LanguageError  a folder's data cannot be used; carries the file and the reason
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast, final
 
-Table = dict[str, object]
+from corpus.syntax.tables import FILE, LanguageError, TableReader, read_table
+
 FOLDER = Path(__file__).resolve().parent.parent / "languages"
-
-
-class LanguageError(Exception):
-    """A language folder that cannot be used."""
-
-    def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(f"{file}: {reason}")
-        self.file = file
-        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +28,15 @@ class ServerPreset:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StringForm:
-    """One form of string literal. `opens` is a pattern with the literal's prefix letters, `close` plain text."""
+    """One form of string (or other) literal. `opens` is a pattern with the literal's prefix, `close` plain text."""
 
     opens: str
     close: str
     multiline: bool
+    raw: bool  # a backslash stands for itself
+    whole: str  # a pattern of what is taken whole within it, whatever it holds: a set in a regular expression
     interpolation: tuple[str, ...]  # brackets around code in it, or nothing
+    nested: bool  # that code may hold literals of the same form; else an interpolation's bracket is escaped by doubling
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,14 +44,24 @@ class Lexis:
     """What a line of text says without a tree. Patterns run on UTF-8, with strings and comments blanked."""
 
     keywords: frozenset[str]
+    keyword_members: bool  # whether a keyword right after a member operator is a name
+    identifier_marks: str  # characters of identifiers beyond letters, digits and "_"
     statement_keywords: tuple[str, ...]  # at a line's start they end what an unclosed bracket swallows
+    braces: bool  # whether "{" encloses statements, so that a line in it stands for itself
+    statement_end: str  # where statements have an end other than their line's
+    newline_ends: bool  # whether a line's end does as well as `statement_end`
     declaration_keywords: frozenset[str]  # the word after one is a new name
+    declarations: tuple[re.Pattern[bytes], ...]  # text before a new name, where no such word says so
     self_names: frozenset[str]
     constructors: tuple[str, ...]
+    spread: str  # ends like a member operator and is none
+    creation: str  # the word before a class that makes an instance
     super_call: str
+    type_arguments: tuple[str, ...]  # brackets between a function's name and its arguments, or nothing
     argument_assignment: str  # between an argument's name and its value
     class_names_visible: bool  # whether a class's names are visible in its methods without a receiver
     imports: tuple[re.Pattern[bytes], ...]  # text before an imported name; group `module`
+    import_ends: tuple[re.Pattern[bytes], ...]  # text after an imported name; group `module`
     expected: tuple[re.Pattern[bytes], ...]  # text before an expression; groups `type`, `target`, `returned`
     strings: tuple[StringForm, ...]
 
@@ -70,11 +71,22 @@ class TypeRules:
     """How a written annotation or expression gives the name of a class."""
 
     type_name: re.Pattern[str]  # a name that is a class by convention
+    unbound_classes: bool  # whether such a name that this file does not bind is a class too
+    separators: tuple[str, ...]  # between the parts of a type's dotted name
+    generic: tuple[str, ...]  # brackets of type arguments
+    quoted: bool  # whether quotes around an annotation mean nothing
+    dropped: tuple[str, ...]  # words and marks at either end of an annotation that leave its class what it is
+    suffixes: tuple[tuple[str, str], ...]  # what an annotation ends with, and the class that it then has
     unwrapped: frozenset[str]  # generics that stand for their first argument
+    awaited: frozenset[str]  # generics that do so after a transparent word
+    elements: frozenset[str]  # generics whose first argument is the class of what is in them
     union_operators: tuple[str, ...]
     nothing: frozenset[str]
+    inferred: frozenset[str]  # annotations that leave the class to the value
     self_types: frozenset[str]
     transparent: tuple[str, ...]  # prefix words that leave an expression's class what it is
+    assertions: tuple[str, ...]  # marks at an expression's end that do
+    casts: tuple[re.Pattern[bytes], ...]  # an expression that states its class; group `type`
     literals: tuple[tuple[re.Pattern[bytes], str], ...]
     calls: Mapping[str, str]  # class of what a built-in function returns
 
@@ -88,9 +100,13 @@ class Language:
     extensions: tuple[str, ...]
     language_ids: tuple[str, ...]
     roots: tuple[str, ...]
-    grammar: str  # a module with a function `language`
+    grammar: str  # a module with a function `language`, or "module:function"
+    locals: tuple[Path, ...]  # the files that are the query, in this order
+    sites: tuple[Path, ...]
     line_comment: str
-    member_operators: tuple[str, ...]
+    block_comments: tuple[tuple[str, str], ...]
+    member_operators: tuple[str, ...]  # the first is how a dotted name is written
+    trigger_characters: tuple[str, ...]  # after which an editor should ask for completion
     lexis: Lexis
     types: TypeRules
     servers: tuple[ServerPreset, ...]  # the first is the default
@@ -116,7 +132,7 @@ def language_for(language_id: str, uri_or_path: str) -> Language | None:
 def load_folder(folder: Path) -> Mapping[str, Language]:
     """Every language under `folder`, by id. LanguageError when one is bad or two claim the same id."""
     found: dict[str, Language] = {}
-    for file in sorted(folder.glob("*/language.toml")):
+    for file in sorted(folder.glob(f"*/{FILE}")):
         language = load_language(file.parent)
         if language.id in found:
             raise LanguageError(file, f"the id {language.id!r} is taken by {found[language.id].folder}")
@@ -126,149 +142,103 @@ def load_folder(folder: Path) -> Mapping[str, Language]:
 
 def load_language(folder: Path) -> Language:
     """The language in `folder`. LanguageError with the file and what is wrong with it."""
-    file = folder / "language.toml"
-    try:
-        table = cast(Table, tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LanguageError(file, str(error)) from error
-    for query in ("locals.scm", "sites.scm"):
-        if not (folder / query).is_file():
-            raise LanguageError(folder / query, "is missing")
-    reader = _Reader(file, table)
+    reader = TableReader(folder / FILE, read_table(folder))
     servers = tuple(
         ServerPreset(name=row.text("name"), command=row.texts("command"), install=row.text("install"))
         for row in (row.done(("name", "command", "install")) for row in reader.rows("servers"))
     )
-    language = Language(
+    if not servers:
+        raise reader.wrong("servers", "at least one is needed")
+    reader.done((*(name for name in Language.__dataclass_fields__ if name != "folder"), "extends"))
+    return Language(
         id=reader.text("id"),
         name=reader.text("name"),
         extensions=reader.texts("extensions"),
         language_ids=reader.texts("language_ids"),
         roots=reader.texts("roots"),
         grammar=reader.text("grammar"),
+        locals=_queries(reader, "locals"),
+        sites=_queries(reader, "sites"),
         line_comment=reader.text("line_comment"),
+        block_comments=tuple(reader.pairs("block_comments")),
         member_operators=reader.texts("member_operators"),
+        trigger_characters=reader.texts("trigger_characters"),
         lexis=_lexis(reader.table("lexis")),
         types=_types(reader.table("types")),
         servers=servers,
         folder=folder,
     )
-    if not servers:
-        raise LanguageError(file, "servers: at least one is needed")
-    reader.done(tuple(name for name in Language.__dataclass_fields__ if name != "folder"))
-    return language
 
 
-def _lexis(row: _Reader) -> Lexis:
+def _queries(reader: TableReader, key: str) -> tuple[Path, ...]:
+    """The files of a query: those that the folder names, or `<key>.scm`."""
+    names = reader.texts(key, needed=False) or (f"{key}.scm",)
+    files = tuple((reader.file.parent / name).resolve() for name in names)
+    for file in files:
+        if not file.is_file():
+            raise LanguageError(file, "is missing")
+    return files
+
+
+def _lexis(row: TableReader) -> Lexis:
     strings = [
         StringForm(
             opens=form.pattern_text("open"),
             close=form.text("close"),
             multiline=form.flag("multiline"),
+            raw=form.flag("raw"),
+            whole=form.pattern_text("whole") if "whole" in form.values else "",
             interpolation=form.texts("interpolation", needed=False),
+            nested=form.flag("nested"),
         )
         for form in row.rows("strings")
     ]
     row.done(tuple(Lexis.__dataclass_fields__))
     return Lexis(
         keywords=frozenset(row.texts("keywords")),
+        keyword_members=row.flag("keyword_members"),
+        identifier_marks=row.text("identifier_marks", needed=False),
         statement_keywords=row.texts("statement_keywords"),
+        braces=row.flag("braces"),
+        statement_end=row.text("statement_end", needed=False),
+        newline_ends=row.flag("newline_ends"),
         declaration_keywords=frozenset(row.texts("declaration_keywords")),
+        declarations=row.patterns("declarations", needed=False),
         self_names=frozenset(row.texts("self_names")),
         constructors=row.texts("constructors"),
+        spread=row.text("spread", needed=False),
+        creation=row.text("creation", needed=False),
         super_call=row.text("super_call", needed=False),
+        type_arguments=row.brackets("type_arguments"),
         argument_assignment=row.text("argument_assignment", needed=False),
         class_names_visible=row.flag("class_names_visible"),
-        imports=tuple(row.pattern("imports", text) for text in row.texts("imports")),
-        expected=tuple(row.pattern("expected", text) for text in row.texts("expected")),
+        imports=row.patterns("imports"),
+        import_ends=row.patterns("import_ends", needed=False),
+        expected=row.patterns("expected"),
         strings=tuple(strings),
     )
 
 
-def _types(row: _Reader) -> TypeRules:
+def _types(row: TableReader) -> TypeRules:
     row.done(tuple(TypeRules.__dataclass_fields__))
-    pairs = row.pairs("literals")
     return TypeRules(
         type_name=re.compile(row.pattern_text("type_name")),
+        unbound_classes=row.flag("unbound_classes"),
+        separators=row.texts("separators"),
+        generic=row.brackets("generic"),
+        quoted=row.flag("quoted"),
+        dropped=row.texts("dropped", needed=False),
+        suffixes=tuple(row.pairs("suffixes")),
         unwrapped=frozenset(row.texts("unwrapped")),
+        awaited=frozenset(row.texts("awaited", needed=False)),
+        elements=frozenset(row.texts("elements", needed=False)),
         union_operators=row.texts("union_operators"),
         nothing=frozenset(row.texts("nothing")),
+        inferred=frozenset(row.texts("inferred", needed=False)),
         self_types=frozenset(row.texts("self_types")),
         transparent=row.texts("transparent"),
-        literals=tuple((row.pattern("literals", pattern), name) for pattern, name in pairs),
+        assertions=row.texts("assertions", needed=False),
+        casts=row.patterns("casts", needed=False),
+        literals=tuple((row.pattern("literals", pattern), name) for pattern, name in row.pairs("literals")),
         calls=MappingProxyType(row.table("calls").mapping()),
     )
-
-
-@final
-class _Reader:
-    """A TOML table that knows its file, so that every complaint names both."""
-
-    def __init__(self, file: Path, table: Table, path: str = "") -> None:
-        self.file = file
-        self.values = table
-        self.path = path
-
-    def wrong(self, key: str, reason: str) -> LanguageError:
-        return LanguageError(self.file, f"{self.path}{key}: {reason}")
-
-    def text(self, key: str, *, needed: bool = True) -> str:
-        value = self.values.get(key, None if needed else "")
-        if not isinstance(value, str) or (needed and not value):
-            raise self.wrong(key, "a string is needed")
-        return value
-
-    def texts(self, key: str, *, needed: bool = True) -> tuple[str, ...]:
-        value = self.values.get(key, None if needed else [])
-        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in cast(list[object], value)):
-            raise self.wrong(key, "a list of strings is needed")
-        return tuple(cast(list[str], value))
-
-    def flag(self, key: str) -> bool:
-        value = self.values.get(key, False)
-        if not isinstance(value, bool):
-            raise self.wrong(key, "true or false is needed")
-        return value
-
-    def table(self, key: str) -> _Reader:
-        value = self.values.get(key)
-        if not isinstance(value, dict):
-            raise self.wrong(key, "a table is needed")
-        return _Reader(self.file, cast(Table, value), f"{self.path}{key}.")
-
-    def rows(self, key: str) -> list[_Reader]:
-        value = self.values.get(key, [])
-        if not isinstance(value, list) or not all(isinstance(v, dict) for v in cast(list[object], value)):
-            raise self.wrong(key, "a list of tables is needed")
-        return [_Reader(self.file, row, f"{self.path}{key}.") for row in cast(list[Table], value)]
-
-    def pairs(self, key: str) -> list[tuple[str, str]]:
-        value = cast(Sequence[object], self.values.get(key, []))
-        found: list[tuple[str, str]] = []
-        for item in value:
-            pair = cast(list[object], item) if isinstance(item, list) else []
-            if len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-                raise self.wrong(key, "a list of [pattern, type] pairs is needed")
-            found.append((str(pair[0]), str(pair[1])))
-        return found
-
-    def mapping(self) -> dict[str, str]:
-        return {key: self.text(key) for key in self.values}
-
-    def pattern_text(self, key: str) -> str:
-        text = self.text(key)
-        self.pattern(key, text)
-        return text
-
-    def pattern(self, key: str, text: str) -> re.Pattern[bytes]:
-        try:
-            return re.compile(text.replace(r"\w", r"\w\x80-\xff").encode())
-        except re.error as error:
-            raise self.wrong(key, f"pattern {text!r}: {error}") from error
-
-    def done(self, known: tuple[str, ...]) -> _Reader:
-        """Itself, once no key is unknown: a misspelt key would silently mean its default."""
-        unknown = sorted(set(self.values) - set(known))
-        if unknown:
-            raise self.wrong(unknown[0], f"is not a known key; known are {', '.join(known)}")
-        return self

@@ -9,7 +9,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, final
 
-from corpus.syntax.language import Language, LanguageError
+from corpus.syntax.language import Language
+from corpus.syntax.tables import LanguageError
 from corpus.syntax.text import SourceText
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def grammar(language: Language) -> tree_sitter.Language:
     import tree_sitter
 
     try:
-        module = import_module(language.grammar)
-        return tree_sitter.Language(module.language())  # pyright: ignore[reportDeprecated]
+        module, _, function = language.grammar.partition(":")
+        return tree_sitter.Language(getattr(import_module(module), function or "language")())  # pyright: ignore[reportDeprecated]
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise LanguageError(language.folder / "language.toml", f"grammar {language.grammar}: {error}") from error
 

@@ -5,42 +5,49 @@ says nothing of what surrounds it (facts are cached by a node's text). Captures 
 predicates only.
 
 locals.scm
-  @scope.function @scope.class @scope.block   the node that opens a scope
-    @scope.name      its name; also binds that name outside
+  @scope.function @scope.class @scope.block @scope.object   the node that opens a scope; it may lie below the
+                     pattern's root. An object is a literal whose fields are the members of the name it is bound to
+    @scope.name      its name; also binds that name outside (an object's does not: it is bound already)
     @scope.header    parameters or base classes: up to its end, the scope is not yet entered
     @scope.body      where its signature ends
     @scope.type      its return type
     @scope.base      its first base class
   @binding.parameter @binding.variable @binding.import   the node of a bound name
   @binding.member    a name assigned on @binding.object (an instance, as `self_names` says)
+  @binding.field     a member of the class around it, in whatever scope of that class; no name of its own
+  @binding.slot      a parameter that has no name, as far as callers count
   @binding.property  a member that is read like a field though defined like a function; with @binding.type
   @binding.narrowed  a name whose class is known to be @binding.type, in @binding.region or from here on
     @binding.type    annotation       @binding.value   expression that it is bound to
+    @binding.owner   expression of which it is the member of that name (or @binding.key)
+    @binding.elements   expression that it is one element of
     @import.module   module an import names      @import.member   what it takes from there, if not the module
 
 sites.scm
   @region.comment @region.string   text, not code      @region.code   code inside such text
-  @region.type                     an annotation
+  @region.type                     an annotation           @region.text   text that only a tree can tell from code
 """
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.syntax.language import Language, LanguageError
+from corpus.syntax.language import Language
 from corpus.syntax.parse import grammar
+from corpus.syntax.tables import LanguageError
 
 if TYPE_CHECKING:
     import tree_sitter
 
-SCOPES = ("function", "class", "block")
-BINDINGS = ("parameter", "variable", "import", "member", "property", "narrowed")
-REGIONS = ("comment", "string", "code", "type")
+SCOPES = ("function", "class", "block", "object")
+BINDINGS = ("parameter", "variable", "import", "member", "property", "narrowed", "field", "slot")
+REGIONS = ("comment", "string", "code", "type", "text")
 VOCABULARY: dict[str, frozenset[str]] = {
     "locals": frozenset(
         [f"scope.{name}" for name in (*SCOPES, "name", "header", "body", "type", "base")]
-        + [f"binding.{name}" for name in (*BINDINGS, "object", "type", "value", "region")]
+        + [f"binding.{name}" for name in (*BINDINGS, "object", "type", "value", "region", "owner", "key", "elements")]
         + ["import.module", "import.member"]
     ),
     "sites": frozenset(f"region.{name}" for name in REGIONS),
@@ -52,17 +59,22 @@ def query(language: Language, name: str) -> tree_sitter.Query:
     """The compiled query `name` ("locals" or "sites"). LanguageError when it does not compile or check."""
     import tree_sitter
 
-    file = language.folder / f"{name}.scm"
+    files = language.locals if name == "locals" else language.sites
     try:
-        compiled = tree_sitter.Query(grammar(language), file.read_text(encoding="utf-8"))
+        compiled = tree_sitter.Query(grammar(language), "\n".join(file.read_text(encoding="utf-8") for file in files))
     except (tree_sitter.QueryError, OSError, UnicodeDecodeError) as error:
-        raise LanguageError(file, str(error)) from error
+        raise LanguageError(files[-1], f"{error}{_lines_before(files)}") from error
     known = VOCABULARY[name]
     for index in range(compiled.capture_count):
         capture = compiled.capture_name(index)
         if capture not in known and not capture.startswith("_"):
-            raise LanguageError(file, f"capture @{capture} is not in the vocabulary")
+            raise LanguageError(files[-1], f"capture @{capture} is not in the vocabulary")
     for index in range(compiled.pattern_count):
         if not compiled.is_pattern_rooted(index):
-            raise LanguageError(file, f"pattern {index} is not rooted in a single node")
+            raise LanguageError(files[-1], f"pattern {index} is not rooted in a single node")
     return compiled
+
+
+def _lines_before(files: tuple[Path, ...]) -> str:
+    """What to add to a message whose row counts from the first file's start."""
+    return f" (rows count from the start of {files[0]})" if len(files) > 1 else ""

@@ -35,6 +35,9 @@ class Binding:
     offset: int
     type: str = ""
     value: str = ""
+    owner: str = ""  # the expression of which `key` is the member that is bound
+    key: str = ""
+    elements: str = ""  # the expression of which one element is bound
     origin: str = ""
     holder: str = ""  # of a member: the name that it is assigned on
     region: tuple[int, int] | None = None
@@ -121,8 +124,8 @@ def outline(document: SyntaxDocument, tree: tree_sitter.Tree, data: bytes) -> Sc
         node, scope, depth = pending.pop()
         start, end = node.start_byte, node.end_byte
         if end - start > CHUNK and depth < _DEEPEST and node.child_count:
-            inner = _place(_chunk(compiled, node, data, own=True), start, scope)
-            pending.extend((child, inner, depth + 1) for child in node.children if child.child_count)
+            opened = _place(_chunk(compiled, node, data, own=True), start, scope)
+            pending.extend((child, _holding(child, opened), depth + 1) for child in node.children if child.child_count)
             continue
         key = (node.kind_id, data[start:end])
         chunk = new.get(key) or old.get(key)
@@ -164,24 +167,36 @@ def members(cls: Scope, self_names: frozenset[str]) -> Iterator[tuple[int, Bindi
         scope = pending.pop()
         for offset, binding in scope.bindings():
             own = binding.kind == "member"
-            if (own and binding.holder in self_names) or (not own and scope is cls):
+            if (own and binding.holder in self_names) or (not own and scope is cls) or binding.kind == "field":
                 yield offset, binding, scope
-        pending.extend(child for child in scope.children if child.kind != "class")
+        pending.extend(child for child in scope.children if child.kind not in ("class", "object"))
 
 
-def _place(chunk: Chunk, base: int, scope: Scope) -> Scope:
-    """Hang a chunk's facts under `scope`. Returns the scope that opens with the chunk's own node, else `scope`."""
+def _place(chunk: Chunk, base: int, scope: Scope) -> list[Scope]:
+    """Hang a chunk's facts under `scope`. Returns it and the scopes that the chunk opens, outer before inner."""
     placed = [scope]
     for index, local in enumerate(chunk.scopes):
         if index:
             parent = placed[local.parent]
             start = base + local.start
-            found = Scope(local=local, start=start, end=base + local.end, parent=parent, depth=parent.depth + 1)
+            end = base + local.end
+            if (start, end) == (parent.start, parent.end):  # two patterns, rooted apart, see one scope
+                placed.append(parent)
+                continue
+            found = Scope(local=local, start=start, end=end, parent=parent, depth=parent.depth + 1)
             parent.children.append(found)
             placed.append(found)
         if local.bindings:
             placed[index].groups.append((base, local.bindings))
-    return placed[1] if len(placed) > 1 else scope
+    return placed
+
+
+def _holding(node: tree_sitter.Node, opened: list[Scope]) -> Scope:
+    """The innermost of these scopes that a node lies in; the first holds it in any case."""
+    if len(opened) == 1:
+        return opened[0]
+    start, end = node.start_byte, node.end_byte
+    return next((scope for scope in reversed(opened) if scope.start <= start and end <= scope.end), opened[0])
 
 
 def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, own: bool) -> Chunk:
@@ -202,12 +217,12 @@ def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, 
         binding = _binding(captures, base, data)
         if binding is not None:
             _merge(found, binding)
-    scopes[1:] = sorted(scopes[1:], key=lambda scope: (scope.start, -scope.end))
+    scopes[1:] = _joined(sorted(scopes[1:], key=lambda scope: (scope.start, -scope.end, -len(scope.name))))
     for index, scope in enumerate(scopes[1:], 1):
         scope.parent = max(
             (i for i in range(index) if scopes[i].start <= scope.start and scope.end <= scopes[i].end), default=0
         )
-        if scope.name:
+        if scope.name and scope.kind != "object":
             kind = "class" if scope.kind == "class" else "function"
             bound = Binding(name=scope.name, kind=kind, offset=scope.name_at)
             scopes[scope.parent].bindings.append(bound)
@@ -219,6 +234,21 @@ def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, 
     return Chunk(scopes=scopes)
 
 
+def _joined(scopes: list[LocalScope]) -> list[LocalScope]:
+    """Scopes in order, each range once: what several patterns say of one is put together."""
+    found: list[LocalScope] = []
+    for scope in scopes:
+        last = found[-1] if found else None
+        if last is None or (last.start, last.end) != (scope.start, scope.end):
+            found.append(scope)
+            continue
+        last.entered = max(last.entered, scope.entered)
+        last.signature_end = max(last.signature_end, scope.signature_end)
+        last.type = last.type or scope.type
+        last.base = last.base or scope.base
+    return found
+
+
 def _scope(captures: Captures, base: int, data: bytes) -> LocalScope | None:
     for kind in SCOPES:
         nodes = captures.get(f"scope.{kind}")
@@ -227,11 +257,11 @@ def _scope(captures: Captures, base: int, data: bytes) -> LocalScope | None:
         node = nodes[0]
         name, body = captures.get("scope.name"), captures.get("scope.body")
         headers = [part for key in ("name", "header", "type") for part in captures.get(f"scope.{key}", ())]
-        entered = max((part.end_byte for part in headers), default=node.start_byte)
+        entered = max([node.start_byte, *(part.end_byte for part in headers)])
         body_start = body[0].start_byte if body and body[0].end_byte > body[0].start_byte else entered
         return LocalScope(
             kind=kind,
-            name=_text(name, data),
+            name=_name(name, data),
             name_at=name[0].start_byte - base if name else -1,
             start=node.start_byte - base,
             entered=entered - base,
@@ -251,11 +281,14 @@ def _binding(captures: Captures, base: int, data: bytes) -> Binding | None:
         module, member = (_text(captures.get(f"import.{key}"), data) for key in ("module", "member"))
         region = captures.get("binding.region")
         return Binding(
-            name=_text(nodes, data),
+            name=_name(nodes, data),
             kind=kind,
             offset=nodes[0].start_byte - base,
             type=_text(captures.get("binding.type"), data),
             value=_text(captures.get("binding.value"), data),
+            owner=_text(captures.get("binding.owner"), data),
+            key=_text(captures.get("binding.key"), data),
+            elements=_text(captures.get("binding.elements"), data),
             origin=f"{module}.{member}" if member and not module.endswith(".") else module + member,
             holder=_text(captures.get("binding.object"), data),
             region=(region[0].start_byte - base, region[0].end_byte - base) if region else None,
@@ -269,7 +302,14 @@ def _merge(found: dict[tuple[int, str], Binding], new: Binding) -> None:
     if old is not new:
         old.type = old.type or new.type
         old.value = old.value or new.value
+        old.owner, old.key = old.owner or new.owner, old.key or new.key
+        old.elements = old.elements or new.elements
         old.origin = old.origin or new.origin
+
+
+def _name(nodes: list[tree_sitter.Node] | None, data: bytes) -> str:
+    """A name as a completion item has it: without the mark of a private one, or the quotes of a key."""
+    return _text(nodes, data).strip("#\"'")
 
 
 def _text(nodes: list[tree_sitter.Node] | None, data: bytes) -> str:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import final
 from weakref import WeakKeyDictionary
 
-from corpus.syntax.language import Language
-from corpus.syntax.lexical import (
+from corpus.syntax.expressions import (
     Bracket,
-    Code,
-    CodeReader,
+    callee_end,
+    ending,
     expression_start,
-    identifier_start,
     member_operator,
-    open_bracket,
+    open_brackets,
     word_before,
 )
+from corpus.syntax.language import Language
+from corpus.syntax.lexical import Code, CodeReader, identifier_start, is_identifier
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.scopes import innermost, members, outline
 from corpus.syntax.types import Types, is_name, visible_scopes
@@ -30,6 +31,7 @@ from corpus.syntax.types import Types, is_name, visible_scopes
 log = logging.getLogger(__name__)
 
 REACH = 24_000  # bytes before the cursor that are read without a tree
+AHEAD = 500  # bytes after it
 PLACEHOLDER = b"_"
 
 _readers: WeakKeyDictionary[SyntaxDocument, CodeReader] = WeakKeyDictionary()
@@ -74,12 +76,12 @@ def site_at(document: SyntaxDocument, offset: int) -> CompletionSite:
     """The site of a cursor at byte `offset`, clamped to the text."""
     data = document.text.data
     offset = max(0, min(offset, len(data)))
-    start = identifier_start(data, offset)
-    prefix = data[start:offset].decode("utf-8", "replace")
     language = document.language
-    begin = _begin(data, start)
+    start = identifier_start(data, offset, language)
+    prefix = data[start:offset].decode("utf-8", "replace")
+    begin = _begin(data, start, language)
     before = _readers.setdefault(document, CodeReader())(data[begin:start], language)
-    lexical = _lexical(before, data, begin, start, language)
+    lexical = _lexical(before, data, begin, start, offset, language)
     if before.in_text or language is None:
         kind = "text" if before.in_text else lexical.kind
         return CompletionSite(
@@ -105,40 +107,45 @@ class _Lexical:
     module: str = ""
     callee: str = ""
     argument: int | str | None = None
+    ending: bytes = b""  # what would end the statement that the text breaks off in
     expected: Mapping[str, str]  # groups of the language's `expected` patterns
 
 
-def _begin(data: bytes, start: int) -> int:
+def _begin(data: bytes, start: int, language: Language | None) -> int:
     """A line's start at most REACH before, where no string is likely to be open."""
     if start <= REACH:
         return 0
+    unlikely = _unlikely_starts(language)
     at = data.find(b"\n", start - REACH, start)
     while 0 <= at < start - 1:
-        following = data[at + 1 : at + 2]
-        if following not in (b" ", b"\t", b"\n", b"\r", b"#", b")", b"]", b"}", b'"', b"'"):
+        if data[at + 1] not in unlikely:
             return at + 1
         at = data.find(b"\n", at + 1, start)
     return start - REACH
 
 
-def _lexical(before: Code, data: bytes, begin: int, start: int, language: Language | None) -> _Lexical:
+@cache
+def _unlikely_starts(language: Language | None) -> bytes:
+    """First bytes of lines that may well stand within a string, a comment or a bracket."""
+    marks = [language.line_comment] if language is not None else ["#"]
+    if language is not None:
+        marks += [form.close for form in language.lexis.strings]
+        marks += [mark[:1] for pair in language.block_comments for mark in (pair[0], pair[1])]
+    return b" \t\n\r)]}\"'" + "".join(mark[:1] for mark in marks).encode()
+
+
+def _lexical(before: Code, data: bytes, begin: int, start: int, offset: int, language: Language | None) -> _Lexical:
     masked = before.masked
     text = bytes(data[begin:start])
-    statement = _statement(text, masked, language)
+    brackets = open_brackets(masked, language)
     expected: Mapping[str, str] = {}
+    after = b""
     if language is not None:
-        for pattern in language.lexis.imports:
-            found = pattern.search(statement)
-            if found:
-                module = (found.group("module") or b"").decode("utf-8", "replace")
-                return _Lexical(kind="import", module=module, expected={})
-        for pattern in language.lexis.expected:
-            found = pattern.search(statement)
-            if found:
-                expected = {
-                    name: value.decode("utf-8", "replace") for name, value in found.groupdict().items() if value
-                }
-                break
+        after = ending(masked, brackets, data[offset : offset + AHEAD], language)
+        module = _imported(masked, brackets, data[offset : offset + AHEAD], language)
+        if module is not None:
+            return _Lexical(kind="import", module=module, ending=after, expected={})
+        expected = _expected_here(masked, brackets, language)
     operator = member_operator(masked, len(masked), language)
     receiver = ""
     end = len(masked)
@@ -148,21 +155,51 @@ def _lexical(before: Code, data: bytes, begin: int, start: int, language: Langua
         receiver = text[first:end].decode("utf-8", "replace")
         end = first
     kind = "member" if operator >= 0 else "name"
-    declared = language.lexis.declaration_keywords if language is not None else frozenset[str]()
-    if kind == "name" and word_before(masked, len(masked)) in declared:
-        return _Lexical(kind="declaration", expected={})
-    bracket = open_bracket(masked, language)
-    callee, argument = _call(bracket, masked, text, language)
-    return _Lexical(kind=kind, receiver=receiver, callee=callee, argument=argument, expected=expected)
+    if kind == "name" and language is not None and _declares(masked, len(masked), language):
+        return _Lexical(kind="declaration", ending=after, expected={})
+    callee, argument = _call(brackets[-1] if brackets else None, masked, text, language)
+    return _Lexical(kind=kind, receiver=receiver, callee=callee, argument=argument, ending=after, expected=expected)
 
 
-def _statement(text: bytes, masked: bytes, language: Language | None) -> bytes:
+def _imported(masked: bytes, brackets: list[Bracket], after: bytes, language: Language) -> str | None:
+    """The module that a name is imported from, '' when it is a module itself; None where nothing is imported."""
+    statement = _statement(masked, brackets, b"([{")
+    for pattern in language.lexis.imports:
+        found = pattern.search(statement)
+        if found:
+            named = found.groupdict().get("module")
+            for follows in language.lexis.import_ends if not named else ():
+                ahead = follows.match(after)
+                named = ahead.group("module") if ahead else named
+            return (named or b"").decode("utf-8", "replace")
+    return None
+
+
+def _expected_here(masked: bytes, brackets: list[Bracket], language: Language) -> Mapping[str, str]:
+    """What the text before an expression says of its class: groups of the language's `expected` patterns."""
+    statement = _statement(masked, brackets, b"([" if language.lexis.braces else b"([{")
+    for pattern in language.lexis.expected:
+        found = pattern.search(statement)
+        if found:
+            return {name: value.decode("utf-8", "replace") for name, value in found.groupdict().items() if value}
+    return {}
+
+
+def _statement(masked: bytes, brackets: list[Bracket], joining: bytes) -> bytes:
     """The line before the cursor, with the lines before it that an open bracket joins to it; strings blanked."""
     at = masked.rfind(b"\n") + 1
-    bracket = open_bracket(masked, language)
-    if bracket is not None and bracket.at < at:
+    bracket = brackets[-1] if brackets else None
+    if bracket is not None and bracket.at < at and masked[bracket.at] in joining:
         at = masked.rfind(b"\n", 0, bracket.at) + 1
     return masked[at:]
+
+
+def _declares(masked: bytes, position: int, language: Language) -> bool:
+    """Whether a name at `position` would be a new one."""
+    if word_before(masked, position, language) in language.lexis.declaration_keywords:
+        return True
+    line = masked[masked.rfind(b"\n", 0, position) + 1 : position] if language.lexis.declarations else b""
+    return any(pattern.search(line) for pattern in language.lexis.declarations)
 
 
 def _call(
@@ -171,15 +208,18 @@ def _call(
     """The function whose argument list the end of the text is in, and which argument."""
     if bracket is None or masked[bracket.at : bracket.at + 1] != b"(":
         return "", None
-    first = expression_start(masked, bracket.at, language)
-    callee = text[first : bracket.at].decode("utf-8", "replace").strip()
-    if not callee or (language is not None and word_before(masked, first) in language.lexis.declaration_keywords):
+    end = callee_end(masked, bracket.at, language)
+    first = expression_start(masked, end, language)
+    callee = text[first:end].decode("utf-8", "replace").strip()
+    if not callee:
+        return "", None
+    if language is not None and (callee in language.lexis.constructors or _declares(masked, first, language)):
         return "", None
     written = masked[bracket.starts[-1] :]
     mark = language.lexis.argument_assignment.encode() if language is not None else b""
     name, assigned, rest = written.partition(mark) if mark else (b"", b"", b"")
     keyword = name.strip().decode("utf-8", "replace")
-    if assigned and keyword.isidentifier() and not rest.startswith(mark):
+    if assigned and is_identifier(keyword, language) and not rest.startswith(mark):
         return callee, keyword
     return callee, len(bracket.starts) - 1
 
@@ -188,7 +228,8 @@ def _with_tree(
     document: SyntaxDocument, language: Language, lexical: _Lexical, start: int, offset: int, prefix: str
 ) -> CompletionSite:
     data = document.text.data
-    tree = document.tree if prefix else document.tree_with(offset, PLACEHOLDER)
+    inserted = (b"" if prefix else PLACEHOLDER) + lexical.ending
+    tree = document.tree_with(offset, inserted) if inserted else document.tree
     visible: dict[str, VisibleName] = {}
     imports: dict[str, str] = {}
     receiver_type = lexical.module
@@ -197,7 +238,7 @@ def _with_tree(
     signatures: list[str] = []
     expected = ""
     if tree is not None:
-        whole = bytes(data) if prefix else bytes(data[:offset]) + PLACEHOLDER + bytes(data[offset:])
+        whole = b"".join((data[:offset], inserted, data[offset:])) if inserted else bytes(data)
         root = outline(document, tree, whole)
         types = Types(root, language)
         scope = innermost(root, start)
@@ -255,7 +296,7 @@ def _expected(types: Types, lexical: _Lexical, start: int, language: Language) -
         return types.annotation(lexical.expected["type"])
     if "returned" in lexical.expected:
         scope = next((s for s in innermost(types.root, start).chain() if s.kind == "function"), None)
-        return types.annotation(scope.local.type) if scope is not None else ""
+        return types.annotation(scope.local.type, language.types.awaited) if scope is not None else ""
     if "target" in lexical.expected:
         return types.of(lexical.expected["target"], start)
     return ""

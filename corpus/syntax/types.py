@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
+from corpus.syntax.annotations import NONE, class_of, element_of
+from corpus.syntax.expressions import callee_end, expression_start, member_operator
 from corpus.syntax.language import Language
-from corpus.syntax.lexical import code, expression_start, member_operator
+from corpus.syntax.lexical import code, words
 from corpus.syntax.scopes import Binding, Scope, descendants, innermost, members
 
 _DEEPEST = 6  # steps from one expression to another
@@ -38,50 +40,52 @@ class Types:
 
     @cached_property
     def classes(self) -> dict[str, Scope]:
-        return {scope.name: scope for scope in descendants(self.root) if scope.kind == "class"}
+        return {scope.name: scope for scope in descendants(self.root) if scope.kind in ("class", "object")}
 
-    def of(self, expression: str, at: int, depth: int = 0) -> str:
-        """The class of an expression that stands at byte offset `at`, or the module that it names; '' if unknown."""
-        text = self._plain(expression)
+    @cached_property
+    def objects(self) -> frozenset[str]:
+        """Names that are bound to a literal whose members this file shows."""
+        return frozenset(scope.name for scope in self.classes.values() if scope.kind == "object")
+
+    def of(self, expression: str, at: int, depth: int = 0, opened: frozenset[str] = NONE) -> str:
+        """The class of an expression that stands at byte offset `at`, or the module that it names; '' if unknown.
+
+        `opened` names generics that stand for their first argument here.
+        """
+        text, awaited = self._plain(expression)
+        opened = opened or (self.rules.awaited if awaited else NONE)
         if not text or depth > _DEEPEST:
             return ""
         raw = text.encode("utf-8", "surrogatepass")
         masked = code(raw, self.language).masked
+        for pattern in self.rules.casts:
+            cast = pattern.search(masked)
+            if cast is not None:
+                return class_of(raw[cast.start("type") : cast.end("type")].decode("utf-8", "replace"), self.rules)
         if expression_start(masked, len(masked), self.language) != 0:
             return ""
         if text == self.language.lexis.super_call:
             cls = self.enclosing_class(at)
             return self.annotation(cls.local.base) if cls else ""
+        created = self._created(text, masked)
+        if created:
+            return created
         if masked.endswith(b")"):
-            opened = _last_open(masked)
-            return self._call(raw[:opened].decode("utf-8", "replace"), raw, at, depth)
+            end = callee_end(masked, _last_open(masked), self.language)
+            return self._call(raw[:end].decode("utf-8", "replace"), raw, at, depth, opened)
         if masked.endswith(b"]") and not masked.startswith(b"["):
-            return ""
+            return self._element(raw[: _last_open(masked)].decode("utf-8", "replace"), at, depth)
         literal = self._literal(raw, masked)
         if literal:
             return literal
         owner, name = self._split(raw, masked)
         if not owner:
-            return self._name(name, at, depth)
-        return self._module(text, at) or self._member(self.of(owner, at, depth + 1), name, depth)
+            return self._name(name, at, depth, opened)
+        return self._module(text, at) or self._member(self.of(owner, at, depth + 1), name, depth, opened)
 
-    def annotation(self, text: str) -> str:
-        """The class that an annotation means, when it means one: `Optional[X]`, `X | None`, `"X"` are X."""
-        for _ in range(_DEEPEST):
-            text = text.strip().strip("\"'").strip()
-            head, bracket, rest = text.partition("[")
-            name = head.strip().rpartition(".")[2]
-            if bracket and name in self.rules.unwrapped and rest.rstrip().endswith("]"):
-                text = rest.rstrip()[:-1]
-                continue
-            parts = [part for part in self._alternatives(text) if part not in self.rules.nothing]
-            if not parts:
-                return ""
-            if parts[0] != text:
-                text = parts[0]
-                continue
-            return name if name.isidentifier() else ""
-        return ""
+    def annotation(self, text: str, opened: frozenset[str] = NONE) -> str:
+        """The class that an annotation in this file means."""
+        return class_of(text, self.rules, opened)
 
     def enclosing_class(self, at: int) -> Scope | None:
         return next((scope for scope in innermost(self.root, at).chain() if scope.kind == "class"), None)
@@ -100,6 +104,12 @@ class Types:
 
     def function(self, callee: str, at: int, depth: int = 0) -> Scope | None:
         """The function of this file that a call runs: a function, a method, or a class's constructor."""
+        lexis = self.language.lexis
+        if callee == lexis.super_call:
+            cls = self.enclosing_class(at)
+            return self._maker(self.classes.get(self.annotation(cls.local.base))) if cls is not None else None
+        if lexis.creation and callee.startswith(lexis.creation + " "):
+            return self._maker(self.classes.get(self.annotation(callee.removeprefix(lexis.creation))))
         raw = callee.encode("utf-8", "surrogatepass")
         owner, name = self._split(raw, code(raw, self.language).masked)
         if owner:
@@ -107,37 +117,66 @@ class Types:
             return _child(cls, name) if cls else None
         for _, binding, scope in self.bindings(name, at)[:1]:
             found = _child(scope, name) if binding.kind in ("function", "class") else None
-            if found is not None and found.kind == "class":
-                makers = (_child(found, maker) for maker in self.language.lexis.constructors)
-                return next((maker for maker in makers if maker), None)
-            return found
+            return self._maker(found) if found is not None and found.kind == "class" else found
         return None
+
+    def _maker(self, cls: Scope | None) -> Scope | None:
+        """The function that makes instances of a class."""
+        if cls is None:
+            return None
+        makers = (_child(cls, maker) for maker in self.language.lexis.constructors)
+        return next((maker for maker in makers if maker), None)
 
     def parameters(self, function: Scope) -> list[Parameter]:
         """Parameters as a caller sees them: a method's own instance is left out."""
-        found = [(offset, b) for offset, b in function.bindings() if b.kind == "parameter"]
+        found = [(offset, b) for offset, b in function.bindings() if b.kind in ("parameter", "slot")]
         found.sort(key=lambda item: item[0])
         listed = [Parameter(name=b.name, type=b.type) for _, b in found]
         method = function.parent is not None and function.parent.kind == "class"
         return listed[1:] if method and listed and listed[0].name in self.language.lexis.self_names else listed
 
-    def _plain(self, expression: str) -> str:
-        text = expression.strip()
+    def _plain(self, expression: str) -> tuple[str, bool]:
+        """The expression without what leaves its class what it is, and whether a transparent word was dropped."""
+        text, awaited = expression.strip(), False
         for word in self.rules.transparent:
             if text.startswith(word + " "):
-                text = text[len(word) :].strip()
-        return text
+                text, awaited = text[len(word) :].strip(), True
+        for mark in self.rules.assertions:
+            text = text.removesuffix(mark)
+        return text, awaited
 
-    def _alternatives(self, text: str) -> list[str]:
-        """The members of a union, none of its operators being inside brackets."""
-        parts, level = [""], 0
-        for character in text:
-            level += (character in "[(") - (character in "])")
-            if level == 0 and character in self.rules.union_operators:
-                parts.append("")
-            else:
-                parts[-1] += character
-        return [part.strip() for part in parts]
+    def _created(self, text: str, masked: bytes) -> str:
+        """The class that an expression makes an instance of with the language's word for it."""
+        word = self.language.lexis.creation
+        if not word or not text.startswith(word) or not text[len(word) : len(word) + 1].isspace():
+            return ""
+        opening = masked.find(b"(")
+        if opening >= 0:
+            closing = _matching(masked, opening)
+            rest = masked[closing + 1 :].strip()
+            if closing < 0 or (rest and not rest.startswith(b"{")):
+                return ""
+        head = masked if opening < 0 else masked[:opening]
+        return class_of(head[len(word) :].decode("utf-8", "replace"), self.rules)
+
+    def _element(self, collection: str, at: int, depth: int) -> str:
+        """The class of one element of an expression whose class is written with what it holds."""
+        if not self.rules.elements or not collection:
+            return ""
+        text, _ = self._plain(collection)
+        raw = text.encode("utf-8", "surrogatepass")
+        masked = code(raw, self.language).masked
+        if masked.endswith(b")"):
+            function = self.function(raw[: _last_open(masked)].decode("utf-8", "replace"), at, depth + 1)
+            return element_of(function.local.type, self.rules) if function is not None else ""
+        owner, name = self._split(raw, masked)
+        if owner:
+            cls = self.classes.get(self.of(owner, at, depth + 1))
+            found = members(cls, self.language.lexis.self_names) if cls is not None else ()
+            named = [binding for _, binding, _ in found if binding.name == name]
+        else:
+            named = [binding for _, binding, _ in self.bindings(name, at)]
+        return next((element_of(binding.type, self.rules) for binding in named[:_TRIED] if binding.type), "")
 
     def _literal(self, raw: bytes, masked: bytes) -> str:
         if masked[:1].isalpha() and not masked.endswith(b'"') and masked.rfind(b'"') >= 0:
@@ -146,11 +185,9 @@ class Types:
 
     def _split(self, raw: bytes, masked: bytes) -> tuple[str, str]:
         """Owner and last name of a dotted expression; the owner is '' when there is no operator."""
-        start = len(masked.rstrip())
-        while start > 0 and (
-            masked[start - 1 : start].isalnum() or masked[start - 1] in b"_" or masked[start - 1] > 127
-        ):
-            start -= 1
+        end = len(masked.rstrip())
+        run = words(self.language).run.search(masked[:end])
+        start = run.start() if run is not None else end
         name = raw[start:].decode("utf-8", "replace").strip()
         operator = member_operator(masked, start, self.language)
         return (raw[:operator].decode("utf-8", "replace").strip(), name) if operator >= 0 else ("", name)
@@ -165,7 +202,7 @@ class Types:
                 return last if self.rules.type_name.match(last) else origin
         return ""
 
-    def _name(self, name: str, at: int, depth: int) -> str:
+    def _name(self, name: str, at: int, depth: int, opened: frozenset[str] = NONE) -> str:
         if name in self.language.lexis.self_names:
             cls = self.enclosing_class(at)
             if cls is not None:
@@ -177,26 +214,30 @@ class Types:
             if binding.region is None or binding.region[0] <= at - group < binding.region[1]:
                 newer = any(o > offset and b.kind != "narrowed" for o, b, _ in found)
                 if not newer:
-                    return self._bound(offset, binding, scope, depth)
+                    return self._bound(offset, binding, scope, depth, opened)
         plain = [item for item in found if item[1].kind != "narrowed"]
         for offset, binding, scope in plain[:_TRIED]:
-            known = self._bound(offset, binding, scope, depth)
+            known = self._bound(offset, binding, scope, depth, opened)
             if known:
                 return known
-        return ""
+        return name if not found and self.rules.unbound_classes and self.rules.type_name.match(name) else ""
 
-    def _bound(self, offset: int, binding: Binding, scope: Scope, depth: int) -> str:
-        if binding.kind == "class":
+    def _bound(self, offset: int, binding: Binding, scope: Scope, depth: int, opened: frozenset[str] = NONE) -> str:
+        if binding.kind == "class" or binding.name in self.objects:
             return binding.name
         if binding.kind == "import":
             return self._module(binding.name, offset + 1)
-        if binding.type:
-            known = self.annotation(binding.type)
+        if binding.type and binding.type not in self.rules.inferred:
+            known = self.annotation(binding.type, opened)
             cls = self.enclosing_class(scope.start) or self.enclosing_class(offset)
             return cls.name if known in self.rules.self_types and cls else known
-        return self.of(binding.value, offset, depth + 1) if binding.value else ""
+        if binding.owner and depth < _DEEPEST:
+            return self._member(self.of(binding.owner, offset, depth + 1), binding.key or binding.name, depth + 1)
+        if binding.elements:
+            return self._element(binding.elements, offset, depth + 1)
+        return self.of(binding.value, offset, depth + 1, opened) if binding.value else ""
 
-    def _member(self, owner: str, name: str, depth: int) -> str:
+    def _member(self, owner: str, name: str, depth: int, opened: frozenset[str] = NONE) -> str:
         cls = self.classes.get(owner)
         if cls is None:
             return ""
@@ -204,26 +245,27 @@ class Types:
             m for m in members(cls, self.language.lexis.self_names) if m[1].name == name and m[1].kind != "function"
         ]
         for offset, binding, scope in named[:_TRIED]:
-            known = self._bound(offset, binding, scope, depth)
+            known = self._bound(offset, binding, scope, depth, opened)
             if known:
                 return known
         return ""
 
-    def _call(self, callee: str, raw: bytes, at: int, depth: int) -> str:
+    def _call(self, callee: str, raw: bytes, at: int, depth: int, opened: frozenset[str] = NONE) -> str:
         if not callee:
             inner = raw[1:-1]
             plain = b"," not in code(inner, self.language).masked
-            return self.of(inner.decode("utf-8", "replace"), at, depth + 1) if plain else self._literal(raw, raw)
+            inside = inner.decode("utf-8", "replace")
+            return self.of(inside, at, depth + 1, opened) if plain else self._literal(raw, raw)
         function = self.function(callee, at, depth)
         if function is not None and function.name not in self.language.lexis.constructors:
-            known = self.annotation(function.local.type)
+            known = self.annotation(function.local.type, opened)
             holder = function.parent
             return holder.name if known in self.rules.self_types and holder else known
         encoded = callee.encode("utf-8", "surrogatepass")
         owner, name = self._split(encoded, code(encoded, self.language).masked)
         bound = None if owner else next(iter(self.bindings(name, at)), None)
-        if not owner and bound is None and name in self.rules.calls:
-            return self.rules.calls[name]
+        if bound is None and (callee if owner else name) in self.rules.calls:
+            return self.rules.calls[callee if owner else name]
         if bound is not None and bound[1].kind == "class":
             return name
         if bound is not None and bound[1].kind == "import":
@@ -236,18 +278,28 @@ def visible_scopes(scope: Scope, language: Language) -> list[Scope]:
     return [
         outer
         for outer in scope.chain()
-        if outer is scope or outer.kind != "class" or language.lexis.class_names_visible
+        if outer is scope or outer.kind not in ("class", "object") or language.lexis.class_names_visible
     ]
 
 
 def is_name(binding: Binding) -> bool:
     """Whether a binding makes a name of its scope, or says something of one."""
-    return binding.kind not in ("member", "property")
+    return binding.kind not in ("member", "property", "field", "slot")
 
 
 def _child(scope: Scope, name: str) -> Scope | None:
     """The last function or class of this name in a scope."""
     return max((child for child in scope.children if child.name == name), key=lambda c: c.start, default=None)
+
+
+def _matching(masked: bytes, opening: int) -> int:
+    """Offset of the bracket that closes the one at `opening`; -1 when it has none."""
+    level = 0
+    for position in range(opening, len(masked)):
+        level += (masked[position] in b"([{") - (masked[position] in b")]}")
+        if level == 0:
+            return position
+    return -1
 
 
 def _last_open(masked: bytes) -> int:

@@ -1,0 +1,256 @@
+"""Expressions and brackets before a cursor, read backwards from the masked text (`lexical.Code`) alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import final
+
+from corpus.syntax.language import Language
+from corpus.syntax.lexical import LONGEST_IDENTIFIER, QUOTE, words
+
+_WINDOW = 1500  # bytes searched at a time
+_SPACES = b" \t\r\n\f\\"
+_OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
+_CLOSES = {opens: closes for closes, opens in _OPENS.items()}
+_CONTINUES = b".,&|?:+*/%=<>^)]"  # first bytes of a line that goes on with the expression before it
+
+
+@final
+@dataclass(kw_only=True)
+class Bracket:
+    """A bracket that is open at the end of some code, and where its arguments start."""
+
+    at: int
+    starts: list[int] = field(default_factory=list[int])  # offset after the bracket and after each comma
+
+
+def expression_start(masked: bytes, end: int, language: Language | None) -> int:
+    """Where the primary expression (names, members, calls, subscripts, literals) that ends at `end` starts.
+
+    `end` itself when none ends there.
+    """
+    position = end
+    while position > 0:
+        last = masked[position - 1]
+        if last in _OPENS:
+            opened = _opening(masked, position)
+            if opened < 0:
+                return position
+            position = callee_end(masked, opened, language)
+            continues = position > 0 and (masked[position - 1] in _OPENS or _ends_name(masked, position, language))
+            if not continues and not (position > 0 and masked[position - 1] == QUOTE):
+                return position
+            continue
+        if last == QUOTE:
+            while position > 0 and masked[position - 1] == QUOTE:
+                position -= 1
+            return position
+        if not _ends_name(masked, position, language):
+            return position
+        run = words(language).run.search(masked[max(0, position - LONGEST_IDENTIFIER) : position])
+        position -= len(run.group()) if run else 1
+        before = _skip_spaces(masked, position)
+        operator = next((op for op in _operators(language) if masked.endswith(op, 0, before)), b"")
+        if not operator:
+            return _creation_start(masked, position, language)
+        owner = _skip_spaces(masked, before - len(operator))
+        if owner == 0 or not (
+            masked[owner - 1] in _OPENS or masked[owner - 1] == QUOTE or _ends_name(masked, owner, language)
+        ):
+            return position
+        position = owner
+    return position
+
+
+def callee_end(masked: bytes, opened: int, language: Language | None) -> int:
+    """Where what stands before an opening bracket ends: type arguments and an operator between are passed over."""
+    if language is None:
+        return opened
+    position = opened
+    for operator in _operators(language):
+        if len(operator) > 1 and masked.endswith(operator, 0, opened):
+            position = opened - len(operator)
+            break
+    if language.lexis.type_arguments and masked[position - 1 : position] == language.lexis.type_arguments[1].encode():
+        found = _generic(language).search(masked, max(0, position - _WINDOW // 4), position)
+        while found is not None and found.end() != position:
+            found = _generic(language).search(masked, found.start() + 1, position)
+        return found.start() if found is not None else position
+    return position
+
+
+def member_operator(masked: bytes, start: int, language: Language | None) -> int:
+    """Where the member operator before the identifier at `start` begins; -1 when there is none."""
+    before = _skip_spaces(masked, start)
+    if language is not None and language.lexis.spread and masked.endswith(language.lexis.spread.encode(), 0, before):
+        return -1
+    for operator in _operators(language):
+        if masked.endswith(operator, 0, before):
+            return before - len(operator)
+    return -1
+
+
+def open_brackets(masked: bytes, language: Language | None) -> list[Bracket]:
+    """The brackets still open at the end, outermost first.
+
+    A statement's keyword at a line's start closes all before it; where statements stand in braces, those within.
+    """
+    braces = language is not None and language.lexis.braces
+    stack: list[tuple[int, Bracket]] = []
+    for found in _brackets(language).finditer(masked, _last_statement(masked, language)):
+        at = found.end() - 1
+        byte = masked[at]
+        if byte in b"([{":
+            stack.append((byte, Bracket(at=at, starts=[at + 1])))
+        elif found.lastgroup == "generic":
+            continue
+        elif byte in _OPENS:
+            depth = next((i for i in range(len(stack) - 1, -1, -1) if stack[i][0] == _OPENS[byte]), -1)
+            if depth >= 0:
+                del stack[depth:]
+        elif byte == ord(","):
+            if stack:
+                stack[-1][1].starts.append(at + 1)
+        else:
+            while stack and not (braces and stack[-1][0] == ord("{")):
+                stack.pop()
+    return [bracket for _, bracket in stack]
+
+
+def ending(masked: bytes, brackets: list[Bracket], after: bytes, language: Language) -> bytes:
+    """What would end the statement that the text breaks off in, if it does: closing brackets and a separator.
+
+    `after` is the text from the cursor on; where it is blank, all brackets are closed. b'' where the line goes on, or
+    the next one goes on with the expression.
+    """
+    following = after.lstrip()[:1]
+    if not language.lexis.braces or (following and not after[: len(after) - len(after.lstrip())].count(b"\n")):
+        return b""
+    closers = b""
+    for bracket in reversed(brackets):
+        byte = masked[bracket.at]
+        if byte == ord("{"):
+            break
+        if not closers and following and following in _CONTINUES:
+            return b""
+        closers += bytes([_CLOSES[byte]])
+    else:
+        bracket = None
+    if following and not closers and (language.lexis.newline_ends or following in _CONTINUES):
+        return b""
+    if not following:
+        closers += language.lexis.statement_end.encode()
+        outer = brackets[: brackets.index(bracket) + 1] if bracket is not None else []
+        return closers + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(outer))
+    literal = bracket is not None and masked[: bracket.at].rstrip()[-1:] in (b"(", b"[", b",", b":", b"=", b"?")
+    return closers + (b"," if literal else language.lexis.statement_end.encode())
+
+
+def word_before(masked: bytes, position: int, language: Language | None = None) -> str:
+    """The identifier or keyword before `position` on the same line, spaces between; '' when there is none."""
+    text = masked[max(0, position - LONGEST_IDENTIFIER) : position].rstrip(b" \t")
+    run = words(language).run.search(text)
+    return run.group().decode("utf-8", "replace") if run else ""
+
+
+def _creation_start(masked: bytes, position: int, language: Language | None) -> int:
+    """`position`, or where the word that creates an instance starts, if that stands before it."""
+    word = language.lexis.creation.encode() if language is not None else b""
+    before = _skip_spaces(masked, position)
+    if not word or before == position or not masked.endswith(word, 0, before):
+        return position
+    start = before - len(word)
+    return start if words(language).run.search(masked[max(0, start - 1) : start]) is None else position
+
+
+def _last_statement(masked: bytes, language: Language | None) -> int:
+    """A place that all brackets still open stand behind: the last line that a statement's keyword opens, else 0.
+
+    Where statements stand in braces, only a line without indentation is one.
+    """
+    statements = _statements(language)
+    if language is not None and language.lexis.braces:
+        statements = _outer_statements(language)
+    start = len(masked)
+    while statements is not None and start > 0:
+        end, start = start, max(0, masked.rfind(b"\n", 0, max(0, start - _WINDOW)) + 1)
+        last = -1
+        for found in statements.finditer(masked, start, end):
+            last = found.start()
+        if last >= 0:
+            return last
+    return 0
+
+
+def _opening(masked: bytes, end: int) -> int:
+    """Offset of the bracket that matches the closing one before `end`; -1 when it has none."""
+    wanted: list[int] = []
+    for position in range(end - 1, -1, -1):
+        byte = masked[position]
+        if byte in _OPENS:
+            wanted.append(_OPENS[byte])
+        elif byte in b"([{":
+            if wanted.pop() != byte:
+                return -1
+            if not wanted:
+                return position
+    return -1
+
+
+def _ends_name(masked: bytes, position: int, language: Language | None) -> bool:
+    run = words(language).run.search(masked[max(0, position - LONGEST_IDENTIFIER) : position])
+    if run is None:
+        return False
+    if language is None or run.group().decode("utf-8", "replace") not in language.lexis.keywords:
+        return True
+    before = position - len(run.group())
+    return language.lexis.keyword_members and any(masked.endswith(op, 0, before) for op in _operators(language))
+
+
+def _skip_spaces(masked: bytes, position: int) -> int:
+    while position > 0 and masked[position - 1] in _SPACES:
+        position -= 1
+    return position
+
+
+@cache
+def _operators(language: Language | None) -> tuple[bytes, ...]:
+    names = language.member_operators if language else (".",)
+    return tuple(sorted((name.encode() for name in names), key=len, reverse=True))
+
+
+@cache
+def _brackets(language: Language | None) -> re.Pattern[bytes]:
+    statements = _statements(language)
+    generic = language is not None and language.lexis.type_arguments
+    parts = [
+        *([b"(?P<generic>%s)" % _generic(language).pattern] if language is not None and generic else []),
+        rb"[()\[\]{},]",
+        *([statements.pattern] if statements else []),
+    ]
+    return re.compile(b"|".join(parts), re.MULTILINE)
+
+
+@cache
+def _generic(language: Language) -> re.Pattern[bytes]:
+    """Matches type arguments after a name, two levels deep; comparisons rarely look so."""
+    opens, closes = (re.escape(bracket.encode()) for bracket in language.lexis.type_arguments)
+    plain = rb"[\w\x80-\xff\s.,?&|\[\]$\"]*+"
+    inner = rb"(?:%s%s%s%s)*+" % (opens, plain, closes, plain)
+    inner = rb"(?:%s%s%s%s%s)*+" % (opens, plain, inner, closes, plain)
+    return re.compile(rb"(?<=[\w\x80-\xff$])%s%s%s%s" % (opens, plain, inner, closes))
+
+
+@cache
+def _statements(language: Language | None) -> re.Pattern[bytes] | None:
+    words_ = language.lexis.statement_keywords if language else ()
+    joined = b"|".join(re.escape(word.encode()) for word in words_)
+    return re.compile(rb"^[ \t]*(?:%s)[ \t:\r\n]" % joined, re.MULTILINE) if words_ else None
+
+
+@cache
+def _outer_statements(language: Language) -> re.Pattern[bytes] | None:
+    joined = b"|".join(re.escape(word.encode()) for word in language.lexis.statement_keywords)
+    return re.compile(rb"^(?:%s)[ \t:\r\n]" % joined, re.MULTILINE) if joined else None
