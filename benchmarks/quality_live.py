@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console
 from rich.progress import Progress
@@ -43,7 +44,7 @@ def main() -> None:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(ranker, total=sum(map(len, by_package.values())))
             for package, rows in by_package.items():
-                ranks += asyncio.run(ask(package, rows, ranker, given.deadline, lambda: progress.advance(task)))
+                ranks += asyncio.run(ask(package, rows, ranker, given.deadline, partial(progress.advance, task)))
         figures = summary(ranks)
         cells = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values())
         table.add_row(ranker, str(len(ranks)), *cells)

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _settings_flags(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("settings")
-    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("server", str),
+    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("idle", int), ("server", str),
                        ("base", str), ("adapter", str)):  # fmt: skip
         flag = "--" + "".join("-" + letter.lower() if letter.isupper() else letter for letter in name)
         group.add_argument(flag, dest=name, type=kind, default=argparse.SUPPRESS, metavar=name.upper(),
@@ -87,8 +87,10 @@ def main(argv: list[str] | None = None) -> int:
         if not wrapped:
             problems.append("After '--' Starling expects the command to wrap, as in: starling --stdio -- COMMAND ARGS")
         settings = replace(settings, command=tuple(wrapped))
-    if settings.server and settings.server not in (names := _preset_names()):
-        problems.append(f"--server {settings.server!r}: there are {', '.join(names)}.")
+    names = _preset_names() if settings.server else []
+    for name in (part.strip() for part in settings.server.split(",")):
+        if name and name not in names:
+            problems.append(f"--server {name!r}: there are {', '.join(names)}.")
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
@@ -135,7 +137,7 @@ def _job(arguments: argparse.Namespace, settings: Settings) -> int:
 def _preset_names() -> list[str]:
     from lsp_server.presets import presets
 
-    return [server.name for server in presets()]
+    return list(dict.fromkeys(server.name for server in presets()))
 
 
 if __name__ == "__main__":

@@ -70,12 +70,12 @@ class Connection(asyncio.Protocol):
 
     # A client that does not read holds up the wrapped server instead of filling our memory.
     def pause_writing(self) -> None:
-        if self.session.backend is not None:
-            self.session.backend.pause(True)
+        for server in self.session.fleet:
+            server.pause(True)
 
     def resume_writing(self) -> None:
-        if self.session.backend is not None:
-            self.session.backend.pause(False)
+        for server in self.session.fleet:
+            server.pause(False)
 
 
 class _Writing(asyncio.Protocol):

@@ -7,7 +7,7 @@ BackendError
   BackendMissing   command not found; carries the command and how to install it
   BackendExited    process gone; carries exit code and the end of its stderr
   BackendSilent    no reply in time; carries method and seconds
-  BackendRefused   an error reply; carries method, code and message
+  BackendRefused   an error reply; carries method and the whole error
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BackendSilent(BackendError):
 
 class BackendRefused(BackendError):
     def __init__(self, method: str, error: Json) -> None:
-        self.method = method
+        self.method, self.error = method, error
         self.code = error.get("code") if isinstance(error, dict) else None
         message = error.get("message") if isinstance(error, dict) else error
         super().__init__(f"{method} failed: {message}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from lsp_server import __version__, wire
 from lsp_server.positions import ENCODINGS, Encoding
@@ -14,21 +16,25 @@ COMPLETION = "textDocument/completion"
 KEY = "starling"
 
 
-def forwarded_initialize(body: bytes) -> bytes:
-    """The client's initialize as the wrapped server gets it.
+def server_params(params: msgspec.Raw, *, encodings: Sequence[Encoding] = ()) -> dict[str, msgspec.Raw]:
+    """The client's initialize params as a wrapped server gets them, undecoded but for what Starling changes.
 
     Starling's own key is gone from initializationOptions, and `processId` is ours: the wrapped server watches
-    that process and ends with it, also where its stdin stays open.
+    that process and ends with it, also where its stdin stays open. `encodings` replaces the client's offer.
     """
-    message = wire.fields(body)
-    params = wire.fields(message["params"])
-    params["processId"] = wire.raw(os.getpid())
-    if "initializationOptions" in params:
-        options = wire.loads(params["initializationOptions"])
+    given = wire.fields(params)
+    given["processId"] = wire.raw(os.getpid())
+    if "initializationOptions" in given:
+        options = wire.loads(given["initializationOptions"])
         if isinstance(options, dict) and KEY in options:
             del options[KEY]
-            params["initializationOptions"] = wire.raw(options)
-    return wire.dumps({**message, "params": params})
+            given["initializationOptions"] = wire.raw(options)
+    if encodings:
+        offered = dict(wire.loads(given.get("capabilities", msgspec.Raw(b"{}"))) or {})
+        offered["general"] = {**(offered.get("general") or {}), "positionEncodings": list(encodings)}
+        offered.pop("offsetEncoding", None)
+        given["capabilities"] = wire.raw(offered)
+    return given
 
 
 def announced(result: Json) -> Json:

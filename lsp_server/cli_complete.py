@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lsp_server.backend import BackendError
-from lsp_server.presets import preset
+from lsp_server.plans import plan_for
 from lsp_server.probe import Probe, in_order, items_of
 from lsp_server.settings import SETTINGS, Settings
 from lsp_server.wire import Json
@@ -60,12 +60,15 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     text = path.read_text("utf-8", "replace")
     root = _root(path)
     character = len(text.split("\n")[line][:column].encode("utf-16-le", "surrogatepass")) // 2
-    chosen = preset(settings)
+    language_id = _language_id(path)
+    chosen = plan_for(settings, language_id, root)
+    if chosen is None:
+        raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
     alone = Probe(chosen.command)
     flags = [
         f"--{_flag(name)}={value}"
         for name, setting in SETTINGS.items()
-        if setting.field not in ("command",) and (value := getattr(settings, setting.field)) != ""
+        if setting.field not in ("command", "servers") and (value := getattr(settings, setting.field)) != ""
     ]
     command = [sys.executable, "-m", "lsp_server", "--stdio", *flags]
     if settings.command:

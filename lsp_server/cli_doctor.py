@@ -17,8 +17,11 @@ from corpus.syntax.language import languages
 from lsp_server import __version__
 from lsp_server.backend import find_command
 from lsp_server.logs import log_file
-from lsp_server.presets import installed, preset
+from lsp_server.plans import chosen_servers
+from lsp_server.presets import installed
 from lsp_server.settings import Settings
+
+NO_SERVER = "install one of those above, or wrap a command of your own: starling --stdio -- COMMAND"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +67,25 @@ def _servers(settings: Settings) -> list[Finding]:
                 needed=True,
             )
         ]
-    chosen = preset(settings)
+    wrapped = {server for _, servers in chosen_servers(settings) for server in servers if isinstance(server, str)}
     found: list[Finding] = []
     for language in languages().values():
+        there = {server.name: installed(server) for server in language.servers}
+        served = any(there[name] for name in wrapped & set(there))
         for server in language.servers:
-            where = installed(server)
-            default = server.command == chosen.command
-            found.append(
-                Finding(
-                    what=f"{language.name}: {server.name}" + (" (wrapped)" if default else ""),
-                    found=where or "not installed",
-                    remedy="" if where else server.install,
-                    needed=default,
+            where = there[server.name]
+            default = server.name in wrapped
+            if where or default:  # what else could be had stands behind the one that is missing
+                others = [other.install for other in language.servers if not there[other.name]]
+                found.append(
+                    Finding(
+                        what=f"{language.name}: {server.name}" + (" (wrapped)" if default else ""),
+                        found=where or "not installed",
+                        remedy="" if where or served else " or: ".join(others),
+                    )
                 )
-            )
+    if not any(finding.found != "not installed" for finding in found):
+        found.append(Finding(what="language servers", found="none is installed", remedy=NO_SERVER, needed=True))
     return found
 
 

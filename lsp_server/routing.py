@@ -1,104 +1,94 @@
-"""Ids and tokens across the proxy: what the client calls a thing, and what a wrapped server calls it.
-
-Ids of the client's requests go to the server as they are. What a *server* names (requests, progress tokens,
-registrations) gets a name of ours, because a restarted server, or a second one, would use the same names again.
-1 is not "1": keys are JSON values, not their texts.
-"""
+"""Which wrapped servers a request is for, and how their answers become one. A table; a method is a line in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
 
-from lsp_server.wire import Id, Json
+from lsp_server.merging import (
+    Merge,
+    concatenated,
+    diagnostic_reports,
+    first,
+    hovers,
+    workspace_edits,
+    workspace_reports,
+)
 
-# Reading methods: asking again after a crash changes nothing in the editor.
-_READING = """
-    completion hover signatureHelp declaration definition typeDefinition implementation references
-    documentHighlight documentSymbol foldingRange selectionRange semanticTokens/full inlayHint
-"""
-SAFE_TO_RETRY = frozenset(f"textDocument/{name}" for name in _READING.split())
+
+class For(Enum):
+    DOCUMENT = "the servers of the document that the params name"
+    EVERYONE = "every running server"
+    MARK = "the server that made the item"
+    COMMAND = "the server that announced the command"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A server's request that the client is working on."""
+class Route:
+    """`provider` is the capability that tells whether a server can; "" where nothing tells.
 
-    generation: int
-    id: Id
-    method: str
+    With `merge` = first only one server is asked. `marks`: items of the answer come back in a request without a
+    document, so they carry whose they are.
+    """
 
-
-class ServerNames:
-    """What one wrapped server named, over its restarts (generations)."""
-
-    def __init__(self, prefix: str = "starling") -> None:
-        self._prefix = prefix
-        self.generation = 0
-        self._count = 0
-        self._asked: dict[str, Asked] = {}
-        self._tokens: dict[Any, str] = {}
-        self._registered: dict[str, str] = {}  # our registration id -> method
-
-    def ask(self, id: Id, method: str) -> str:
-        """The id under which the client gets a server's request."""
-        self._count += 1
-        ours = f"{self._prefix}:{self._count}"
-        self._asked[ours] = Asked(generation=self.generation, id=id, method=method)
-        return ours
-
-    def answered(self, ours: Id) -> Asked | None:
-        """The server's request that the client's reply belongs to; None for one that nobody waits for."""
-        asked = self._asked.pop(ours, None) if isinstance(ours, str) else None
-        return asked if asked is not None and asked.generation == self.generation else None
-
-    def asked_as(self, id: Id) -> str | None:
-        """Our id of a server's open request, for its $/cancelRequest."""
-        for ours, asked in self._asked.items():
-            same = asked.id == id and type(asked.id) is type(id)
-            if same and asked.generation == self.generation:
-                return ours
-        return None
-
-    def token(self, theirs: Json) -> str:
-        """The client's name for a progress token that the server made."""
-        return self._tokens.setdefault(
-            _key(theirs), f"{self._prefix}:{self.generation}:{type(theirs).__name__}:{theirs}"
-        )
-
-    def known_token(self, theirs: Json) -> str | None:
-        return self._tokens.get(_key(theirs))
-
-    def token_of(self, ours: Json) -> Json | None:
-        """The server's own name for a token of ours, for window/workDoneProgress/cancel."""
-        return next((key[1] for key, name in self._tokens.items() if name == ours), None)
-
-    def token_ended(self, theirs: Json) -> None:
-        self._tokens.pop(_key(theirs), None)
-
-    def registration(self, theirs: Json) -> str:
-        return f"{self._prefix}:{self.generation}:{theirs}"
-
-    def register(self, ours: str, method: str) -> None:
-        self._registered[ours] = method
-
-    def unregister(self, ours: str) -> None:
-        self._registered.pop(ours, None)
-
-    def next_generation(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-        """Forget a server that has gone. Returns what the client still holds of it: progress tokens to end,
-        registrations (id, method) to take back, requests to cancel."""
-        left = (list(self._tokens.values()), list(self._registered.items()), list(self._asked))
-        self._tokens.clear()
-        self._registered.clear()
-        self._asked.clear()
-        self.generation += 1
-        return left
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._asked)
+    provider: str = ""
+    target: For = For.DOCUMENT
+    merge: Merge = first
+    marks: bool = False
 
 
-def _key(token: Json) -> tuple[str, Any]:
-    return type(token).__name__, token
+def _document(method: str, provider: str, merge: Merge = first, *, marks: bool = False) -> tuple[str, Route]:
+    return f"textDocument/{method}", Route(provider=provider, merge=merge, marks=marks)
+
+
+_EVERYONE_EDITS = ("willCreateFiles", "willRenameFiles", "willDeleteFiles")
+_MARKED = (
+    "codeAction/resolve",
+    "codeLens/resolve",
+    "documentLink/resolve",
+    "inlayHint/resolve",
+    "workspaceSymbol/resolve",
+)
+
+ROUTES: Mapping[str, Route] = dict((
+    _document("completion", "completionProvider", concatenated),  # merged by features.completion
+    _document("hover", "hoverProvider", hovers),
+    _document("signatureHelp", "signatureHelpProvider"),
+    _document("declaration", "declarationProvider", concatenated),
+    _document("definition", "definitionProvider", concatenated),
+    _document("typeDefinition", "typeDefinitionProvider", concatenated),
+    _document("implementation", "implementationProvider", concatenated),
+    _document("references", "referencesProvider", concatenated),
+    _document("documentHighlight", "documentHighlightProvider"),
+    _document("documentSymbol", "documentSymbolProvider"),
+    _document("codeAction", "codeActionProvider", concatenated, marks=True),
+    _document("codeLens", "codeLensProvider", concatenated, marks=True),
+    _document("documentLink", "documentLinkProvider", concatenated, marks=True),
+    _document("inlayHint", "inlayHintProvider", concatenated, marks=True),
+    _document("inlineValue", "inlineValueProvider", concatenated),
+    _document("documentColor", "colorProvider", concatenated),
+    _document("colorPresentation", "colorProvider"),
+    _document("formatting", "documentFormattingProvider"),
+    _document("rangeFormatting", "documentRangeFormattingProvider"),
+    _document("onTypeFormatting", "documentOnTypeFormattingProvider"),
+    _document("rename", "renameProvider"),
+    _document("prepareRename", "renameProvider.prepareProvider"),
+    _document("foldingRange", "foldingRangeProvider"),
+    _document("selectionRange", "selectionRangeProvider"),
+    _document("linkedEditingRange", "linkedEditingRangeProvider"),
+    _document("prepareCallHierarchy", "callHierarchyProvider"),
+    _document("prepareTypeHierarchy", "typeHierarchyProvider"),
+    _document("semanticTokens/full", "semanticTokensProvider"),
+    _document("semanticTokens/full/delta", "semanticTokensProvider"),
+    _document("semanticTokens/range", "semanticTokensProvider.range"),
+    _document("moniker", "monikerProvider"),
+    _document("diagnostic", "diagnosticProvider", diagnostic_reports),
+    ("workspace/symbol", Route(provider="workspaceSymbolProvider", target=For.EVERYONE, merge=concatenated, marks=True)),
+    ("workspace/diagnostic", Route(provider="diagnosticProvider.workspaceDiagnostics", target=For.EVERYONE, merge=workspace_reports)),
+    ("workspace/executeCommand", Route(target=For.COMMAND)),
+    *((f"workspace/{name}", Route(provider=f"workspace.fileOperations.{name.removesuffix('Files')}", target=For.EVERYONE, merge=workspace_edits))
+      for name in _EVERYONE_EDITS),
+    *((name, Route(target=For.MARK)) for name in _MARKED),
+))  # fmt: skip
+OTHER = Route()

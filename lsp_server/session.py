@@ -1,7 +1,7 @@
-"""One editor's session: its documents, its wrapped server, its ranker, and the messages between them.
+"""One editor's session: its documents, its wrapped servers, its ranker, and the messages between them.
 
 What Starling does not own passes through as the bytes it came as. No feature is written here: `features/` has
-one file each, and the table OWNED says which method goes where.
+one file each, and the table OWNED says which method goes where; `routing` says which server a method is for.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 import msgspec
 
-from lsp_server import capabilities, wire
-from lsp_server.backend import Backend
+from lsp_server import announcing, from_server, marks, notifying, wire
+from lsp_server.cells import Notebooks
+from lsp_server.diagnostics import Diagnostics
 from lsp_server.documents import Documents
+from lsp_server.fleet import Fleet, path_of
+from lsp_server.gathering import gathered
 from lsp_server.lifecycle import Lifecycle
 from lsp_server.ranker_client import RankerClient
-from lsp_server.routing import SAFE_TO_RETRY, ServerNames
+from lsp_server.routing import OTHER, ROUTES, For
 from lsp_server.settings import Settings, updated
 from lsp_server.wire import Envelope, Id, Json
+from lsp_server.wrapped import Ask, State, Wrapped
 
 log = logging.getLogger(__name__)
 
@@ -45,19 +49,18 @@ class Phase(Enum):
 
 @dataclass(kw_only=True)
 class Pending:
-    """A client's request that is not answered yet."""
+    """A client's request that is not answered yet, and the wrapped servers that were asked it."""
 
     method: str
     body: bytes
-    reply: asyncio.Future[bytes] | None = None  # set where a feature waits for the wrapped server's reply
+    asked: dict[Wrapped, Ask] = field(default_factory=dict[Wrapped, Ask])
     task: asyncio.Task[None] | None = None
-    retried: bool = False
     cancelled: bool = False
 
     @property
     def answered(self) -> bool:
-        """Whether the wrapped server has answered, and a feature is still at work."""
-        return self.reply is not None and self.reply.done()
+        """Whether the wrapped servers have answered, and a feature is still at work."""
+        return bool(self.asked) and all(ask.done and ask.reply is not None for ask in self.asked.values())
 
 
 Feature = Callable[["Session", Id, bytes, Envelope], Awaitable[bytes]]
@@ -70,18 +73,31 @@ class Session:
         self.client = client
         self.settings = settings
         self.documents = Documents()
-        self.names = ServerNames()
+        self.notebooks = Notebooks()
+        self.diagnostics = Diagnostics()
         self.ranker = RankerClient(settings, self.ranker_snapshot)
         self.lifecycle = Lifecycle(self)
+        self.fleet = Fleet(self)
         self.phase = Phase.NEW
-        self.backend: Backend | None = None
+        self.initialized = asyncio.Event()  # the editor has our answer to initialize
         self.client_capabilities: Json = {}
-        self.server_resolves = False
+        self.server_params: dict[str, msgspec.Raw] = {}  # what each wrapped server's initialize gets
+        self.configuration: bytes | None = None  # the last, for servers that start later
         self.roots: list[str] = []
         self.lists: Any = None  # features.completion keeps its recent lists here
         self._owned = owned
         self._pending: dict[tuple[type, Id], Pending] = {}
+        self._count = 0
         self._closed = False
+
+    @property
+    def working_folder(self) -> str | None:
+        """Where wrapped servers start: the workspace's first folder."""
+        return path_of(self.roots[0]) if self.roots else None
+
+    @property
+    def ending(self) -> bool:
+        return self.lifecycle.ending is not None or self.phase is Phase.SHUT_DOWN
 
     # From the client
 
@@ -128,17 +144,35 @@ class Session:
             self._run(id, self.lifecycle.shutdown(id, body))
         elif method in self._owned:
             self._run(id, self._owned[method](self, id, body, envelope))
+        elif self.fleet.one is not None:
+            self._forward(id, self.fleet.one, body)
         else:
-            self._forward(id, body)
+            self._route(id, method, body, envelope)
 
-    def _forward(self, id: Id, body: bytes) -> None:
-        if self._waits(self._pending[_key(id)]):
-            return
-        if self.backend is None or not self.backend.alive:
-            reason = self.lifecycle.why_no_backend
-            self.reply(id, wire.failure(id, wire.REQUEST_FAILED, reason))
+    def _route(self, id: Id, method: str, body: bytes, envelope: Envelope) -> None:
+        """To the servers that the table names: one gets the bytes as they came, several answer as one."""
+        route = ROUTES.get(method, OTHER)
+        if route.target is For.MARK:
+            key, original = marks.unmarked(_params(envelope))
+            marked = self.fleet.by_key(key)
+            targets = [] if marked is None else [marked]
+            body = wire.dumps({**wire.fields(body), "params": original})
         else:
-            self.backend.send(body)
+            targets = self.fleet.targets(method, route, wire.loads(_params(envelope)))
+        if not targets:
+            self.reply(id, wire.response(id, None))
+        elif route.marks or route.target is For.MARK or len(targets) > 1:
+            self._run(id, gathered(self, id, targets, body, route))
+        else:
+            self._forward(id, targets[0], body)
+
+    def _forward(self, id: Id, server: Wrapped, body: bytes) -> None:
+        """To one server, whose reply goes on as the bytes it comes as."""
+        pending = self._pending[_key(id)]
+        ask = pending.asked[server] = Ask(body=body)
+        why_not = server.request(pending.method, ask)
+        if why_not:
+            self.reply(id, wire.failure(id, wire.REQUEST_FAILED, why_not))
 
     def _notification(self, body: bytes, envelope: Envelope) -> None:
         method = str(envelope.method)
@@ -147,21 +181,15 @@ class Session:
         elif method == "$/cancelRequest":
             self._cancelled_by_client(body, envelope)
         elif self.phase is not Phase.NEW:
-            observe = OBSERVED.get(method)
-            forwarded = body if observe is None else observe(self, body, envelope)
-            if self.backend is not None and forwarded is not None and not self.lifecycle.starting_again:
-                self.backend.send(forwarded)
-            if method == "workspace/didChangeConfiguration" and forwarded is not None:
-                self.lifecycle.configured(forwarded)
-            if method in FOLLOWED_BY_RANKER:
-                self.ranker.forward(body)
-            if method in DOCUMENT_EVENTS:  # after the bytes went on: it costs time on long texts
-                DOCUMENT_EVENTS[method](self.documents, wire.loads(_params(envelope)))
+            if method == "initialized":
+                self.initialized.set()
+            notifying.pass_on(self, method, body, _params(envelope))
 
     def _response(self, body: bytes, envelope: Envelope) -> None:
-        asked = self.names.answered(_id(envelope))
-        if asked is not None and self.backend is not None:
-            self.backend.send(wire.with_id(body, asked.id))
+        for server in self.fleet:
+            asked = server.names.answered(_id(envelope))
+            if asked is not None:
+                server.send(wire.with_id(body, asked.id))
 
     def _cancelled_by_client(self, body: bytes, envelope: Envelope) -> None:
         id = wire.loads(_params(envelope)).get("id")
@@ -169,8 +197,9 @@ class Session:
         if pending is None or pending.cancelled:
             return
         pending.cancelled = True
-        if self.backend is not None and pending.method != "initialize":
-            self.backend.send(body)
+        for server, ask in pending.asked.items():
+            if not ask.done and server.state is State.RUNNING:
+                server.send(body)
         asyncio.get_running_loop().call_later(CANCEL_GRACE, self._cancel_overdue, id, pending)
         if pending.answered:  # ranking: nobody waits for it any more
             self.reply(id, wire.failure(id, wire.REQUEST_CANCELLED, "cancelled"))
@@ -179,34 +208,32 @@ class Session:
         if self._pending.get(_key(id)) is pending:
             self.reply(id, wire.failure(id, wire.REQUEST_CANCELLED, "cancelled"))
 
-    # From the wrapped server
+    # From a wrapped server
 
-    def from_backend(self, body: bytes, envelope: Envelope) -> None:
-        """One message of the wrapped server. Never raises."""
+    def from_server(self, server: Wrapped, body: bytes, envelope: Envelope) -> None:
+        """One message of a wrapped server. Never raises."""
         try:
             if envelope.is_response:
-                self._backend_reply(body, envelope)
+                self.answered(server, _id(envelope), body)
             else:
-                rewrite = FROM_SERVER.get(str(envelope.method))
-                if rewrite is not None:
-                    body = rewrite(self, body, envelope)
-                elif envelope.is_request:
-                    body = wire.with_id(body, self.names.ask(_id(envelope), str(envelope.method)))
-                self.client.send(body)
+                self.client.send(from_server.for_client(self, server, body, envelope))
         except (wire.WireError, LookupError, TypeError, ValueError, AttributeError):
             log.exception("a message of the wrapped server could not be handled")
-            if envelope.is_request and self.backend is not None:
-                self.backend.send(wire.failure(_id(envelope), wire.INVALID_PARAMS, "not understood"))
+            if envelope.is_request:
+                server.send(wire.failure(_id(envelope), wire.INVALID_PARAMS, "not understood"))
 
-    def _backend_reply(self, body: bytes, envelope: Envelope) -> None:
-        id = _id(envelope)
+    def answered(self, server: Wrapped, id: Id, body: bytes) -> None:
+        """A server's reply to a client's request, or why there is none."""
         pending = self._pending.get(_key(id))
-        if pending is None:
+        ask = None if pending is None else pending.asked.get(server)
+        if ask is None or ask.done:
             log.info("the wrapped server answered %r, which nobody waits for", id)
-        elif pending.reply is None:
+            return
+        ask.done = True
+        if ask.reply is None:
             self.reply(id, body)
-        elif not pending.reply.done():
-            pending.reply.set_result(body)
+        elif not ask.reply.done():
+            ask.reply.set_result(body)
 
     # For features and the lifecycle
 
@@ -219,21 +246,25 @@ class Session:
         if pending.task is not None and pending.task is not asyncio.current_task():
             pending.task.cancel()
 
-    async def ask_backend(self, id: Id, body: bytes) -> bytes:
-        """Send a client's request on and wait for the whole reply, under the client's own id."""
+    async def ask(self, id: Id, server: Wrapped, body: bytes) -> bytes:
+        """Send a client's request to a server and wait for the whole reply, under the client's own id."""
         pending = self._pending[_key(id)]
-        waits = self._waits(pending)
-        if not waits and (self.backend is None or not self.backend.alive):
-            return wire.failure(id, wire.REQUEST_FAILED, self.lifecycle.why_no_backend)
-        pending.body = body
-        pending.reply = asyncio.get_running_loop().create_future()
-        if not waits and self.backend is not None:
-            self.backend.send(body)
-        return await pending.reply
+        ask = Ask(body=body, reply=asyncio.get_running_loop().create_future())
+        pending.asked[server] = ask
+        why_not = server.request(pending.method, ask)
+        if why_not:
+            ask.done = True
+            return wire.failure(id, wire.REQUEST_FAILED, why_not)
+        assert ask.reply is not None
+        return await ask.reply
 
-    def _waits(self, pending: Pending) -> bool:
-        """Whether a request is kept for the server that is starting again, which gets it after its documents."""
-        return self.lifecycle.starting_again and pending.method in SAFE_TO_RETRY
+    def give_up_on(self, id: Id, server: Wrapped) -> None:
+        """A server took too long beside others: its answer is not waited for any more."""
+        pending = self._pending.get(_key(id))
+        ask = None if pending is None else pending.asked.get(server)
+        if ask is not None and not ask.done:
+            ask.done = True
+            server.tell(wire.notification("$/cancelRequest", {"id": id}))
 
     def pending(self) -> list[tuple[Id, Pending]]:
         return [(key[1], pending) for key, pending in self._pending.items()]
@@ -245,6 +276,18 @@ class Session:
         """window/showMessage: 1 error, 2 warning, 3 information."""
         log.warning("%s", message)
         self.notify("window/showMessage", {"type": kind, "message": message})
+
+    def selector(self, server: Wrapped) -> Json:
+        """The documents of a server, as registrations name them."""
+        return [{"language": language_id} for language_id in sorted(server.plan.language_ids)]
+
+    def announce(self, server: Wrapped) -> None:
+        """Register with the editor what a server that has just started can do, once."""
+        found = announcing.registrations(self, server)
+        if found:
+            self._count += 1
+            params = {"registrations": found}
+            self.client.send(wire.request(f"starling-announce:{self._count}", "client/registerCapability", params))
 
     def configure(self, given: Json, *, trusted: bool) -> None:
         """Take settings, and say of each bad one what it allows."""
@@ -294,100 +337,3 @@ def _key(id: Id) -> tuple[type, Id]:
 
 def _params(envelope: Envelope) -> msgspec.Raw:
     return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")
-
-
-# Notifications of the client that Starling reads; each returns what goes on to the wrapped server.
-
-
-def _configuration(session: Session, body: bytes, envelope: Envelope) -> bytes | None:
-    params = wire.loads(_params(envelope))
-    settings = params.get("settings") if isinstance(params, dict) else None
-    if not isinstance(settings, dict) or capabilities.KEY not in settings:
-        return body
-    session.configure(settings.pop(capabilities.KEY), trusted=False)
-    session.ranker.configure(session.settings)
-    return wire.dumps({**wire.fields(body), "params": {**params, "settings": settings}})
-
-
-def _progress_cancelled(session: Session, body: bytes, envelope: Envelope) -> bytes | None:
-    params = wire.loads(_params(envelope))
-    theirs = session.names.token_of(params.get("token"))
-    return body if theirs is None else wire.notification(str(envelope.method), {**params, "token": theirs})
-
-
-OBSERVED: Mapping[str, Callable[[Session, bytes, Envelope], bytes | None]] = {
-    "workspace/didChangeConfiguration": _configuration,
-    "window/workDoneProgress/cancel": _progress_cancelled,
-}
-DOCUMENT_EVENTS: Mapping[str, Callable[[Documents, Any], None]] = {
-    "textDocument/didOpen": Documents.did_open,
-    "textDocument/didChange": Documents.did_change,
-    "textDocument/didClose": Documents.did_close,
-}
-FOLLOWED_BY_RANKER = frozenset(
-    (
-        *DOCUMENT_EVENTS,
-        "textDocument/didSave",
-        "workspace/didChangeWatchedFiles",
-        "workspace/didChangeWorkspaceFolders",
-    )
-)
-
-
-# Messages of the wrapped server that carry its own names, or announce completion.
-
-
-def _registering(session: Session, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
-    for registration in params.get("registrations", ()):
-        ours = session.names.registration(registration["id"])
-        registration["id"] = ours
-        session.names.register(ours, registration["method"])
-        if registration["method"] == capabilities.COMPLETION:
-            options = registration.get("registerOptions")
-            session.server_resolves = capabilities.resolves(options)
-            registration["registerOptions"] = capabilities.with_resolve(options)
-    return _asked(session, body, envelope, params)
-
-
-def _unregistering(session: Session, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
-    for unregistration in params.get("unregisterations", ()):  # the specification's own spelling
-        unregistration["id"] = session.names.registration(unregistration["id"])
-        session.names.unregister(unregistration["id"])
-    return _asked(session, body, envelope, params)
-
-
-def _progress_created(session: Session, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
-    return _asked(session, body, envelope, {**params, "token": session.names.token(params["token"])})
-
-
-def _progress(session: Session, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.fields(_params(envelope))
-    theirs = wire.loads(params["token"])
-    ours = session.names.known_token(theirs)
-    if ours is None:  # a token that the client made
-        return body
-    if capabilities.at(wire.loads(params.get("value", b"null")), "kind") == "end":
-        session.names.token_ended(theirs)
-    return wire.dumps({**wire.fields(body), "params": {**params, "token": ours}})
-
-
-def _cancelled_by_server(session: Session, body: bytes, envelope: Envelope) -> bytes:
-    ours = session.names.asked_as(wire.loads(_params(envelope)).get("id"))
-    return body if ours is None else wire.notification("$/cancelRequest", {"id": ours})
-
-
-def _asked(session: Session, body: bytes, envelope: Envelope, params: Json) -> bytes:
-    ours = session.names.ask(_id(envelope), str(envelope.method))
-    return wire.dumps({**wire.fields(body), "id": ours, "params": params})
-
-
-FROM_SERVER: Mapping[str, Callable[[Session, bytes, Envelope], bytes]] = {
-    "client/registerCapability": _registering,
-    "client/unregisterCapability": _unregistering,
-    "window/workDoneProgress/create": _progress_created,
-    "$/progress": _progress,
-    "$/cancelRequest": _cancelled_by_server,
-}

@@ -7,7 +7,7 @@ it comes from the command line or from initializationOptions, never from a works
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 RANKERS = ("off", "signals", "model")
@@ -19,7 +19,9 @@ class Settings:
     deadline: int = 120  # milliseconds after the wrapped server's reply
     star_limit: int = 5
     star_text: str = "★ "
-    server: str = ""  # a preset's name; "" is the language's first
+    server: str = ""  # presets' names, comma-separated; languages without one get their default
+    servers: Mapping[str, Any] = field(default_factory=dict[str, Any])  # languageId -> presets' names or commands
+    idle: int = 900  # seconds without an open document before a wrapped server is ended, 0 for never
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
     base: str = ""  # folder or hub id; "" is the default base
     adapter: str = ""
@@ -47,6 +49,14 @@ def _words(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(word, str) for word in value)
 
 
+def _servers(value: Any) -> bool:
+    """Each language's servers, by name or as a command; an empty list for none."""
+    return isinstance(value, Mapping) and all(
+        isinstance(given, list) and all(isinstance(server, str) or _words(server) for server in given)
+        for given in value.values()
+    )
+
+
 SETTINGS: Mapping[str, Setting] = {
     "ranker": Setting(field="ranker", allowed="one of " + ", ".join(RANKERS), accepts=RANKERS.__contains__),
     "deadline": Setting(
@@ -54,7 +64,16 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
     "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
-    "server": Setting(field="server", allowed="a preset's name (see doctor)", accepts=_text(64), trusted=True),
+    "idle": Setting(field="idle", allowed="a whole number of seconds, 0 (never) to 86400", accepts=_whole(0, 86_400)),
+    "server": Setting(
+        field="server", allowed="presets' names, comma-separated (see doctor)", accepts=_text(256), trusted=True
+    ),
+    "servers": Setting(
+        field="servers",
+        allowed="an object of languageId to a list of presets' names or commands (lists of texts)",
+        accepts=_servers,
+        trusted=True,
+    ),
     "command": Setting(field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True),
     "base": Setting(field="base", allowed="a folder or a hub id", accepts=_text(4096), trusted=True),
     "adapter": Setting(field="adapter", allowed="an adapter's folder", accepts=_text(4096), trusted=True),

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.capabilities import at
-from lsp_server.features.items import ItemList, ranked
+from lsp_server import gathering, wire
+from lsp_server.capabilities import COMPLETION, at
+from lsp_server.features.items import ItemList, joined, ranked
+from lsp_server.ranker_client import Ranking
+from lsp_server.routing import ROUTES
 from lsp_server.wire import Envelope, Id
+from lsp_server.wrapped import State, Wrapped
 
 if TYPE_CHECKING:
     from lsp_server.session import Session
 
 log = logging.getLogger(__name__)
 
+TARDY = 0.1  # seconds that other servers of a language get after the first list
+TRIGGER_CHARACTER = 2  # CompletionTriggerKind
 KEPT_LISTS = 4  # whose items can still be resolved as the wrapped server sent them
 
 
@@ -49,7 +54,7 @@ def recent(session: Session) -> RecentLists:
 
 
 async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """The wrapped server's reply, ranked where a ranking was to be had in time."""
+    """The wrapped servers' list, ranked where a ranking was to be had in time."""
     params = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
     if "partialResultToken" in params:  # a list that comes in parts can't be ordered as one
         del params["partialResultToken"]
@@ -58,37 +63,73 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
         "textDocument": wire.loads(params["textDocument"]),
         "position": wire.loads(params["position"]),
     }
+    targets = session.fleet.targets(COMPLETION, ROUTES[COMPLETION], where)
+    if session.fleet.one is None:
+        context = wire.loads(params["context"]) if "context" in params else None
+        targets = [server for server in targets if _triggered(server, context)]
+    if not targets:
+        return wire.response(id, None)
     ranking_on = session.settings.ranker != "off"
     if ranking_on:
         session.ranker.tell("starling/prepare", where)
-    reply = await session.ask_backend(id, body)
-    if not ranking_on:
-        return reply
-    message = wire.fields(reply)
-    items = ItemList.parse(message.get("result"))
-    if items is None:
-        return reply
-    try:
-        return await _reordered(session, items, message, where) or reply
-    except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
-        log.exception("a list could not be ranked")
-        return reply
+    message, items = await _asked(session, id, body, targets)
+    if items is None or (not ranking_on and session.fleet.one is not None):
+        return message if isinstance(message, bytes) else wire.dumps(message)
+    if isinstance(message, bytes):
+        message = wire.fields(message)
+    ranking = None
+    if ranking_on:
+        try:
+            ranking = await _ranking(session, items, message["result"], where)
+            return _reordered(session, items, ranking, message)
+        except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
+            log.exception("a list could not be ranked")
+    return _reordered(session, items, None, message)
 
 
-async def _reordered(
-    session: Session, items: ItemList, message: dict[str, msgspec.Raw], where: dict[str, Any]
-) -> bytes | None:
-    """The reply with a ranking laid over; None where none was to be had."""
+def _triggered(server: Wrapped, context: Any) -> bool:
+    """Whether a server asked for completion here: the editor knows the trigger characters of all of them together."""
+    if at(context, "triggerKind") != TRIGGER_CHARACTER or server.state is not State.RUNNING:
+        return True
+    options = server.provider("completionProvider", COMPLETION)
+    return at(context, "triggerCharacter") in (at(options, "triggerCharacters") or ())
+
+
+async def _asked(
+    session: Session, id: Id, body: bytes, targets: list[Wrapped]
+) -> tuple[bytes | dict[str, msgspec.Raw], ItemList | None]:
+    """The reply, and its list where it has one to rank. Several servers' lists become one."""
+    if len(targets) == 1:
+        reply = await session.ask(id, targets[0], body)
+        items = ItemList.parse(wire.fields(reply).get("result"), server=targets[0].key)
+        return reply, items
+    found = await gathering.replies(session, id, targets, body, TARDY)
+    parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
+    lists = [items for items in parsed if items is not None]
+    if not lists:
+        return found[0][1] if found else wire.response(id, None), None
+    merged = lists[0] if len(lists) == 1 else joined(lists)
+    return {"jsonrpc": wire.raw("2.0"), "id": wire.raw(id), "result": merged.result()}, merged
+
+
+async def _ranking(session: Session, items: ItemList, result: msgspec.Raw, where: dict[str, Any]) -> Ranking | None:
     ranking = await session.ranker.rank(
         {
             **where,
             "deadline": session.settings.deadline,
             "starLimit": session.settings.star_limit,
-            "result": message["result"],
+            "result": result,
         }
     )
     if ranking is None or sorted(ranking.order) != list(range(len(items.items))):
         return None
+    return ranking
+
+
+def _reordered(session: Session, items: ItemList, ranking: Ranking | None, message: dict[str, msgspec.Raw]) -> bytes:
+    """The reply with a ranking laid over; without one, as it came (but for whose each item is, among several)."""
+    if ranking is None and session.fleet.one is not None:
+        return wire.dumps(message)
     label_details = bool(
         at(session.client_capabilities, "textDocument", "completion", "completionItem", "labelDetailsSupport")
     )

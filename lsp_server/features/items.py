@@ -6,6 +6,7 @@ new label would change it (no textEdit, no insertText), the old one is written d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,21 +19,26 @@ Item = dict[str, msgspec.Raw]
 
 KEY = "starling"
 NULL = b"null"
+WRITTEN_OUT = ("commitCharacters", "insertTextFormat", "insertTextMode", "data")
 
 _items = msgspec.json.Decoder(list[Item])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemList:
-    """A completion list as it came. `envelope` holds the list's other members; None for a plain array."""
+    """A completion list as it came. `envelope` holds the list's other members; None for a plain array.
 
+    `servers`: the key of the wrapped server that each item is of, or one for all.
+    """
+
+    servers: tuple[str, ...] = ("",)
     items: list[Item]
     envelope: Item | None
     defaults: Item
     ranking: dict[str, Ranking] = field(default_factory=dict)  # "" -> the ranking laid over it, for resolve
 
     @classmethod
-    def parse(cls, result: msgspec.Raw | None) -> ItemList | None:
+    def parse(cls, result: msgspec.Raw | None, *, server: str = "") -> ItemList | None:
         """None where there is nothing to rank: no result, null, an empty list, or something that is no list."""
         if result is None:
             return None
@@ -49,29 +55,68 @@ class ItemList:
                 return None
         except (msgspec.DecodeError, wire.WireError):
             return None
-        return cls(items=items, envelope=envelope, defaults=defaults) if items else None
+        return cls(servers=(server,), items=items, envelope=envelope, defaults=defaults) if items else None
+
+    def server_of(self, index: int) -> str:
+        return self.servers[index if len(self.servers) > 1 else 0]
+
+    def result(self) -> msgspec.Raw:
+        """The list as one raw result."""
+        return wire.raw(self.items if self.envelope is None else {**self.envelope, "items": self.items})
 
 
-def ranked(items: ItemList, ranking: Ranking, *, number: int, star_text: str, label_details: bool) -> Any:
-    """The result to send: the same items in the same places, each with a new sortText and a way back in `data`."""
-    items.ranking[""] = ranking
+def joined(lists: Sequence[ItemList]) -> ItemList:
+    """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'."""
+    items = [with_defaults(item, each.defaults) for each in lists for item in each.items]
+    servers = tuple(each.server_of(index) for each in lists for index in range(len(each.items)))
+    incomplete = any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
+    return ItemList(servers=servers, items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
+
+
+def with_defaults(item: Item, defaults: Item) -> Item:
+    """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList")."""
+    full = {**{name: value for name, value in defaults.items() if name in WRITTEN_OUT}, **item}
+    if "editRange" in defaults and _absent(item, "textEdit"):
+        span = defaults["editRange"]
+        given = wire.fields(span)
+        edit: Item = dict(given) if "insert" in given else {"range": span}
+        edit["newText"] = item["label"] if _absent(item, "textEditText") else item["textEditText"]
+        full["textEdit"] = wire.raw(edit)
+    return full
+
+
+def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: str, label_details: bool) -> Any:
+    """The result to send: the same items in the same places, each with a new sortText and a way back in `data`.
+
+    Without a ranking, with the way back alone.
+    """
     out: list[Item] = [dict(item) for item in items.items]
     default_data = items.defaults.get("data")
+    for index, item in enumerate(out):
+        data = item.get("data", default_data)
+        server = items.server_of(index)
+        way_back = wire.dumps([number, index, server] if server else [number, index])
+        item["data"] = msgspec.Raw(
+            b'{"%b":%b%b}' % (KEY.encode(), way_back, b"" if data is None else b',"data":' + bytes(data))
+        )
+    if ranking is not None:
+        items.ranking[""] = ranking
+        _lay_over(out, items.defaults, ranking, star_text, label_details=label_details)
+    return out if items.envelope is None else {**items.envelope, "items": out}
+
+
+def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str, *, label_details: bool) -> None:
+    """Write a ranking's order and stars on the items."""
     preselects = [item for item in out if item.get("preselect") is not None and bytes(item["preselect"]) == b"true"]
     for item in preselects:
         del item["preselect"]
     for rank, index in enumerate(ranking.order):
         item = out[index]
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
-        data = item.get("data", default_data)
-        item["data"] = msgspec.Raw(
-            b'{"%b":[%d,%d]%b}' % (KEY.encode(), number, index, b"" if data is None else b',"data":' + bytes(data))
-        )
         if ranking.stars[index]:
-            star(item, items.defaults, star_text, ranking.stars[index], label_details=label_details)
+            star(item, defaults, star_text, ranking.stars[index], label_details=label_details)
     if preselects:
         out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
-    return out if items.envelope is None else {**items.envelope, "items": out}
 
 
 def star(item: Item, defaults: Item, star_text: str, stars: int, *, label_details: bool) -> None:
@@ -103,8 +148,9 @@ def rating(stars: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a ranked item came from: list number, index, and its own `data` ("" bytes where it had none)."""
+    """Where a ranked item came from: list number, index, wrapped server, and its own `data` (None where it had none)."""
 
+    server: str
     number: int
     index: int
     data: msgspec.Raw | None
@@ -119,12 +165,12 @@ def origin(item: Item) -> Origin | None:
     if KEY not in members or not set(members) <= {KEY, "data"}:
         return None
     try:
-        number, index = wire.loads(members[KEY])
+        number, index, *server = wire.loads(members[KEY])
     except (TypeError, ValueError):
         return None
     if not (type(number) is type(index) is int and index >= 0):
         return None
-    return Origin(number=number, index=index, data=members.get("data"))
+    return Origin(server=str(server[0]) if server else "", number=number, index=index, data=members.get("data"))
 
 
 def without_marks(item: Item, found: Origin, star_text: str) -> Item:

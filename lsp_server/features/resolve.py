@@ -33,8 +33,9 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
     """The resolved item, with why it ranks where it does."""
     item = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
     found = origin(item)
+    server = session.fleet.one or session.fleet.by_key(None if found is None else found.server)
     if found is None:
-        return await session.ask_backend(id, body)
+        return wire.response(id, item) if server is None else await session.ask(id, server, body)
     kept = recent(session).get(found.number)
     if kept is not None and found.index < len(kept.items):
         original = dict(kept.items[found.index])
@@ -44,8 +45,8 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
         original = without_marks(item, found, session.settings.star_text)
     resolved: Item = original
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
-    if session.server_resolves:
-        reply = wire.fields(await session.ask_backend(id, wire.dumps({**wire.fields(body), "params": original})))
+    if server is not None and server.resolves:
+        reply = wire.fields(await session.ask(id, server, wire.dumps({**wire.fields(body), "params": original})))
         if "result" not in reply:
             return wire.dumps(reply)
         message = dict(reply)

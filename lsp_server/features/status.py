@@ -18,12 +18,19 @@ PATIENCE = 5.0
 async def status(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
     """Result: pids of the parts, the settings in force, and the ranker's own state (null while it is not there)."""
     answer = await session.ranker.ask("starling/status", {}, PATIENCE)
-    backend = session.backend
     return wire.response(
         id,
         {
-            "wrapped": list(backend.command) if backend is not None else None,
-            "wrappedPid": backend.pid if backend is not None and backend.alive else None,
+            "servers": [
+                {
+                    "name": server.key,
+                    "command": list(server.plan.command),
+                    "languages": sorted(server.plan.language_ids),
+                    "state": server.state.value,
+                    "pid": server.pid,
+                }
+                for server in session.fleet
+            ],
             "rankerPid": session.ranker.pid,
             "settings": {"ranker": session.settings.ranker, "deadline": session.settings.deadline},
             "ranker": None if answer is None else msgspec.Raw(answer),

@@ -144,7 +144,7 @@ async def test_two_editors_on_one_socket_each_have_a_session(tmp_path: Path) -> 
     pids = set()
     for number, (reader, writer) in enumerate(ends):
         assert (await ask(writer, reader, "odd/thing", {"n": number}))["result"] == {"echo": {"n": number}}
-        pids.add((await ask(writer, reader, "starling/status", {}))["result"]["wrappedPid"])
+        pids.add((await ask(writer, reader, "starling/status", {}))["result"]["servers"][0]["pid"])
     assert len(pids) == 2
     ends[0][1].close()  # without a word: its wrapped server ends, the other session goes on
     await until(lambda: len([pid for pid in pids if Path(f"/proc/{pid}").exists()]) == 1)

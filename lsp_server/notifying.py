@@ -1,0 +1,145 @@
+"""The editor's notifications: what each wrapped server and the ranker hear of them. A table for those that are read.
+
+Documents are followed here too. Bytes go on first: following costs time on long texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lsp_server import capabilities, cells, sync, wire
+from lsp_server.fleet import document_of
+from lsp_server.wire import Json
+from lsp_server.wrapped import State
+
+if TYPE_CHECKING:
+    from lsp_server.session import Session
+
+OPEN, CHANGE, CLOSE, SAVE = (f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
+FOLLOWED_BY_RANKER = frozenset(
+    (OPEN, CHANGE, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders")
+)
+
+
+def pass_on(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    """Send one notification on, and take in what it says."""
+    one = session.fleet.one
+    read = READ.get(method, _document if method.startswith(("textDocument/", cells.PREFIX)) else _everyone)
+    if one is not None and read is _document:
+        one.tell(body)  # as it came, before anything is read of it
+    read(session, method, body, params)
+    if method in FOLLOWED_BY_RANKER:
+        session.ranker.forward(body)
+
+
+def _everyone(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    for server in session.fleet:
+        server.tell(body)
+
+
+def _initialized(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    if session.fleet.one is not None:
+        session.fleet.one.tell(body)  # several servers each hear it when they have started
+
+
+def _configuration(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    given = wire.loads(params)
+    settings = given.get("settings") if isinstance(given, dict) else None
+    if isinstance(settings, dict) and capabilities.KEY in settings:
+        session.configure(settings.pop(capabilities.KEY), trusted=False)
+        session.ranker.configure(session.settings)
+        body = wire.dumps({**wire.fields(body), "params": {**given, "settings": settings}})
+    session.configuration = body
+    _everyone(session, method, body, params)
+
+
+def _progress_cancelled(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    given = wire.loads(params)
+    for server in session.fleet:
+        theirs = server.names.token_of(given.get("token"))
+        if theirs is not None:
+            server.tell(wire.notification(method, {**given, "token": theirs}))
+            return
+    _everyone(session, method, body, params)
+
+
+def _document(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    """Of a document or notebook: to its servers, each as it wants it, and into our own copy."""
+    several = session.fleet.one is None
+    if not several and method not in FOLLOW and not method.startswith(cells.PREFIX):
+        return
+    given = wire.loads(params)
+    if method.startswith(cells.PREFIX):
+        _notebook(session, method, body, given)
+    elif several:
+        _to_servers(session, method, body, given)
+    if method in FOLLOW:
+        FOLLOW[method](session, given)
+    if several and method == CHANGE:
+        _whole_text(session, given)
+
+
+def _to_servers(session: Session, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
+    uri = document_of(params)
+    language_id = params["textDocument"].get("languageId") if method == OPEN else session.fleet.language_of(str(uri))
+    for server in session.fleet:
+        if not server.handles(language_id) or (cell and server.knows_notebooks):
+            continue
+        if method == CHANGE and server.sync_kind != sync.INCREMENTAL:
+            continue  # after it has been taken in
+        if method == SAVE:
+            document = session.documents.get(str(uri))
+            server.tell(sync.saved(body, params, server.capabilities, document))
+        else:
+            server.tell(body)
+
+
+def _whole_text(session: Session, params: Json) -> None:
+    document = session.documents.get(params["textDocument"]["uri"])
+    if document is None:
+        return
+    for server in session.fleet.of_document(document.uri):
+        if server.state is State.RUNNING and server.sync_kind == sync.FULL:
+            server.tell(sync.whole(params, document))
+
+
+def _notebook(session: Session, method: str, body: bytes, params: Json) -> None:
+    several = session.fleet.one is None
+    session.notebooks.follow(method, params)
+    if several:
+        for server in session.fleet:
+            if server.knows_notebooks:
+                server.tell(body)
+    for name, event in cells.text_events(method, params):
+        told = wire.notification(name, event)
+        if several:
+            _to_servers(session, name, told, event, cell=True)
+        FOLLOW[name](session, event)
+        if several and name == CHANGE:
+            _whole_text(session, event)
+        session.ranker.forward(told)
+
+
+def _opened(session: Session, params: Json) -> None:
+    session.documents.did_open(params)
+    session.fleet.opened(params["textDocument"].get("languageId", ""))
+
+
+def _closed(session: Session, params: Json) -> None:
+    session.documents.did_close(params)
+    session.fleet.closed()
+
+
+FOLLOW: Mapping[str, Callable[[Session, Json], None]] = {
+    OPEN: _opened,
+    CHANGE: lambda session, params: session.documents.did_change(params),
+    CLOSE: _closed,
+}
+READ: Mapping[str, Callable[[Session, str, bytes, msgspec.Raw], None]] = {
+    "initialized": _initialized,
+    "workspace/didChangeConfiguration": _configuration,
+    "window/workDoneProgress/cancel": _progress_cancelled,
+}
