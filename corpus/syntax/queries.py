@@ -19,7 +19,7 @@ locals.scm
   @binding.property  a member that is read like a field though defined like a function; with @binding.type
   @binding.narrowed  a name whose class is known to be @binding.type, in @binding.region or from here on
     @binding.type    annotation       @binding.value   expression that it is bound to
-    @binding.owner   expression of which it is the member of that name (or @binding.key)
+    @binding.owner   expression of which it is the member of that name (or @binding.key); @binding.owner_type its type
     @binding.elements   expression that it is one element of
     @import.module   module an import names      @import.member   what it takes from there, if not the module
 
@@ -47,7 +47,10 @@ REGIONS = ("comment", "string", "code", "type", "text")
 VOCABULARY: dict[str, frozenset[str]] = {
     "locals": frozenset(
         [f"scope.{name}" for name in (*SCOPES, "name", "header", "body", "type", "base")]
-        + [f"binding.{name}" for name in (*BINDINGS, "object", "type", "value", "region", "owner", "key", "elements")]
+        + [
+            f"binding.{name}"
+            for name in (*BINDINGS, "object", "type", "value", "region", "owner", "owner_type", "key", "elements")
+        ]
         + ["import.module", "import.member"]
     ),
     "sites": frozenset(f"region.{name}" for name in REGIONS),
@@ -73,6 +76,12 @@ def query(language: Language, name: str) -> tree_sitter.Query:
         if not compiled.is_pattern_rooted(index):
             raise LanguageError(files[-1], f"pattern {index} is not rooted in a single node")
     return compiled
+
+
+@cache
+def has_capture(compiled: tree_sitter.Query, name: str) -> bool:
+    """Whether a query can capture `name`."""
+    return any(compiled.capture_name(index) == name for index in range(compiled.capture_count))
 
 
 def _lines_before(files: tuple[Path, ...]) -> str:

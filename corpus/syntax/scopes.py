@@ -36,6 +36,7 @@ class Binding:
     type: str = ""
     value: str = ""
     owner: str = ""  # the expression of which `key` is the member that is bound
+    owner_type: str = ""  # the annotation of that expression
     key: str = ""
     elements: str = ""  # the expression of which one element is bound
     origin: str = ""
@@ -226,6 +227,9 @@ def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, 
             kind = "class" if scope.kind == "class" else "function"
             bound = Binding(name=scope.name, kind=kind, offset=scope.name_at)
             scopes[scope.parent].bindings.append(bound)
+    for offset, kind in list(found):
+        if kind == "import":  # where what is bound is a module, that is all there is to say
+            found.pop((offset, "variable"), None)
     for binding in found.values():
         at = max(i for i, scope in enumerate(scopes) if i == 0 or scope.start <= binding.offset < scope.end)
         if scopes[at].name_at == binding.offset:
@@ -287,6 +291,7 @@ def _binding(captures: Captures, base: int, data: bytes) -> Binding | None:
             type=_text(captures.get("binding.type"), data),
             value=_text(captures.get("binding.value"), data),
             owner=_text(captures.get("binding.owner"), data),
+            owner_type=_text(captures.get("binding.owner_type"), data),
             key=_text(captures.get("binding.key"), data),
             elements=_text(captures.get("binding.elements"), data),
             origin=f"{module}.{member}" if member and not module.endswith(".") else module + member,
@@ -303,6 +308,7 @@ def _merge(found: dict[tuple[int, str], Binding], new: Binding) -> None:
         old.type = old.type or new.type
         old.value = old.value or new.value
         old.owner, old.key = old.owner or new.owner, old.key or new.key
+        old.owner_type = old.owner_type or new.owner_type
         old.elements = old.elements or new.elements
         old.origin = old.origin or new.origin
 

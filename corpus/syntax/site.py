@@ -6,11 +6,10 @@ Never raises on any text: it returns less.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import final
+from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
 from corpus.syntax.expressions import (
@@ -25,14 +24,18 @@ from corpus.syntax.expressions import (
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import Code, CodeReader, identifier_start, is_identifier
 from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.queries import has_capture, query
 from corpus.syntax.scopes import innermost, members, outline
 from corpus.syntax.types import Types, is_name, visible_scopes
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import tree_sitter
+
 
 REACH = 24_000  # bytes before the cursor that are read without a tree
 AHEAD = 500  # bytes after it
 PLACEHOLDER = b"_"
+TEXT = "region.text"
 
 _readers: WeakKeyDictionary[SyntaxDocument, CodeReader] = WeakKeyDictionary()
 
@@ -82,20 +85,33 @@ def site_at(document: SyntaxDocument, offset: int) -> CompletionSite:
     begin = _begin(data, start, language)
     before = _readers.setdefault(document, CodeReader())(data[begin:start], language)
     lexical = _lexical(before, data, begin, start, offset, language)
-    if before.in_text or language is None:
-        kind = "text" if before.in_text else lexical.kind
+    if before.in_text:
+        return _text_site(language, start, offset, prefix)
+    if language is None:
         return CompletionSite(
-            language=language.id if language else "",
-            kind=kind,
+            language="",
+            kind=lexical.kind,
             start=start,
             offset=offset,
             prefix=prefix,
-            receiver="" if before.in_text else lexical.receiver,
+            receiver=lexical.receiver,
             visible={},
             imports={},
-            in_comment_or_string=before.in_text,
         )
     return _with_tree(document, language, lexical, start, offset, prefix)
+
+
+def _text_site(language: Language | None, start: int, offset: int, prefix: str) -> CompletionSite:
+    return CompletionSite(
+        language=language.id if language else "",
+        kind="text",
+        start=start,
+        offset=offset,
+        prefix=prefix,
+        visible={},
+        imports={},
+        in_comment_or_string=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +253,8 @@ def _with_tree(
     enclosing: list[str] = []
     signatures: list[str] = []
     expected = ""
+    if tree is not None and _in_text(tree, language, start):
+        return _text_site(language, start, offset, prefix)
     if tree is not None:
         whole = b"".join((data[:offset], inserted, data[offset:])) if inserted else bytes(data)
         root = outline(document, tree, whole)
@@ -282,6 +300,19 @@ def _with_tree(
         argument=lexical.argument,
         expected_type=expected,
     )
+
+
+def _in_text(tree: tree_sitter.Tree, language: Language, start: int) -> bool:
+    """Whether the cursor is in text that only the tree tells from code."""
+    import tree_sitter
+
+    compiled = query(language, "sites")
+    if not has_capture(compiled, TEXT):
+        return False
+    leaf = tree.root_node.descendant_for_byte_range(start, start + 1)
+    cursor = tree_sitter.QueryCursor(compiled)
+    cursor.set_max_start_depth(0)
+    return leaf is not None and TEXT in cursor.captures(leaf)
 
 
 def _expected(types: Types, lexical: _Lexical, start: int, language: Language) -> str:

@@ -231,8 +231,9 @@ class Types:
             known = self.annotation(binding.type, opened)
             cls = self.enclosing_class(scope.start) or self.enclosing_class(offset)
             return cls.name if known in self.rules.self_types and cls else known
-        if binding.owner and depth < _DEEPEST:
-            return self._member(self.of(binding.owner, offset, depth + 1), binding.key or binding.name, depth + 1)
+        if (binding.owner or binding.owner_type) and depth < _DEEPEST:
+            owner = self.annotation(binding.owner_type) or self.of(binding.owner, offset, depth + 1)
+            return self._member(owner, binding.key or binding.name, depth + 1)
         if binding.elements:
             return self._element(binding.elements, offset, depth + 1)
         return self.of(binding.value, offset, depth + 1, opened) if binding.value else ""

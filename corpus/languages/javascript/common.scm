@@ -105,7 +105,8 @@
 ; What a module gives by default is known by the name that it is given, where that is a class's by convention.
 (import_statement
   (import_clause (identifier) @binding.import)
-  source: (string (string_fragment) @import.module))
+  source: (string (string_fragment) @import.module)
+  (#not-match? @binding.import "^[A-Z]"))
 (import_statement
   (import_clause (identifier) @binding.import @import.member)
   source: (string (string_fragment) @import.module)

@@ -73,6 +73,12 @@
 (required_parameter
   pattern: [(object_pattern) (array_pattern)] @binding.slot
   type: (type_annotation (_) @binding.type)?)
+(required_parameter
+  pattern: (object_pattern [
+    (shorthand_property_identifier_pattern) @binding.variable
+    (object_assignment_pattern left: (shorthand_property_identifier_pattern) @binding.variable)
+    (pair_pattern key: (property_identifier) @binding.key value: (identifier) @binding.variable)])
+  type: (type_annotation (_) @binding.owner_type))
 (catch_clause parameter: (identifier) @binding.parameter type: (type_annotation (_) @binding.type)?)
 
 ; Variables ----------------------------------------------------------------------------------------------------------
