@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,9 @@ def plans(settings: Settings, workspace: Path | None = None) -> list[Plan]:
             plan = _plan(server, language_ids, workspace)
             known = found.get(plan.command)  # one process for all languages that it serves
             if known is not None:
-                plan = Plan(
-                    name=known.name,
-                    command=known.command,
-                    install=known.install,
-                    language_ids=known.language_ids | plan.language_ids,
-                )
+                plan = replace(known, language_ids=known.language_ids | plan.language_ids)
             found[plan.command] = plan
-    return list(found.values())
+    return _named_apart(found.values())
 
 
 def plan_for(settings: Settings, language_id: str, workspace: Path | None = None) -> Plan | None:
@@ -78,6 +74,17 @@ def _default(language: Language) -> str:
     """The first of a language's servers that is installed, else the first: its absence is then told."""
     there = next((server for server in language.servers if installed(server)), language.servers[0])
     return there.name
+
+
+def _named_apart(plans: Iterable[Plan]) -> list[Plan]:
+    """The plans, none of their names twice: the session calls a server by it."""
+    count: Counter[str] = Counter()
+    found: list[Plan] = []
+    for plan in plans:
+        count[plan.name] += 1
+        number = count[plan.name]
+        found.append(plan if number == 1 else replace(plan, name=f"{plan.name}-{number}"))
+    return found
 
 
 def _plan(server: Server, language_ids: frozenset[str], workspace: Path | None) -> Plan:

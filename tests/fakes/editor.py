@@ -95,8 +95,8 @@ class FakeEditor:
         self.notify("initialized", {})
         return reply
 
-    def open(self, text: str, uri: str = URI) -> None:
-        item = {"uri": uri, "languageId": "python", "version": 1, "text": text}
+    def open(self, text: str, uri: str = URI, language_id: str = "python") -> None:
+        item = {"uri": uri, "languageId": language_id, "version": 1, "text": text}
         self.notify("textDocument/didOpen", {"textDocument": item})
 
     def make_server_send(self, message: bytes | Message) -> None:

@@ -3,7 +3,7 @@
     python fake_server.py SPEC.json
 
 SPEC: completion (result), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
-resolve (adds documentation), log (a file: one line a message received), stubborn (ignores exit and end of input).
+resolve (adds documentation), results (by method), errors (methods that fail), on_open (message sent then), log (a file: one line a message received), stubborn (ignores exit and end of input).
 The notification `fake/send` makes it send its params; any other request is answered with its own params.
 """
 
@@ -41,6 +41,8 @@ def result_of(message: dict):
         return {**params, "documentation": "resolved " + json.dumps(params, sort_keys=True)}
     if method == "shutdown":
         return None
+    if method in spec.get("results", ()):
+        return spec["results"][method]
     return {"echo": params}
 
 
@@ -65,10 +67,14 @@ while True:
             os._exit(3)
     if method == "exit" and not spec.get("stubborn"):
         break
+    if method == "textDocument/didOpen" and "on_open" in spec:
+        send({"jsonrpc": "2.0", **spec["on_open"]})
     if method == "fake/send":
         send(message["params"])
     if method == "fake/bytes":
         write.write(message["params"]["text"].encode())
         write.flush()
-    if "id" in message and method is not None and method not in spec.get("hang", ()):
+    if method in spec.get("errors", ()):
+        send({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32803, "message": "as told"}})
+    elif "id" in message and method is not None and method not in spec.get("hang", ()):
         send({"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)})

@@ -1,0 +1,89 @@
+"""One session in front of several fake servers, each with a specification and a log of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from lsp_server.announcing import REGISTRABLE
+from lsp_server.settings import Settings
+from tests.fakes.editor import FakeEditor, FakeRanker
+from tests.scenarios.harness import Scene, until
+
+Spec = dict[str, Any]
+WHOLE_WORD = {"line": 0, "character": 0}
+
+
+def dynamic(*names: str) -> dict[str, Any]:
+    """Client capabilities that take registrations for these providers, or for all."""
+    found: dict[str, Any] = {}
+    for capability in REGISTRABLE:
+        if not names or capability.provider in names:
+            inner = found
+            for part in capability.client.split("."):
+                inner = inner.setdefault(part, {})
+            inner["dynamicRegistration"] = True
+    return found
+
+
+def where(uri: str) -> dict[str, Any]:
+    return {"textDocument": {"uri": uri}, "position": WHOLE_WORD}
+
+
+class Several:
+    """`editor` has the session; servers are known by the names that the test gave them."""
+
+    def __init__(self, editor: FakeEditor, folder: Path) -> None:
+        self.editor, self.folder = editor, folder
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        path = self.folder / name / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def heard(self, name: str, method: str) -> list[Any]:
+        """Params of each message of this method that the server got."""
+        return [message.get("params") for message in self.log(name) if message.get("method") == method]
+
+    async def until_heard(self, name: str, method: str, count: int = 1) -> list[Any]:
+        return await until(lambda: found if len(found := self.heard(name, method)) >= count else None)
+
+    def running(self) -> dict[str, int | None]:
+        return {server.key: server.pid for server in self.editor.session.fleet}
+
+
+@asynccontextmanager
+async def several(
+    folder: Path,
+    languages: dict[str, dict[str, Spec]],
+    *,
+    ranker: FakeRanker | None = None,
+    client: dict[str, Any] | None = None,
+    root: Path | None = None,
+    settings: Settings | None = None,
+    only_these: bool = True,
+) -> AsyncIterator[Several]:
+    """`languages`: languageId -> server name -> what the fake does. Other languages have none."""
+    servers: dict[str, list[list[str]]] = {}
+    if only_these:
+        from corpus.syntax.language import languages as known
+
+        servers = {language.id: [] for language in known().values()}
+    for language_id, specs in languages.items():
+        commands = []
+        for name, spec in specs.items():
+            (folder / name).mkdir(exist_ok=True)
+            commands.append(Scene(folder / name, **spec).fake)
+        servers[language_id] = commands
+    editor = FakeEditor(settings or Settings(ranker="off" if ranker is None else "signals"))
+    if ranker is not None:
+        editor.session.ranker = ranker  # type: ignore[assignment]
+    more = {"rootUri": root.as_uri()} if root is not None else {}
+    options = {"starling": {"servers": servers}}
+    await editor.initialize(options, capabilities=dynamic() if client is None else client, **more)
+    try:
+        yield Several(editor, folder)
+    finally:
+        await editor.gone()
