@@ -15,6 +15,7 @@ _SPACES = b" \t\r\n\f\\"
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _CLOSES = {opens: closes for closes, opens in _OPENS.items()}
 _CONTINUES = b".,&|?:+*/%=<>^)]"  # first bytes of a line that goes on with the expression before it
+_BEFORE_LITERALS = (b"(", b"[", b",", b":", b"=", b"?")  # a brace after one of these encloses no statements
 
 
 @final
@@ -69,6 +70,9 @@ def callee_end(masked: bytes, opened: int, language: Language | None) -> int:
     if language is None:
         return opened
     position = opened
+    if masked[opened] == ord("{") and language.lexis.creation:  # the body of a class without a name
+        before = _skip_spaces(masked, opened)
+        return before if masked[before - 1 : before] == b")" else opened
     for operator in _operators(language):
         if len(operator) > 1 and masked.endswith(operator, 0, opened):
             position = opened - len(operator)
@@ -125,27 +129,27 @@ def ending(masked: bytes, brackets: list[Bracket], after: bytes, language: Langu
     `after` is the text from the cursor on; where it is blank, all brackets are closed. b'' where the line goes on, or
     the next one goes on with the expression.
     """
-    following = after.lstrip()[:1]
-    if not language.lexis.braces or (following and not after[: len(after) - len(after.lstrip())].count(b"\n")):
+    rest = after.lstrip()
+    following = rest[0] if rest else 0
+    same_line = bool(rest) and b"\n" not in after[: len(after) - len(rest)]
+    mismatched = following in _OPENS and bool(brackets) and masked[brackets[-1].at] != _OPENS[following]
+    if not language.lexis.braces or (same_line and not mismatched):
         return b""
-    closers = b""
-    for bracket in reversed(brackets):
-        byte = masked[bracket.at]
-        if byte == ord("{"):
-            break
-        if not closers and following and following in _CONTINUES:
-            return b""
-        closers += bytes([_CLOSES[byte]])
-    else:
-        bracket = None
-    if following and not closers and (language.lexis.newline_ends or following in _CONTINUES):
+    goes_on = bool(rest) and following in _CONTINUES and not mismatched
+    depth, closers = len(brackets), b""
+    while depth and masked[brackets[depth - 1].at] != ord("{"):
+        opened = masked[brackets[depth - 1].at]
+        if goes_on or (closers and _OPENS.get(following) == opened):
+            return closers
+        closers += bytes([_CLOSES[opened]])
+        depth -= 1
+    end = language.lexis.statement_end.encode()
+    if not rest:
+        return closers + end + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(brackets[:depth]))
+    if not closers and (goes_on or language.lexis.newline_ends):
         return b""
-    if not following:
-        closers += language.lexis.statement_end.encode()
-        outer = brackets[: brackets.index(bracket) + 1] if bracket is not None else []
-        return closers + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(outer))
-    literal = bracket is not None and masked[: bracket.at].rstrip()[-1:] in (b"(", b"[", b",", b":", b"=", b"?")
-    return closers + (b"," if literal else language.lexis.statement_end.encode())
+    literal = depth > 0 and masked[: brackets[depth - 1].at].rstrip().endswith(_BEFORE_LITERALS)
+    return closers + (b"," if literal else end)
 
 
 def word_before(masked: bytes, position: int, language: Language | None = None) -> str:

@@ -32,6 +32,7 @@ class StringForm:
 
     opens: str
     close: str
+    tail: str  # a pattern of what may follow `close` and belongs to the literal
     multiline: bool
     raw: bool  # a backslash stands for itself
     whole: str  # a pattern of what is taken whole within it, whatever it holds: a set in a regular expression
@@ -53,7 +54,7 @@ class Lexis:
     declaration_keywords: frozenset[str]  # the word after one is a new name
     declarations: tuple[re.Pattern[bytes], ...]  # text before a new name, where no such word says so
     self_names: frozenset[str]
-    constructors: tuple[str, ...]
+    constructors: tuple[str, ...]  # none: they are named as their class is
     spread: str  # ends like a member operator and is none
     creation: str  # the word before a class that makes an instance
     super_call: str
@@ -185,6 +186,7 @@ def _lexis(row: TableReader) -> Lexis:
         StringForm(
             opens=form.pattern_text("open"),
             close=form.text("close"),
+            tail=form.pattern_text("tail") if "tail" in form.values else "",
             multiline=form.flag("multiline"),
             raw=form.flag("raw"),
             whole=form.pattern_text("whole") if "whole" in form.values else "",

@@ -173,7 +173,8 @@ def _texts(language: Language) -> re.Pattern[bytes]:
         parts.append(rb"(?P<comment_open%d>%s)(?:(?!%s)[\s\S])*+(?P<%s>%s)?" % (index, opens, closes, name, closes))
     for index, form in enumerate(language.lexis.strings):
         close = re.escape(form.close.encode())
-        parts.append(rb"(?P<open%d>%s)%s(?P<close%d>%s)?" % (index, form.opens.encode(), _body(form), index, close))
+        ends = rb"(?P<close%d>%s%s)?" % (index, close, form.tail.encode())
+        parts.append(rb"(?P<open%d>%s)%s%s" % (index, form.opens.encode(), _body(form), ends))
     return re.compile(b"|".join(parts))
 
 

@@ -40,7 +40,8 @@ class Types:
 
     @cached_property
     def classes(self) -> dict[str, Scope]:
-        return {scope.name: scope for scope in descendants(self.root) if scope.kind in ("class", "object")}
+        known = descendants(self.root)
+        return {scope.name: scope for scope in known if scope.kind in ("class", "object") and scope.name}
 
     @cached_property
     def objects(self) -> frozenset[str]:
@@ -124,7 +125,7 @@ class Types:
         """The function that makes instances of a class."""
         if cls is None:
             return None
-        makers = (_child(cls, maker) for maker in self.language.lexis.constructors)
+        makers = (_child(cls, maker) for maker in self.language.lexis.constructors or (cls.name,))
         return next((maker for maker in makers if maker), None)
 
     def parameters(self, function: Scope) -> list[Parameter]:
@@ -206,7 +207,7 @@ class Types:
         if name in self.language.lexis.self_names:
             cls = self.enclosing_class(at)
             if cls is not None:
-                return cls.name
+                return cls.name or self.annotation(cls.local.base)
         found = self.bindings(name, at)
         narrowed = [item for item in found if item[1].kind == "narrowed"]
         for offset, binding, scope in narrowed:

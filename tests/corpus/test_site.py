@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.syntax.language import languages
+from corpus.syntax.language import Language, languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import query
 from corpus.syntax.site import CompletionSite, site_at
@@ -137,6 +137,16 @@ def test_what_calls_itself_ends() -> None:
 
 SNIPPETS = [
     "def f(x: Foo):\n",
+    "class A { m(x: Foo) {",
+    "void f(Foo<A> x) {\n",
+    "x => {",
+    "}",
+    "`a${",
+    "/*",
+    "*/",
+    "</a>",
+    "?.",
+    "::",
     "    x.",
     "'",
     '"""',
@@ -152,17 +162,23 @@ SNIPPETS = [
     "import a\n",
 ]
 
+BRACES = "class Foo {\n  Foo run() { return x.y; }\n}\n"
+WHOLE = {"java": BRACES, "javascript": BRACES.replace("Foo run", "run"), "typescript": BRACES.replace("Foo run", "run")}
+WHOLE["tsx"] = WHOLE["typescript"]
 
+
+@pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=14), st.integers(0, 60))
-def test_never_raises_on_any_text(parts: list[str], offset: int) -> None:
-    document = SyntaxDocument("".join(parts).encode("utf-8", "surrogatepass"), LANGUAGE)
+def test_never_raises_on_any_text(language: Language, parts: list[str], offset: int) -> None:
+    document = SyntaxDocument("".join(parts).encode("utf-8", "surrogatepass"), language)
     assert site_at(document, offset).offset <= len(document.text.data)
 
 
+@pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)
 @given(st.integers(0, 10_000))
-def test_tree_after_edits_is_the_tree_parsed_fresh(seed: int) -> None:
+def test_tree_after_edits_is_the_tree_parsed_fresh(language: Language, seed: int) -> None:
     generator = random.Random(seed)
-    document = SyntaxDocument((FOO * 3).encode(), LANGUAGE)
+    document = SyntaxDocument((WHOLE.get(language.id, FOO) * 3).encode(), language)
     for _ in range(6):
         assert document.tree is not None
         size = len(document.text.data)
@@ -171,8 +187,8 @@ def test_tree_after_edits_is_the_tree_parsed_fresh(seed: int) -> None:
         document.edit(start, end, generator.choice(SNIPPETS).encode("utf-8", "surrogatepass"))
     assert document.tree is not None
     if document.tree.root_node.has_error:  # how errors are mended may depend on the way there; whole code may not
-        document.edit(0, len(document.text.data), (FOO * 2).encode())
-    fresh = SyntaxDocument(bytes(document.text.data), LANGUAGE)
+        document.edit(0, len(document.text.data), (WHOLE.get(language.id, FOO) * 2).encode())
+    fresh = SyntaxDocument(bytes(document.text.data), language)
     assert document.tree is not None
     assert fresh.tree is not None
     assert str(document.tree.root_node) == str(fresh.tree.root_node)

@@ -1,0 +1,5 @@
+; What kind of place a cursor is in. The vocabulary is documented in corpus/syntax/queries.py.
+(line_comment) @region.comment
+(block_comment) @region.comment
+(string_literal) @region.string
+(character_literal) @region.string
