@@ -8,12 +8,13 @@ from functools import cache
 from typing import final
 
 from corpus.syntax.language import Language
-from corpus.syntax.lexical import LONGEST_IDENTIFIER, QUOTE, words
+from corpus.syntax.lexical import LONGEST_IDENTIFIER, QUOTE, word_start
 
 _WINDOW = 1500  # bytes searched at a time
 _SPACES = b" \t\r\n\f\\"
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _CLOSES = {opens: closes for closes, opens in _OPENS.items()}
+_BRACES = re.compile(rb"[{}]")
 _CONTINUES = b".,&|?:+*/%=<>^)]"  # first bytes of a line that goes on with the expression before it
 _BEFORE_LITERALS = (b"(", b"[", b",", b":", b"=", b"?")  # a brace after one of these encloses no statements
 
@@ -50,8 +51,7 @@ def expression_start(masked: bytes, end: int, language: Language | None) -> int:
             return position
         if not _ends_name(masked, position, language):
             return position
-        run = words(language).run.search(masked[max(0, position - LONGEST_IDENTIFIER) : position])
-        position -= len(run.group()) if run else 1
+        position = word_start(masked, position, language)
         before = _skip_spaces(masked, position)
         operator = next((op for op in _operators(language) if masked.endswith(op, 0, before)), b"")
         if not operator:
@@ -96,14 +96,17 @@ def member_operator(masked: bytes, start: int, language: Language | None) -> int
     return -1
 
 
-def open_brackets(masked: bytes, language: Language | None) -> list[Bracket]:
+def open_brackets(masked: bytes, language: Language | None, *, all_of_them: bool = False) -> list[Bracket]:
     """The brackets still open at the end, outermost first.
 
-    A statement's keyword at a line's start closes all before it; where statements stand in braces, those within.
+    A statement's keyword at a line's start closes all before it. Where statements stand in braces it closes those
+    within, and brackets outside the innermost brace are left out unless asked for.
     """
     braces = language is not None and language.lexis.braces
+    begin = -1 if all_of_them or not braces else _open_brace(masked)
+    begin = begin if begin >= 0 else _last_statement(masked, language)
     stack: list[tuple[int, Bracket]] = []
-    for found in _brackets(language).finditer(masked, _last_statement(masked, language)):
+    for found in _brackets(language).finditer(masked, begin):
         at = found.end() - 1
         byte = masked[at]
         if byte in b"([{":
@@ -145,7 +148,9 @@ def ending(masked: bytes, brackets: list[Bracket], after: bytes, language: Langu
         depth -= 1
     end = language.lexis.statement_end.encode()
     if not rest:
-        return closers + end + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(brackets[:depth]))
+        outer = open_brackets(masked, language, all_of_them=True)
+        outer = outer[: max(0, len(outer) - len(closers))]
+        return closers + end + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(outer))
     if not closers and (goes_on or language.lexis.newline_ends):
         return b""
     literal = depth > 0 and masked[: brackets[depth - 1].at].rstrip().endswith(_BEFORE_LITERALS)
@@ -155,8 +160,7 @@ def ending(masked: bytes, brackets: list[Bracket], after: bytes, language: Langu
 def word_before(masked: bytes, position: int, language: Language | None = None) -> str:
     """The identifier or keyword before `position` on the same line, spaces between; '' when there is none."""
     text = masked[max(0, position - LONGEST_IDENTIFIER) : position].rstrip(b" \t")
-    run = words(language).run.search(text)
-    return run.group().decode("utf-8", "replace") if run else ""
+    return text[word_start(text, len(text), language) :].decode("utf-8", "replace")
 
 
 def _creation_start(masked: bytes, position: int, language: Language | None) -> int:
@@ -166,7 +170,19 @@ def _creation_start(masked: bytes, position: int, language: Language | None) -> 
     if not word or before == position or not masked.endswith(word, 0, before):
         return position
     start = before - len(word)
-    return start if words(language).run.search(masked[max(0, start - 1) : start]) is None else position
+    return start if word_start(masked, start, language) == start else position
+
+
+def _open_brace(masked: bytes) -> int:
+    """Offset of the innermost brace that is still open at the end; -1 when there is none."""
+    level, start = 0, len(masked)
+    while start > 0:
+        end, start = start, max(0, start - _WINDOW)
+        for found in reversed(list(_BRACES.finditer(masked, start, end))):
+            level += 1 if masked[found.start()] == ord("}") else -1
+            if level < 0:
+                return found.start()
+    return -1
 
 
 def _last_statement(masked: bytes, language: Language | None) -> int:
@@ -204,12 +220,11 @@ def _opening(masked: bytes, end: int) -> int:
 
 
 def _ends_name(masked: bytes, position: int, language: Language | None) -> bool:
-    run = words(language).run.search(masked[max(0, position - LONGEST_IDENTIFIER) : position])
-    if run is None:
+    before = word_start(masked, position, language)
+    if before == position:
         return False
-    if language is None or run.group().decode("utf-8", "replace") not in language.lexis.keywords:
+    if language is None or masked[before:position].decode("utf-8", "replace") not in language.lexis.keywords:
         return True
-    before = position - len(run.group())
     return language.lexis.keyword_members and any(masked.endswith(op, 0, before) for op in _operators(language))
 
 

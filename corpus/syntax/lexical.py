@@ -21,9 +21,12 @@ _NESTED = 3  # literals within a literal's interpolation that are told apart in 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """A language's identifiers: `run` matches one at a text's end, `rest` at a place, `marks` its odd characters."""
+    """A language's identifiers: `has` says which bytes they are made of, `rest` matches one at a place.
 
-    run: re.Pattern[bytes]
+    `marks` are their characters beyond letters, digits and "_".
+    """
+
+    has: tuple[bool, ...]
     rest: re.Pattern[bytes]
     marks: str
 
@@ -44,19 +47,26 @@ class Code:
 @cache
 def words(language: Language | None) -> Words:
     marks = language.lexis.identifier_marks if language is not None else ""
-    characters = rb"[A-Za-z0-9_\x80-\xff%s]" % re.escape(marks.encode())
-    return Words(run=re.compile(characters + rb"+\Z"), rest=re.compile(characters + b"*"), marks=marks)
+    rest = re.compile(rb"[A-Za-z0-9_\x80-\xff%s]*" % re.escape(marks.encode()))
+    return Words(has=tuple(rest.fullmatch(bytes([byte])) is not None for byte in range(256)), rest=rest, marks=marks)
+
+
+def word_start(data: bytes, end: int, language: Language | None) -> int:
+    """Where the run of an identifier's bytes that ends at `end` starts; `end` itself when there is none."""
+    has = words(language).has
+    first = max(0, end - LONGEST_IDENTIFIER)
+    while end > first and has[data[end - 1]]:
+        end -= 1
+    return end
 
 
 def identifier_start(data: bytes, offset: int, language: Language | None = None) -> int:
     """Where the identifier that ends at `offset` starts; `offset` itself when there is none."""
     known = words(language)
-    run = known.run.search(data[max(0, offset - LONGEST_IDENTIFIER) : offset])
-    if run is None:
-        return offset
+    run = data[word_start(data, offset, language) : offset]
     name = ""
     # surrogateescape: bytes that are no character become characters that are no identifier
-    for character in reversed(run.group().decode("utf-8", "surrogateescape")):
+    for character in reversed(run.decode("utf-8", "surrogateescape")):
         if not ("_" + character).isidentifier() and character not in known.marks:
             break
         name = character + name

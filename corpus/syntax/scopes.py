@@ -8,7 +8,7 @@ queried again. That is sound because every pattern is rooted in one node and see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import tree_sitter
 
 CHUNK = 1500  # bytes
+_KEPT = 6000  # bytes of a node whose facts are kept; what is larger is cut up, and has few of its own
 _DEEPEST = 100  # levels of nodes that are cut up; below, a node is one chunk however large
 _LONGEST = 2000  # bytes of an annotation, a value or a signature; longer ones are not looked at
 
@@ -124,17 +125,16 @@ def outline(document: SyntaxDocument, tree: tree_sitter.Tree, data: bytes) -> Sc
     while pending:
         node, scope, depth = pending.pop()
         start, end = node.start_byte, node.end_byte
-        if end - start > CHUNK and depth < _DEEPEST and node.child_count:
-            opened = _place(_chunk(compiled, node, data, own=True), start, scope)
-            pending.extend((child, _holding(child, opened), depth + 1) for child in node.children if child.child_count)
-            continue
-        key = (node.kind_id, data[start:end])
+        split = end - start > CHUNK and depth < _DEEPEST and node.child_count > 0
+        key = (-node.kind_id if split else node.kind_id, data[start:end] if end - start <= _KEPT else b"")
         chunk = new.get(key) or old.get(key)
         if chunk is None:
-            chunk = _chunk(compiled, node, data, own=False)
-        if not node.has_error:  # what an error hides depends on text outside the chunk
+            chunk = _chunk(compiled, node, data, own=split)
+        if key[1] and not node.has_error:  # what an error hides depends on text outside the chunk
             new[key] = chunk
-        _place(chunk, start, scope)
+        opened = _place(chunk, start, scope)
+        if split:
+            pending.extend((child, _holding(child, opened), depth + 1) for child in node.children if child.child_count)
     _kept[document] = new
     return root
 
@@ -182,6 +182,7 @@ def _place(chunk: Chunk, base: int, scope: Scope) -> list[Scope]:
             start = base + local.start
             end = base + local.end
             if (start, end) == (parent.start, parent.end):  # two patterns, rooted apart, see one scope
+                parent.local = _both(parent.local, local)
                 placed.append(parent)
                 continue
             found = Scope(local=local, start=start, end=end, parent=parent, depth=parent.depth + 1)
@@ -246,11 +247,21 @@ def _joined(scopes: list[LocalScope]) -> list[LocalScope]:
         if last is None or (last.start, last.end) != (scope.start, scope.end):
             found.append(scope)
             continue
-        last.entered = max(last.entered, scope.entered)
-        last.signature_end = max(last.signature_end, scope.signature_end)
-        last.type = last.type or scope.type
-        last.base = last.base or scope.base
+        found[-1] = _both(last, scope)
     return found
+
+
+def _both(known: LocalScope, scope: LocalScope) -> LocalScope:
+    """What two patterns say of one scope, whose offsets may count from different places."""
+    shift = known.start - scope.start
+    return replace(
+        known,
+        name=known.name or scope.name,
+        entered=max(known.entered, scope.entered + shift),
+        signature_end=max(known.signature_end, scope.signature_end + shift),
+        type=known.type or scope.type,
+        base=known.base or scope.base,
+    )
 
 
 def _scope(captures: Captures, base: int, data: bytes) -> LocalScope | None:

@@ -7,24 +7,15 @@ Never raises on any text: it returns less.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
-from corpus.syntax.expressions import (
-    Bracket,
-    callee_end,
-    ending,
-    expression_start,
-    member_operator,
-    open_brackets,
-    word_before,
-)
 from corpus.syntax.language import Language
-from corpus.syntax.lexical import Code, CodeReader, identifier_start, is_identifier
+from corpus.syntax.lexical import CodeReader, identifier_start
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import has_capture, query
+from corpus.syntax.reading import Reading, read, reading_start
 from corpus.syntax.scopes import innermost, members, outline
 from corpus.syntax.types import Types, is_name, visible_scopes
 
@@ -32,8 +23,6 @@ if TYPE_CHECKING:
     import tree_sitter
 
 
-REACH = 24_000  # bytes before the cursor that are read without a tree
-AHEAD = 500  # bytes after it
 PLACEHOLDER = b"_"
 TEXT = "region.text"
 
@@ -82,9 +71,9 @@ def site_at(document: SyntaxDocument, offset: int) -> CompletionSite:
     language = document.language
     start = identifier_start(data, offset, language)
     prefix = data[start:offset].decode("utf-8", "replace")
-    begin = _begin(data, start, language)
+    begin = reading_start(data, start, language)
     before = _readers.setdefault(document, CodeReader())(data[begin:start], language)
-    lexical = _lexical(before, data, begin, start, offset, language)
+    lexical = read(before, data, begin, start, offset, language)
     if before.in_text:
         return _text_site(language, start, offset, prefix)
     if language is None:
@@ -114,134 +103,8 @@ def _text_site(language: Language | None, start: int, offset: int, prefix: str) 
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Lexical:
-    """What the text alone says."""
-
-    kind: str
-    receiver: str = ""
-    module: str = ""
-    callee: str = ""
-    argument: int | str | None = None
-    ending: bytes = b""  # what would end the statement that the text breaks off in
-    expected: Mapping[str, str]  # groups of the language's `expected` patterns
-
-
-def _begin(data: bytes, start: int, language: Language | None) -> int:
-    """A line's start at most REACH before, where no string is likely to be open."""
-    if start <= REACH:
-        return 0
-    unlikely = _unlikely_starts(language)
-    at = data.find(b"\n", start - REACH, start)
-    while 0 <= at < start - 1:
-        if data[at + 1] not in unlikely:
-            return at + 1
-        at = data.find(b"\n", at + 1, start)
-    return start - REACH
-
-
-@cache
-def _unlikely_starts(language: Language | None) -> bytes:
-    """First bytes of lines that may well stand within a string, a comment or a bracket."""
-    marks = [language.line_comment] if language is not None else ["#"]
-    if language is not None:
-        marks += [form.close for form in language.lexis.strings]
-        marks += [mark[:1] for pair in language.block_comments for mark in (pair[0], pair[1])]
-    return b" \t\n\r)]}\"'" + "".join(mark[:1] for mark in marks).encode()
-
-
-def _lexical(before: Code, data: bytes, begin: int, start: int, offset: int, language: Language | None) -> _Lexical:
-    masked = before.masked
-    text = bytes(data[begin:start])
-    brackets = open_brackets(masked, language)
-    expected: Mapping[str, str] = {}
-    after = b""
-    if language is not None:
-        after = ending(masked, brackets, data[offset : offset + AHEAD], language)
-        module = _imported(masked, brackets, data[offset : offset + AHEAD], language)
-        if module is not None:
-            return _Lexical(kind="import", module=module, ending=after, expected={})
-        expected = _expected_here(masked, brackets, language)
-    operator = member_operator(masked, len(masked), language)
-    receiver = ""
-    end = len(masked)
-    if operator >= 0:
-        end = len(masked[:operator].rstrip())
-        first = expression_start(masked, end, language)
-        receiver = text[first:end].decode("utf-8", "replace")
-        end = first
-    kind = "member" if operator >= 0 else "name"
-    if kind == "name" and language is not None and _declares(masked, len(masked), language):
-        return _Lexical(kind="declaration", ending=after, expected={})
-    callee, argument = _call(brackets[-1] if brackets else None, masked, text, language)
-    return _Lexical(kind=kind, receiver=receiver, callee=callee, argument=argument, ending=after, expected=expected)
-
-
-def _imported(masked: bytes, brackets: list[Bracket], after: bytes, language: Language) -> str | None:
-    """The module that a name is imported from, '' when it is a module itself; None where nothing is imported."""
-    statement = _statement(masked, brackets, b"([{")
-    for pattern in language.lexis.imports:
-        found = pattern.search(statement)
-        if found:
-            named = found.groupdict().get("module")
-            for follows in language.lexis.import_ends if not named else ():
-                ahead = follows.match(after)
-                named = ahead.group("module") if ahead else named
-            return (named or b"").decode("utf-8", "replace")
-    return None
-
-
-def _expected_here(masked: bytes, brackets: list[Bracket], language: Language) -> Mapping[str, str]:
-    """What the text before an expression says of its class: groups of the language's `expected` patterns."""
-    statement = _statement(masked, brackets, b"([" if language.lexis.braces else b"([{")
-    for pattern in language.lexis.expected:
-        found = pattern.search(statement)
-        if found:
-            return {name: value.decode("utf-8", "replace") for name, value in found.groupdict().items() if value}
-    return {}
-
-
-def _statement(masked: bytes, brackets: list[Bracket], joining: bytes) -> bytes:
-    """The line before the cursor, with the lines before it that an open bracket joins to it; strings blanked."""
-    at = masked.rfind(b"\n") + 1
-    bracket = brackets[-1] if brackets else None
-    if bracket is not None and bracket.at < at and masked[bracket.at] in joining:
-        at = masked.rfind(b"\n", 0, bracket.at) + 1
-    return masked[at:]
-
-
-def _declares(masked: bytes, position: int, language: Language) -> bool:
-    """Whether a name at `position` would be a new one."""
-    if word_before(masked, position, language) in language.lexis.declaration_keywords:
-        return True
-    line = masked[masked.rfind(b"\n", 0, position) + 1 : position] if language.lexis.declarations else b""
-    return any(pattern.search(line) for pattern in language.lexis.declarations)
-
-
-def _call(
-    bracket: Bracket | None, masked: bytes, text: bytes, language: Language | None
-) -> tuple[str, int | str | None]:
-    """The function whose argument list the end of the text is in, and which argument."""
-    if bracket is None or masked[bracket.at : bracket.at + 1] != b"(":
-        return "", None
-    end = callee_end(masked, bracket.at, language)
-    first = expression_start(masked, end, language)
-    callee = text[first:end].decode("utf-8", "replace").strip()
-    if not callee:
-        return "", None
-    if language is not None and (callee in language.lexis.constructors or _declares(masked, first, language)):
-        return "", None
-    written = masked[bracket.starts[-1] :]
-    mark = language.lexis.argument_assignment.encode() if language is not None else b""
-    name, assigned, rest = written.partition(mark) if mark else (b"", b"", b"")
-    keyword = name.strip().decode("utf-8", "replace")
-    if assigned and is_identifier(keyword, language) and not rest.startswith(mark):
-        return callee, keyword
-    return callee, len(bracket.starts) - 1
-
-
 def _with_tree(
-    document: SyntaxDocument, language: Language, lexical: _Lexical, start: int, offset: int, prefix: str
+    document: SyntaxDocument, language: Language, lexical: Reading, start: int, offset: int, prefix: str
 ) -> CompletionSite:
     data = document.text.data
     inserted = (b"" if prefix else PLACEHOLDER) + lexical.ending
@@ -260,6 +123,10 @@ def _with_tree(
         root = outline(document, tree, whole)
         types = Types(root, language)
         scope = innermost(root, start)
+        if scope.kind == "class" and lexical.leads and language.lexis.braces:
+            # What reads like a call is the head of a method, or of a constructor that has its class's name.
+            bare = language.lexis.bare_methods or lexical.callee == scope.name
+            lexical = replace(lexical, callee="", argument=None) if bare else lexical
         for distance, outer in enumerate(visible_scopes(scope, language)):
             for at, binding in outer.bindings():
                 if not is_name(binding) or binding.offset < 0 or at == start:
@@ -315,7 +182,7 @@ def _in_text(tree: tree_sitter.Tree, language: Language, start: int) -> bool:
     return leaf is not None and TEXT in cursor.captures(leaf)
 
 
-def _expected(types: Types, lexical: _Lexical, start: int, language: Language) -> str:
+def _expected(types: Types, lexical: Reading, start: int, language: Language) -> str:
     """The class that the expression at the cursor should have."""
     if lexical.callee:
         function = types.function(lexical.callee, start)

@@ -13,7 +13,7 @@ from typing import final
 from corpus.syntax.annotations import NONE, class_of, element_of
 from corpus.syntax.expressions import callee_end, expression_start, member_operator
 from corpus.syntax.language import Language
-from corpus.syntax.lexical import code, words
+from corpus.syntax.lexical import code, word_start
 from corpus.syntax.scopes import Binding, Scope, descendants, innermost, members
 
 _DEEPEST = 6  # steps from one expression to another
@@ -187,8 +187,7 @@ class Types:
     def _split(self, raw: bytes, masked: bytes) -> tuple[str, str]:
         """Owner and last name of a dotted expression; the owner is '' when there is no operator."""
         end = len(masked.rstrip())
-        run = words(self.language).run.search(masked[:end])
-        start = run.start() if run is not None else end
+        start = word_start(masked, end, self.language)
         name = raw[start:].decode("utf-8", "replace").strip()
         operator = member_operator(masked, start, self.language)
         return (raw[:operator].decode("utf-8", "replace").strip(), name) if operator >= 0 else ("", name)

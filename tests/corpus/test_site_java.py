@@ -144,6 +144,8 @@ EXPECTED = [
     ("class A {\n  public void f(|", "", None, ""),
     ("class A {\n  Foo f(|", "", None, ""),
     ("class A {\n  public A(|", "", None, ""),
+    ("class A {\n  A(|\n}", "", None, ""),
+    ("enum A {\n  RED(|);\n  A(Foo a) {} }", "RED", 0, ""),
     ("@Table(name = |)\nclass A {}", "Table", "name", ""),
 ]
 

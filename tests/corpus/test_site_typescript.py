@@ -160,6 +160,8 @@ EXPECTED = [
     ("if (|", "", None, ""),
     ("class A {\n  constructor(|", "", None, ""),
     ("class A {\n  private m(|", "", None, ""),
+    ("class A {\n  m(a: Foo, |\n}", "", None, ""),
+    ("class A {\n  x = make(|\n}", "make", 0, ""),
 ]
 
 

@@ -12,25 +12,16 @@
 (generator_function parameters: (_) @scope.header body: (_) @scope.body) @scope.function
 (class_static_block body: (_) @scope.body) @scope.function
 
-; A function that a name is given to has that name
+; A function that a name is given to has that name; its header is told above
 (variable_declarator
   name: (identifier) @scope.name
-  value: [(function_expression parameters: (_) @scope.header body: (_) @scope.body)
-          (generator_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameter: (_) @scope.header body: (_) @scope.body)] @scope.function)
+  value: [(arrow_function) (function_expression) (generator_function)] @scope.function)
 (pair
   key: (property_identifier) @scope.name
-  value: [(function_expression parameters: (_) @scope.header body: (_) @scope.body)
-          (generator_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameter: (_) @scope.header body: (_) @scope.body)] @scope.function)
+  value: [(arrow_function) (function_expression) (generator_function)] @scope.function)
 (assignment_expression
   left: (member_expression property: (property_identifier) @scope.name)
-  right: [(function_expression parameters: (_) @scope.header body: (_) @scope.body)
-          (generator_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameter: (_) @scope.header body: (_) @scope.body)] @scope.function)
+  right: [(arrow_function) (function_expression) (generator_function)] @scope.function)
 
 ; Blocks -------------------------------------------------------------------------------------------------------------
 (program (statement_block) @scope.block)

@@ -15,9 +15,7 @@
   body: (_) @scope.body) @scope.function
 (field_definition
   property: (_) @scope.name
-  value: [(function_expression parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameter: (_) @scope.header body: (_) @scope.body)] @scope.function)
+  value: [(arrow_function) (function_expression) (generator_function)] @scope.function)
 
 (class_declaration
   name: (identifier) @scope.name

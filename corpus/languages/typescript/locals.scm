@@ -30,9 +30,7 @@
   return_type: (type_annotation (_) @scope.type)?) @scope.function
 (public_field_definition
   name: (_) @scope.name
-  value: [(function_expression parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameters: (_) @scope.header body: (_) @scope.body)
-          (arrow_function parameter: (_) @scope.header body: (_) @scope.body)] @scope.function)
+  value: [(arrow_function) (function_expression) (generator_function)] @scope.function)
 (arrow_function return_type: (type_annotation (_) @scope.type)) @scope.function
 (function_expression return_type: (type_annotation (_) @scope.type)) @scope.function
 
