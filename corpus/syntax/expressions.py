@@ -50,9 +50,12 @@ def expression_start(masked: bytes, end: int, language: Language | None) -> int:
                 position -= 1
             return position
         if not _ends_name(masked, position, language):
-            return position
+            named = before_type_arguments(masked, position, language)
+            if named == position or not _ends_name(masked, named, language):
+                return position
+            position = named
         position = word_start(masked, position, language)
-        before = _skip_spaces(masked, position)
+        before = before_type_arguments(masked, _skip_spaces(masked, position), language)
         operator = next((op for op in _operators(language) if masked.endswith(op, 0, before)), b"")
         if not operator:
             return _creation_start(masked, position, language)
@@ -77,17 +80,23 @@ def callee_end(masked: bytes, opened: int, language: Language | None) -> int:
         if len(operator) > 1 and masked.endswith(operator, 0, opened):
             position = opened - len(operator)
             break
-    if language.lexis.type_arguments and masked[position - 1 : position] == language.lexis.type_arguments[1].encode():
-        found = _generic(language).search(masked, max(0, position - _WINDOW // 4), position)
-        while found is not None and found.end() != position:
-            found = _generic(language).search(masked, found.start() + 1, position)
-        return found.start() if found is not None else position
-    return position
+    return before_type_arguments(masked, position, language)
+
+
+def before_type_arguments(masked: bytes, position: int, language: Language | None) -> int:
+    """Where type arguments that end at `position` start; `position` itself when none do."""
+    brackets = language.lexis.type_arguments if language is not None else ()
+    if language is None or not brackets or masked[position - 1 : position] != brackets[1].encode():
+        return position
+    found = _generic(language).search(masked, max(0, position - _WINDOW // 4), position)
+    while found is not None and found.end() != position:
+        found = _generic(language).search(masked, found.start() + 1, position)
+    return found.start() if found is not None else position
 
 
 def member_operator(masked: bytes, start: int, language: Language | None) -> int:
     """Where the member operator before the identifier at `start` begins; -1 when there is none."""
-    before = _skip_spaces(masked, start)
+    before = before_type_arguments(masked, _skip_spaces(masked, start), language)
     if language is not None and language.lexis.spread and masked.endswith(language.lexis.spread.encode(), 0, before):
         return -1
     for operator in _operators(language):
@@ -254,12 +263,12 @@ def _brackets(language: Language | None) -> re.Pattern[bytes]:
 
 @cache
 def _generic(language: Language) -> re.Pattern[bytes]:
-    """Matches type arguments after a name, two levels deep; comparisons rarely look so."""
+    """Matches type arguments after a name or an operator, two levels deep; comparisons rarely look so."""
     opens, closes = (re.escape(bracket.encode()) for bracket in language.lexis.type_arguments)
     plain = rb"[\w\x80-\xff\s.,?&|\[\]$\"]*+"
     inner = rb"(?:%s%s%s%s)*+" % (opens, plain, closes, plain)
     inner = rb"(?:%s%s%s%s%s)*+" % (opens, plain, inner, closes, plain)
-    return re.compile(rb"(?<=[\w\x80-\xff$])%s%s%s%s" % (opens, plain, inner, closes))
+    return re.compile(rb"(?<=[\w\x80-\xff$.:])%s%s%s%s" % (opens, plain, inner, closes))
 
 
 @cache

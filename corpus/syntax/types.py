@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import final
 
 from corpus.syntax.annotations import NONE, class_of, element_of
-from corpus.syntax.expressions import callee_end, expression_start, member_operator
+from corpus.syntax.expressions import before_type_arguments, callee_end, expression_start, member_operator
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import code, word_start
 from corpus.syntax.scopes import Binding, Scope, descendants, innermost, members
@@ -48,6 +48,12 @@ class Types:
         """Names that are bound to a literal whose members this file shows."""
         return frozenset(scope.name for scope in self.classes.values() if scope.kind == "object")
 
+    def _shown(self, binding: Binding, scope: Scope) -> bool:
+        """Whether a name is known by the literal that this very binding binds it to."""
+        if binding.type or binding.name not in self.objects:
+            return False
+        return binding.kind == "variable" and self.classes[binding.name] in scope.children
+
     def of(self, expression: str, at: int, depth: int = 0, opened: frozenset[str] = NONE) -> str:
         """The class of an expression that stands at byte offset `at`, or the module that it names; '' if unknown.
 
@@ -65,6 +71,9 @@ class Types:
                 return class_of(raw[cast.start("type") : cast.end("type")].decode("utf-8", "replace"), self.rules)
         if expression_start(masked, len(masked), self.language) != 0:
             return ""
+        named = before_type_arguments(masked, len(masked), self.language)
+        if 0 < named < len(masked):
+            return self.of(raw[:named].decode("utf-8", "replace"), at, depth + 1, opened)
         if text == self.language.lexis.super_call:
             cls = self.enclosing_class(at)
             return self.annotation(cls.local.base) if cls else ""
@@ -223,7 +232,7 @@ class Types:
         return name if not found and self.rules.unbound_classes and self.rules.type_name.match(name) else ""
 
     def _bound(self, offset: int, binding: Binding, scope: Scope, depth: int, opened: frozenset[str] = NONE) -> str:
-        if binding.kind == "class" or binding.name in self.objects:
+        if binding.kind == "class" or self._shown(binding, scope):
             return binding.name
         if binding.kind == "import":
             return self._module(binding.name, offset + 1)

@@ -53,6 +53,8 @@ RECEIVERS = [
     ("import.meta.env.|", "import.meta.env", ""),
     ("[1, 2].|", "[1, 2]", "Array"),
     ("const x = { a: 1 };\nx.|", "x", "x"),
+    ("const x: Foo = { a: 1 };\nx.|", "x", "Foo"),
+    ("function f() { const x = { a: 1 }; }\nfunction g(x) { x.| }", "x", ""),
     ("const x = [];\nx.|", "x", "Array"),
     ("function f(): Foo {}\nf().|", "f()", "Foo"),
     ("const f = (a: number): Foo => make(a);\nf(1).|", "f(1)", "Foo"),
