@@ -41,6 +41,7 @@ class Server:
     install: str = "make test-servers"
     full_sync: bool = False
     columns_as_characters: bool = False  # refuses columns after an emoji, whatever encoding it announced
+    edits_as_characters: bool = False  # puts edits after an emoji a column too far
     proxied: bool = False  # the command may be a stand-in for a server that is not there
 
     @property
@@ -101,7 +102,7 @@ CATALOG = {
         Server(name="ty", command=("ty", "server"), sample=PYTHON, install="make test"),
         Server(name="pyrefly", command=("pyrefly", "lsp"), sample=PYTHON),
         Server(name="jedi", command=("jedi-language-server",), sample=PYTHON, columns_as_characters=True),
-        Server(name="pylsp", command=("pylsp",), sample=PYTHON),
+        Server(name="pylsp", command=("pylsp",), sample=PYTHON, edits_as_characters=True),
         Server(
             name="typescript-language-server",
             command=("typescript-language-server", "--stdio"),

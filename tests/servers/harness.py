@@ -7,11 +7,13 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lsp_server.backend import BackendRefused
 from lsp_server.probe import Probe, items_of
@@ -184,6 +186,13 @@ def bare(item: Json) -> str:
 def by_name(result: Json, name: str) -> Json:
     """The first item of that name."""
     return next(item for item in items_of(result) if bare(item) == name)
+
+
+async def refusal(reply: Awaitable[Json]) -> str:
+    """What the server says instead of a result."""
+    with pytest.raises(BackendRefused) as caught:
+        await reply
+    return str(caught.value)
 
 
 def starred(result: Json) -> list[Json]:

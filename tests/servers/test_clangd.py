@@ -73,7 +73,8 @@ async def test_a_cut_list_is_asked_for_again(both: Pair) -> None:
 
 def write_cups(end: Seat) -> Json:
     """More names than a list holds, and the cursor after what they have in common."""
-    lines = [*CUPS, *end.source.split("\n")]
+    include, *rest = end.source.split("\n")
+    lines = [include, *CUPS, *rest]  # what stands before the first declaration, its preamble, stays as it is
     row = next(number for number, line in enumerate(lines) if "HERE" in line)
     lines[row] = "cup_"
     end.show("\n".join(lines))

@@ -1,4 +1,4 @@
-"""jdtls: announced late, a range and data for the whole list, ids that only its last lists know, files of its own."""
+"""jdtls: announced late, a range and data for the whole list, ids that only its last list knows, files of its own."""
 
 import copy
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ import pytest_asyncio
 from lsp_server.probe import CLIENT_CAPABILITIES, items_of
 from tests.servers.catalog import SAMPLES
 from tests.servers.conftest import needs, servers
-from tests.servers.harness import Pair, by_name, pair, starred
+from tests.servers.harness import Pair, by_name, pair, refusal, starred
 from tests.servers.items import essences, own_data
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,14 +54,21 @@ async def test_range_and_data_stand_in_the_lists_defaults(java: Pair) -> None:
         assert set(own_data(item)) == {"pid", "rid"}
 
 
-async def test_ids_of_a_list_that_is_long_gone(java: Pair) -> None:
+async def test_ids_of_the_list_on_the_screen(java: Pair) -> None:
     _, after = await java.lists("kettle.", SEES)
-    for _ in range(6):  # more lists than Starling keeps
-        await java.through.complete(java.through.type("kettle.po"))
     resolved = await java.through.resolve(by_name(after, "boil"))
-    assert resolved["label"] == by_name(after, "boil")["label"]
     assert "Heats the water until it boils." in str(resolved["documentation"])
     assert resolved["textEdit"]["newText"] == "boil()"
+
+
+async def test_ids_that_it_forgot_are_refused_as_ever(java: Pair) -> None:
+    results = await java.lists("kettle.", SEES)
+    refused = []
+    for end, result in zip((java.alone, java.through), results, strict=True):
+        for _ in range(6):  # more lists than Starling keeps
+            await end.complete(end.type("kettle.po"))
+        refused.append(await refusal(end.resolve(by_name(result, "boil"))))
+    assert refused[0] == refused[1]
 
 
 async def test_an_import_comes_with_resolve(java: Pair) -> None:

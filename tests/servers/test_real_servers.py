@@ -1,7 +1,7 @@
 """Every real server alone and through Starling: the same items, the same inserted text, Starling's order."""
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,12 +9,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from lsp_server.backend import BackendRefused
 from lsp_server.probe import in_order, items_of
 from lsp_server.wire import Json
 from tests.servers.catalog import SAMPLES, Server
 from tests.servers.conftest import needs, servers
-from tests.servers.harness import Pair, Seat, by_name, pair, seat, starred
+from tests.servers.harness import Pair, Seat, bare, by_name, pair, refusal, seat, starred
 from tests.servers.items import essences
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,6 +41,7 @@ async def test_same_items_in_starlings_order(both: Pair) -> None:
     sample = both.server.sample
     before, after = await both.lists(sample.member, sample.sees)
     check_ranked(before, after)
+    assert sample.sees <= {bare(item) for item in in_order(items_of(after))[:5]}
 
 
 async def test_columns_after_an_emoji(both: Pair) -> None:
@@ -58,12 +58,13 @@ async def test_edits_after_an_emoji(both: Pair) -> None:
     sample = both.server.sample
     if both.server.columns_as_characters or both.server.full_sync:
         pytest.skip("knows no such edits")
+    sees = frozenset() if both.server.edits_as_characters else sample.sees
     results = []
     for end in (both.alone, both.through):
         where = end.type(sample.emoji.removesuffix(sample.member))
         for letter in sample.member:
             where = end.insert(where, letter)
-        results.append(await end.list_at(where, sample.sees))
+        results.append(await end.list_at(where, sees))
     check_ranked(*results)
 
 
@@ -104,13 +105,6 @@ async def project_seat(server: Server, folder: Path) -> AsyncIterator[Seat]:
     root = Path(shutil.copytree(SAMPLES / server.sample.folder, folder / "project"))
     async with seat(server, root, folder / "home", starling=True) as end:
         yield end
-
-
-async def refusal(reply: Awaitable[Json]) -> str:
-    """What the server says instead of a result."""
-    with pytest.raises(BackendRefused) as caught:
-        await reply
-    return str(caught.value)
 
 
 def str_of(documentation: Json) -> str:
