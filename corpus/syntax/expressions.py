@@ -13,10 +13,7 @@ from corpus.syntax.lexical import LONGEST_IDENTIFIER, QUOTE, word_start
 _WINDOW = 1500  # bytes searched at a time
 _SPACES = b" \t\r\n\f\\"
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
-_CLOSES = {opens: closes for closes, opens in _OPENS.items()}
 _BRACES = re.compile(rb"[{}]")
-_CONTINUES = b".,&|?:+*/%=<>^)]"  # first bytes of a line that goes on with the expression before it
-_BEFORE_LITERALS = (b"(", b"[", b",", b":", b"=", b"?")  # a brace after one of these encloses no statements
 
 
 @final
@@ -133,37 +130,6 @@ def open_brackets(masked: bytes, language: Language | None, *, all_of_them: bool
             while stack and not (braces and stack[-1][0] == ord("{")):
                 stack.pop()
     return [bracket for _, bracket in stack]
-
-
-def ending(masked: bytes, brackets: list[Bracket], after: bytes, language: Language) -> bytes:
-    """What would end the statement that the text breaks off in, if it does: closing brackets and a separator.
-
-    `after` is the text from the cursor on; where it is blank, all brackets are closed. b'' where the line goes on, or
-    the next one goes on with the expression.
-    """
-    rest = after.lstrip()
-    following = rest[0] if rest else 0
-    same_line = bool(rest) and b"\n" not in after[: len(after) - len(rest)]
-    mismatched = following in _OPENS and bool(brackets) and masked[brackets[-1].at] != _OPENS[following]
-    if not language.lexis.braces or (same_line and not mismatched):
-        return b""
-    goes_on = bool(rest) and following in _CONTINUES and not mismatched
-    depth, closers = len(brackets), b""
-    while depth and masked[brackets[depth - 1].at] != ord("{"):
-        opened = masked[brackets[depth - 1].at]
-        if goes_on or (closers and _OPENS.get(following) == opened):
-            return closers
-        closers += bytes([_CLOSES[opened]])
-        depth -= 1
-    end = language.lexis.statement_end.encode()
-    if not rest:
-        outer = open_brackets(masked, language, all_of_them=True)
-        outer = outer[: max(0, len(outer) - len(closers))]
-        return closers + end + bytes(_CLOSES[masked[bracket.at]] for bracket in reversed(outer))
-    if not closers and (goes_on or language.lexis.newline_ends):
-        return b""
-    literal = depth > 0 and masked[: brackets[depth - 1].at].rstrip().endswith(_BEFORE_LITERALS)
-    return closers + (b"," if literal else end)
 
 
 def word_before(masked: bytes, position: int, language: Language | None = None) -> str:

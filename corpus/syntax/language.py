@@ -49,6 +49,7 @@ class Lexis:
     identifier_marks: str  # characters of identifiers beyond letters, digits and "_"
     statement_keywords: tuple[str, ...]  # at a line's start they end what an unclosed bracket swallows
     braces: bool  # whether "{" encloses statements, so that a line in it stands for itself
+    block_labels: tuple[str, ...]  # words at the start of a line that is indented as its brace's is
     statement_end: str  # where statements have an end other than their line's
     newline_ends: bool  # whether a line's end does as well as `statement_end`
     declaration_keywords: frozenset[str]  # the word after one is a new name
@@ -203,6 +204,7 @@ def _lexis(row: TableReader) -> Lexis:
         identifier_marks=row.text("identifier_marks", needed=False),
         statement_keywords=row.texts("statement_keywords"),
         braces=row.flag("braces"),
+        block_labels=row.texts("block_labels", needed=False),
         statement_end=row.text("statement_end", needed=False),
         newline_ends=row.flag("newline_ends"),
         declaration_keywords=frozenset(row.texts("declaration_keywords")),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import final
 
+from corpus.syntax.ending import ending
 from corpus.syntax.expressions import (
     Bracket,
     callee_end,
-    ending,
     expression_start,
     member_operator,
     open_brackets,
@@ -50,7 +50,7 @@ def read(before: Code, data: bytes, begin: int, start: int, offset: int, languag
     expected: Mapping[str, str] = {}
     after = b""
     if language is not None:
-        after = ending(masked, brackets, data[offset : offset + AHEAD], language)
+        after = ending(masked, brackets, text, data[offset : offset + AHEAD], language)
         module = _imported(masked, brackets, data[offset : offset + AHEAD], language)
         if module is not None:
             return Reading(kind="import", module=module, ending=after, expected={})
