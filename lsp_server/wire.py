@@ -136,11 +136,12 @@ def frame(body: bytes) -> bytes:
 
 
 def request(id: Id, method: str, params: Json) -> bytes:
-    return dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    """A request; `params` None means that it has none (JSON-RPC 2.0 knows no null there, and some servers mind)."""
+    return dumps({"jsonrpc": "2.0", "id": id, "method": method, **({} if params is None else {"params": params})})
 
 
 def notification(method: str, params: Json) -> bytes:
-    return dumps({"jsonrpc": "2.0", "method": method, "params": params})
+    return dumps({"jsonrpc": "2.0", "method": method, **({} if params is None else {"params": params})})
 
 
 def response(id: Id, result: Json) -> bytes:

@@ -8,16 +8,12 @@ from tests.servers.catalog import Server
 from tests.servers.conftest import needs, servers
 from tests.servers.harness import pair
 
-NULL = "wire.request and wire.notification write `params: null`"
 
-
-@pytest.mark.xfail(strict=True, reason=NULL)
 @pytest.mark.parametrize("message", [wire.request(1, "shutdown", None), wire.notification("exit", None)])
 def test_no_parameters_is_no_member(message: bytes) -> None:
     assert "params" not in wire.loads(message)
 
 
-@pytest.mark.xfail(strict=True, reason=NULL)
 @pytest.mark.parametrize("server", servers("tsgo"))
 async def test_exit_is_heeded(server: Server, tmp_path_factory: pytest.TempPathFactory) -> None:
     async with pair(needs(server), tmp_path_factory.mktemp("exit")) as both:
