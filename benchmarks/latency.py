@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lsp_server.presets import by_name, presets
+from lsp_server.presets import by_name
 from lsp_server.probe import Probe, items_of
 
 console = Console()
@@ -45,7 +45,7 @@ class Position:
 def main() -> None:
     """Run every part, or those named."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--server", default=presets()[0].name, help="preset to wrap (default: %(default)s)")
+    options.add_argument("--server", default="basedpyright", help="preset to wrap (default: %(default)s)")
     options.add_argument("--positions", type=int, default=200)
     options.add_argument("--files", type=int, default=5000, help="files in the workspace (default 5000)")
     options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")

@@ -28,11 +28,12 @@ from corpus.syntax.language import languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
 from lsp_server.backend import BackendError
-from lsp_server.presets import presets
+from lsp_server.presets import by_name
 from lsp_server.probe import Probe
 from lsp_server.wire import dumps
 
-LANGUAGE = next(iter(languages().values()))
+LANGUAGE = languages()["python"]
+SERVER = by_name("basedpyright")
 MEMBER = re.compile(rb"(?<=[\w)\]])\.([A-Za-z_]\w*)")
 SKIPPED = re.compile(r"(^|/)(tests?|testing|_?vendor(ed)?|docs?|examples?)(/|$)|conftest|_pb2")
 PER_FILE = 3
@@ -141,7 +142,7 @@ def record(split: str, count: int) -> None:
 
 async def _ask(package: str, wanted: list[tuple[str, int, str]], done: Callable[[], object]) -> list[Recorded]:
     root = unpacked(package)
-    probe = Probe(presets()[0].command)
+    probe = Probe(SERVER.command)
     await probe.start(root)
     found: list[Recorded] = []
     for path, start, truth in wanted:
@@ -156,7 +157,7 @@ async def _ask(package: str, wanted: list[tuple[str, int, str]], done: Callable[
         except BackendError as error:
             print(f"{package} {path}: {error}", file=sys.stderr)
             if not probe.backend.alive:
-                probe = Probe(presets()[0].command)
+                probe = Probe(SERVER.command)
                 await probe.start(root)
             result = None
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})

@@ -50,6 +50,7 @@ class _Open:
     """An open document, and what was read around its cursor last."""
 
     syntax: SyntaxDocument
+    path: str
     tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
     data: bytes = b""  # the text that `around` is of
     around: Surroundings | None = None
@@ -61,7 +62,8 @@ class _Open:
             self.data = text.data
             site = site_at(self.syntax, offset)
             next_line = text.line_end(text.line_of(site.offset))
-            self.around = Surroundings.of(site, text.data[: site.start], text.data[next_line:], self.tokenizer)
+            before, after = text.data[: site.start], text.data[next_line:]
+            self.around = Surroundings.of(site, before, after, self.tokenizer, path=self.path)
         return self.around
 
 
@@ -110,7 +112,7 @@ class Ranker:
         item = params["textDocument"]
         uri = item["uri"]
         language = language_for(item.get("languageId", ""), uri)
-        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language))
+        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri))
         if self.index is not None and (path := path_of(uri)) is not None:
             self.index.hide(path)  # the open text counts, not the file
 

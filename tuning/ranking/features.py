@@ -31,13 +31,19 @@ KIND_GROUPS = {
 FLOOR = 1e-9
 WORDS = re.compile(r"\w+")
 
+# Columns whose order within the list counts beside their size: 1 / place, so that the first stand out.
+_PLACED = (
+    "index", "index_confident", "index_file", "index_workspace", "decayed_2_1000", "decayed_4_2000", "recency",
+    "receiver_file",
+)  # fmt: skip
 _COLUMNS = (
     "index", "index_file", "index_workspace", "index_confident", "receiver_file", "receiver_workspace", "uses_file",
     "uses_workspace", "used_member", "recency", *(f"decayed_{order}_{tokens}" for order, tokens in DECAYS),
     "following", "order", "first", "private", "dunder", "type_like", "constant", "own_member", "visible",
     "scope_distance", "parameter", "deprecated", "edits_elsewhere", "expected", "named_by_nearest", "named_by_line",
     "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
-    *(f"kind_{name}" for name in KIND_GROUPS),
+    "named_by_lines_after", "stands_after", "named_by_file", *(f"kind_{name}" for name in KIND_GROUPS),
+    *(f"place_by_{name}" for name in _PLACED),
 )  # fmt: skip
 # Columns that count anew where the receiver is the instance itself: its class's own state is another matter than a library.
 _FOR_SELF = (
@@ -99,12 +105,19 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
     columns |= wording.columns(names)
     for name, kinds in KIND_GROUPS.items():
         columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
+    for name in _PLACED:
+        columns[f"place_by_{name}"] = reciprocal_places(np.asarray(columns[name], np.float64))
     matrix = np.empty((n, len(SIGNALS)))
     for column, name in enumerate(_COLUMNS):
         matrix[:, column] = np.asarray(columns[name], np.float64)
     for_self = [_COLUMNS.index(name) for name in _FOR_SELF]
     matrix[:, len(_COLUMNS) :] = matrix[:, for_self] * site.receiver_is_self
     return matrix
+
+
+def reciprocal_places(values: Floats) -> Floats:
+    """float64[n]: 1 for the largest value, 1/2 for the next …; equal values share the better place."""
+    return 1 / (1 + np.searchsorted(np.sort(-values), -values))
 
 
 def confident_mixture(*estimates: Floats) -> Floats:

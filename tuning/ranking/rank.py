@@ -56,14 +56,20 @@ class Surroundings:
 
     @classmethod
     def of(
-        cls, site: CompletionSite, before: bytes, after: bytes, tokenizer: Callable[[bytes], Tokens] = tokenize
+        cls,
+        site: CompletionSite,
+        before: bytes,
+        after: bytes,
+        tokenizer: Callable[[bytes], Tokens] = tokenize,
+        *,
+        path: str = "",
     ) -> Surroundings:
-        """`before` ends where the identifier starts; `after` begins on the next line."""
+        """`before` ends where the identifier starts; `after` begins on the next line; `path` is the file's."""
         function = site.enclosing[-1] if site.enclosing else ""
         return cls(
             site=site,
             context=FileContext.of(before, after, tokenizer),
-            wording=Wording.of(before, site.receiver, function),
+            wording=Wording.of(before, site.receiver, function, after=after, path=path),
         )
 
 

@@ -32,21 +32,28 @@ class Wording:
     lines_before: Parts  # of the NEAR_LINES lines above
     receiver: Parts
     function: Parts  # of the enclosing definition's name
+    lines_after: Parts  # of the NEAR_LINES lines below
+    words_after: frozenset[str]  # the words themselves there
+    file: Parts  # of the file's name, without its ending
 
     @classmethod
-    def of(cls, before: bytes, receiver: str, function: str) -> Wording:
-        """`before` ends where the identifier starts."""
+    def of(cls, before: bytes, receiver: str, function: str, *, after: bytes = b"", path: str = "") -> Wording:
+        """`before` ends where the identifier starts, `after` begins on the next line."""
         text = before[-2 * REACH :].decode("utf-8", "replace")
         above, _, line = text.rpartition("\n")
         left = line[: max(0, line.rfind(receiver))] if receiver else line
         words = _WORD.findall(left[-REACH:])
         above = "\n".join(above[-REACH:].rstrip().split("\n")[-NEAR_LINES:])
+        below = _WORD.findall("\n".join(after[:REACH].decode("utf-8", "replace").strip().split("\n")[:NEAR_LINES]))
         return cls(
             nearest=words[-1].strip("_") if words else "",
             line=_parts_of(words),
             lines_before=_parts_of(_WORD.findall(above)),
             receiver=parts(_WORD.findall(receiver)[-1]) if _WORD.search(receiver) else frozenset(),
             function=parts(function),
+            lines_after=_parts_of(below),
+            words_after=frozenset(below),
+            file=_parts_of(_WORD.findall(path.rpartition("/")[2].partition(".")[0])),
         )
 
     def columns(self, names: Sequence[str]) -> dict[str, Floats]:
@@ -60,6 +67,9 @@ class Wording:
             "named_by_receiver": _share(cut, self.receiver),
             "named_by_function": _share(cut, self.function),
             "function_names": _cover(cut, self.function),
+            "named_by_lines_after": _share(cut, self.lines_after),
+            "stands_after": np.array([name in self.words_after for name in names], float),
+            "named_by_file": _share(cut, self.file),
         }  # fmt: skip
 
 

@@ -3,8 +3,17 @@
 from tuning.ranking.wording import Wording, parts
 
 
-def check(before: str, name: str, *, receiver: str = "self", function: str = "", **expected: float) -> None:
-    columns = Wording.of(before.encode(), receiver, function).columns([name])
+def check(
+    before: str,
+    name: str,
+    *,
+    receiver: str = "self",
+    function: str = "",
+    after: str = "",
+    path: str = "",
+    **expected: float,
+) -> None:
+    columns = Wording.of(before.encode(), receiver, function, after=after.encode(), path=path).columns([name])
     assert {column: round(float(columns[column][0]), 2) for column in expected} == expected
 
 
@@ -30,6 +39,16 @@ def test_a_function_names_the_member() -> None:
 def test_lines_above_name_the_member() -> None:
     check("    close(self._reader)\n    self.", "_writer_task", named_by_lines_before=0.0)
     check("    reader = 1\n    self.", "_reader", named_by_lines_before=1.0)
+
+
+def test_lines_below_name_the_member() -> None:
+    below = "\n    self._reader.close()\n    a\n    b\n    c = far\n"
+    check("    self.", "_reader", after=below, named_by_lines_after=1.0, stands_after=1.0)
+    check("    self.", "_readers_far", after=below, named_by_lines_after=0.0, stands_after=0.0)
+
+
+def test_the_files_name_names_the_member() -> None:
+    check("    self.", "read_page", path="lib/core/page_cache.py", named_by_file=0.5)
 
 
 def test_the_receiver_is_not_part_of_the_line() -> None:
