@@ -107,6 +107,7 @@ class Language:
     locals: tuple[Path, ...]  # the files that are the query, in this order
     sites: tuple[Path, ...]
     line_comment: str
+    comment_follows: str  # a pattern of one byte that stands before such a comment, where not every byte may
     block_comments: tuple[tuple[str, str], ...]
     member_operators: tuple[str, ...]  # the first is how a dotted name is written
     trigger_characters: tuple[str, ...]  # after which an editor should ask for completion
@@ -163,6 +164,7 @@ def load_language(folder: Path) -> Language:
         locals=_queries(reader, "locals"),
         sites=_queries(reader, "sites"),
         line_comment=reader.text("line_comment"),
+        comment_follows=reader.pattern_text("comment_follows") if "comment_follows" in reader.values else "",
         block_comments=tuple(reader.pairs("block_comments")),
         member_operators=reader.texts("member_operators"),
         trigger_characters=reader.texts("trigger_characters"),

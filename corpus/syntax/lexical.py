@@ -176,7 +176,9 @@ def _texts(language: Language) -> re.Pattern[bytes]:
     The last group names it: `comment` (to the line's end), `comment_open<form>`, `commented`, `open<form>` (unclosed),
     `close`.
     """
-    parts = [b"(?P<comment>%s[^\r\n]*)" % re.escape(language.line_comment.encode())]
+    follows = language.comment_follows.encode()
+    allowed = rb"(?:^|(?<=%s))" % follows if follows else b""
+    parts = [rb"(?P<comment>%s%s[^\r\n]*)" % (allowed, re.escape(language.line_comment.encode()))]
     for index, pair in enumerate(language.block_comments):
         opens, closes = (re.escape(mark.encode()) for mark in pair)
         name = b"commented" if index == 0 else b"commented%d" % index

@@ -12,6 +12,7 @@ locals.scm
     @scope.body      where its signature ends
     @scope.type      its return type
     @scope.base      its first base class
+    @scope.owner     the class whose member it is (of a class: whose members it holds), where it stands outside of it
   @binding.parameter @binding.variable @binding.import   the node of a bound name
   @binding.member    a name assigned on @binding.object (an instance, as `self_names` says)
   @binding.field     a member of the class around it, in whatever scope of that class; no name of its own
@@ -46,7 +47,7 @@ BINDINGS = ("parameter", "variable", "import", "member", "property", "narrowed",
 REGIONS = ("comment", "string", "code", "type", "text")
 VOCABULARY: dict[str, frozenset[str]] = {
     "locals": frozenset(
-        [f"scope.{name}" for name in (*SCOPES, "name", "header", "body", "type", "base")]
+        [f"scope.{name}" for name in (*SCOPES, "name", "header", "body", "type", "base", "owner")]
         + [
             f"binding.{name}"
             for name in (*BINDINGS, "object", "type", "value", "region", "owner", "owner_type", "key", "elements")

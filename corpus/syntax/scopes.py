@@ -59,6 +59,7 @@ class LocalScope:
     signature_end: int = 0
     type: str = ""
     base: str = ""
+    owner: str = ""  # the class that it belongs to, where it stands outside of that class
     parent: int = -1
     bindings: list[Binding] = field(default_factory=list[Binding])
 
@@ -224,7 +225,7 @@ def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, 
         scope.parent = max(
             (i for i in range(index) if scopes[i].start <= scope.start and scope.end <= scopes[i].end), default=0
         )
-        if scope.name and scope.kind != "object":
+        if scope.name and scope.kind != "object" and not scope.owner:
             kind = "class" if scope.kind == "class" else "function"
             bound = Binding(name=scope.name, kind=kind, offset=scope.name_at)
             scopes[scope.parent].bindings.append(bound)
@@ -261,6 +262,7 @@ def _both(known: LocalScope, scope: LocalScope) -> LocalScope:
         signature_end=max(known.signature_end, scope.signature_end + shift),
         type=known.type or scope.type,
         base=known.base or scope.base,
+        owner=known.owner or scope.owner,
     )
 
 
@@ -284,6 +286,7 @@ def _scope(captures: Captures, base: int, data: bytes) -> LocalScope | None:
             signature_end=max(entered, body_start) - base,
             type=_text(captures.get("scope.type"), data),
             base=_text(captures.get("scope.base"), data),
+            owner=_text(captures.get("scope.owner"), data),
         )
     return None
 
@@ -295,8 +298,9 @@ def _binding(captures: Captures, base: int, data: bytes) -> Binding | None:
             continue
         module, member = (_text(captures.get(f"import.{key}"), data) for key in ("module", "member"))
         region = captures.get("binding.region")
+        name = _name(nodes, data)
         return Binding(
-            name=_name(nodes, data),
+            name=name.rpartition("/")[2] if kind == "import" else name,  # a module may be bound by its path
             kind=kind,
             offset=nodes[0].start_byte - base,
             type=_text(captures.get("binding.type"), data),

@@ -16,7 +16,7 @@ from corpus.syntax.lexical import CodeReader, identifier_start
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import has_capture, query
 from corpus.syntax.reading import Reading, read, reading_start
-from corpus.syntax.scopes import innermost, members, outline
+from corpus.syntax.scopes import innermost, outline
 from corpus.syntax.types import Types, is_name, visible_scopes
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def _with_tree(
                     imports.setdefault(binding.name, binding.origin)
         if lexical.receiver:
             receiver_type = types.of(lexical.receiver, start)
-            cls = types.classes.get(receiver_type)
-            if cls is not None:
-                own = frozenset(binding.name for _, binding, _ in members(cls, language.lexis.self_names))
+            own = frozenset(binding.name for _, binding, _ in types.members(receiver_type))
         for outer in reversed(list(scope.chain())):
             if outer.kind in ("class", "function") and outer.name:
                 enclosing.append(outer.name)

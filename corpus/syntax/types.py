@@ -44,6 +44,29 @@ class Types:
         return {scope.name: scope for scope in known if scope.kind in ("class", "object") and scope.name}
 
     @cached_property
+    def parts(self) -> dict[str, list[Scope]]:
+        """What stands outside of a class and belongs to it: single methods, and bodies full of them."""
+        found: dict[str, list[Scope]] = {}
+        for scope in descendants(self.root):
+            if scope.local.owner:
+                found.setdefault(self.annotation(scope.local.owner), []).append(scope)
+        return found
+
+    def members(self, name: str) -> list[tuple[int, Binding, Scope]]:
+        """What the class of this name has as far as this file says: (offset, binding, scope it stands in)."""
+        found: list[tuple[int, Binding, Scope]] = []
+        for part in self._standing(name):
+            method = Binding(name=part.name, kind=part.kind, offset=0)
+            alone = part.kind == "function"
+            found += [(part.start, method, part)] if alone else members(part, self.language.lexis.self_names)
+        return found
+
+    def _standing(self, name: str) -> list[Scope]:
+        """Where a class stands: its own body, and its parts elsewhere."""
+        own = self.classes.get(name)
+        return [*([own] if own is not None else []), *self.parts.get(name, ())]
+
+    @cached_property
     def objects(self) -> frozenset[str]:
         """Names that are bound to a literal whose members this file shows."""
         return frozenset(scope.name for scope in self.classes.values() if scope.kind == "object")
@@ -100,6 +123,14 @@ class Types:
     def enclosing_class(self, at: int) -> Scope | None:
         return next((scope for scope in innermost(self.root, at).chain() if scope.kind == "class"), None)
 
+    def holder(self, at: int) -> str:
+        """The class whose instance a method around `at` has."""
+        for scope in innermost(self.root, at).chain():
+            if scope.kind == "class" or scope.local.owner:
+                named = scope.local.owner or (scope.local.base if not scope.name else "")
+                return self.annotation(named) if named else scope.name
+        return ""
+
     def bindings(self, name: str, at: int) -> list[tuple[int, Binding, Scope]]:
         """Bindings of a name in the innermost scope that has one, the latest before `at` first."""
         scope = innermost(self.root, at)
@@ -123,12 +154,17 @@ class Types:
         raw = callee.encode("utf-8", "surrogatepass")
         owner, name = self._split(raw, code(raw, self.language).masked)
         if owner:
-            cls = self.classes.get(self.of(owner, at, depth + 1))
-            return _child(cls, name) if cls else None
+            return self._method(self.of(owner, at, depth + 1), name)
         for _, binding, scope in self.bindings(name, at)[:1]:
             found = _child(scope, name) if binding.kind in ("function", "class") else None
             return self._maker(found) if found is not None and found.kind == "class" else found
         return None
+
+    def _method(self, cls: str, name: str) -> Scope | None:
+        """The last method of this name that a class has."""
+        named = [part if part.kind == "function" else _child(part, name) for part in self._standing(cls)]
+        found = [scope for scope in named if scope is not None and scope.name == name]
+        return max(found, key=lambda scope: scope.start, default=None)
 
     def _maker(self, cls: Scope | None) -> Scope | None:
         """The function that makes instances of a class."""
@@ -181,8 +217,7 @@ class Types:
             return element_of(function.local.type, self.rules) if function is not None else ""
         owner, name = self._split(raw, masked)
         if owner:
-            cls = self.classes.get(self.of(owner, at, depth + 1))
-            found = members(cls, self.language.lexis.self_names) if cls is not None else ()
+            found = self.members(self.of(owner, at, depth + 1))
             named = [binding for _, binding, _ in found if binding.name == name]
         else:
             named = [binding for _, binding, _ in self.bindings(name, at)]
@@ -213,9 +248,9 @@ class Types:
 
     def _name(self, name: str, at: int, depth: int, opened: frozenset[str] = NONE) -> str:
         if name in self.language.lexis.self_names:
-            cls = self.enclosing_class(at)
-            if cls is not None:
-                return cls.name or self.annotation(cls.local.base)
+            holder = self.holder(at)
+            if holder:
+                return holder
         found = self.bindings(name, at)
         narrowed = [item for item in found if item[1].kind == "narrowed"]
         for offset, binding, scope in narrowed:
@@ -238,8 +273,9 @@ class Types:
             return self._module(binding.name, offset + 1)
         if binding.type and binding.type not in self.rules.inferred:
             known = self.annotation(binding.type, opened)
-            cls = self.enclosing_class(scope.start) or self.enclosing_class(offset)
-            return cls.name if known in self.rules.self_types and cls else known
+            if known in self.rules.self_types:
+                return self.holder(scope.start) or self.holder(offset) or known
+            return known
         if (binding.owner or binding.owner_type) and depth < _DEEPEST:
             owner = self.annotation(binding.owner_type) or self.of(binding.owner, offset, depth + 1)
             return self._member(owner, binding.key or binding.name, depth + 1)
@@ -248,12 +284,7 @@ class Types:
         return self.of(binding.value, offset, depth + 1, opened) if binding.value else ""
 
     def _member(self, owner: str, name: str, depth: int, opened: frozenset[str] = NONE) -> str:
-        cls = self.classes.get(owner)
-        if cls is None:
-            return ""
-        named = [
-            m for m in members(cls, self.language.lexis.self_names) if m[1].name == name and m[1].kind != "function"
-        ]
+        named = [m for m in self.members(owner) if m[1].name == name and m[1].kind != "function"]
         for offset, binding, scope in named[:_TRIED]:
             known = self._bound(offset, binding, scope, depth, opened)
             if known:
@@ -269,8 +300,7 @@ class Types:
         function = self.function(callee, at, depth)
         if function is not None and function.name not in self.language.lexis.constructors:
             known = self.annotation(function.local.type, opened)
-            holder = function.parent
-            return holder.name if known in self.rules.self_types and holder else known
+            return (self.holder(function.start) if known in self.rules.self_types else "") or known
         encoded = callee.encode("utf-8", "surrogatepass")
         owner, name = self._split(encoded, code(encoded, self.language).masked)
         bound = None if owner else next(iter(self.bindings(name, at)), None)

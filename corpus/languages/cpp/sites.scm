@@ -1,0 +1,2 @@
+; What differs from C.
+(raw_string_literal) @region.string
