@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.quality_data import LANGUAGE, Recorded, cut, home, load, record, unpacked
+from benchmarks.quality_data import Bench, Recorded, asked, cut, home, load, record, unpacked
 from corpus.syntax.candidate import candidates
+from corpus.syntax.language import language_for
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
 from tuning.ranking.blend import Blend, fit
@@ -33,7 +34,6 @@ from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortlist
 
 console = Console()
-COUNTS = {"eval": 32, "fit": 50}
 FOLDS = 10
 MODEL_POSITIONS = 800  # to fit on; it takes a second each
 IDENTIFIER = re.compile(r"\w+")
@@ -54,6 +54,7 @@ def main() -> None:
     """Command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("job", choices=("record", "fit", "evaluate"))
+    options.add_argument("--language", default="python", help="a table of quality.toml (default: %(default)s)")
     options.add_argument("--split", choices=("fit", "eval"), help="default: fit for fit, else eval")
     options.add_argument("--model", action="store_true", help="with the model: minutes instead of seconds")
     options.add_argument("--fp32", action="store_true", help="the model without int8")
@@ -61,23 +62,27 @@ def main() -> None:
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
     split = given.split or ("fit" if given.job == "fit" else "eval")
+    bench = Bench.load(given.language)
     if given.job == "record":
-        record(split, COUNTS[split])
+        record(bench, split)
         return
-    cases = look_up(split, given.limit)
-    (learn if given.job == "fit" else evaluate)(cases, given)
+    cases = look_up(bench, split, given.limit)
+    if given.job == "fit":
+        learn(cases, given)
+    else:
+        evaluate(cases, given, asked(bench, split))
 
 
-def look_up(split: str, limit: int) -> list[Case]:
+def look_up(bench: Bench, split: str, limit: int = 0) -> list[Case]:
     """Every recorded position with its index scores, the file itself left out of the index."""
-    recorded = list(load(split))
+    recorded = list(load(bench, split))
     random.Random(0).shuffle(recorded)
     by_package: dict[str, list[Recorded]] = defaultdict(list)
     for row in recorded[: limit or None]:
         by_package[row.package].append(row)
     cases: list[Case] = []
     for package, rows in track(by_package.items(), f"indexing {split}", console=console, transient=True):
-        index = WorkspaceIndex([unpacked(package)], LANGUAGE.extensions)
+        index = WorkspaceIndex([unpacked(package)], bench.extensions)
         index.build()
         for row in rows:
             path = unpacked(package).resolve() / row.path
@@ -89,7 +94,8 @@ def look_up(split: str, limit: int) -> list[Case]:
 
 def _case(row: Recorded, index: WorkspaceIndex) -> Case:
     before, _, after = cut(row.source, row.start)
-    site = site_at(SyntaxDocument(before + after, LANGUAGE), row.start)
+    language = language_for("", row.path)
+    site = site_at(SyntaxDocument(before + after, language), row.start)
     found = candidates(row.result)
     truth = next(i for i, candidate in enumerate(found) if candidate.name == row.truth)
     text = before.decode("utf-8", "replace")
@@ -97,7 +103,7 @@ def _case(row: Recorded, index: WorkspaceIndex) -> Case:
         path="/".join(Path(row.path).parts[-3:]),
         before=text,
         enclosing=site.enclosing_signatures,
-        line_comment=LANGUAGE.line_comment,
+        line_comment=language.line_comment if language is not None else "",
     )
     known = listing(Surroundings.of(site, before, after, path=row.path), found, index)
     return Case(recorded=row, known=known, truth=truth, prompt=prompt, before=text)
@@ -210,7 +216,7 @@ def thresholds(firsts: list[tuple[float, bool]]) -> tuple[float, ...]:
     return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))
 
 
-def evaluate(cases: list[Case], given: argparse.Namespace) -> None:
+def evaluate(cases: list[Case], given: argparse.Namespace, positions: int) -> None:
     """The table: baselines, signals, and the model."""
     blend = Blend.load()
     scores = model_scores(cases, blend, fp32=given.fp32) if given.model else []
@@ -249,7 +255,8 @@ def evaluate(cases: list[Case], given: argparse.Namespace) -> None:
     libraries = len({case.recorded.package for case in cases})
     median = int(np.median([len(case.known.candidates) for case in cases]))
     table = Table(
-        title=f"{len(cases)} members at empty prefix, {libraries} libraries, {median} candidates at the median"
+        title=f"{len(cases)} members at empty prefix ({len(cases) / positions:.0%} of {positions} lists had the truth), "
+        f"{libraries} libraries, {median} candidates at the median"
     )
     for column in ("", "R@1", "R@5", "MRR"):
         table.add_column(column)

@@ -19,8 +19,9 @@ from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
 from benchmarks.quality import summary
-from benchmarks.quality_data import LANGUAGE, Recorded, cut, load, unpacked
+from benchmarks.quality_data import Bench, Recorded, cut, load, unpacked, utf16
 from corpus.syntax.candidate import name_of
+from corpus.syntax.language import language_for
 from lsp_server.probe import Probe, in_order, items_of
 
 console = Console()
@@ -30,11 +31,12 @@ KEYS = 4
 def main() -> None:
     """Command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--language", default="python", help="a table of quality.toml (default: %(default)s)")
     options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
     options.add_argument("--deadline", type=int, default=120, help="milliseconds (default 120)")
     given = options.parse_args()
     by_package: dict[str, list[Recorded]] = defaultdict(list)
-    for row in load("eval"):
+    for row in load(Bench.load(given.language), "eval"):
         by_package[row.package].append(row)
     table = Table(title=f"under a deadline of {given.deadline} ms, line typed at {KEY_SECONDS * 1000:.0f} ms a key")
     for column in ("ranker", "positions", "R@1", "R@5", "MRR"):
@@ -64,13 +66,15 @@ async def ask(package: str, rows: list[Recorded], ranker: str, deadline: int, do
         line = before.count(b"\n")
         written = before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")
         typed = written[-KEYS:]
-        start = _column(written[:-KEYS])
+        start = utf16(written[:-KEYS].encode())
         text = before.decode("utf-8", "replace").removesuffix(typed) + after.decode("utf-8", "replace")
-        probe.open(uri, text, LANGUAGE.language_ids[0])
+        language = language_for("", row.path)
+        assert language is not None
+        probe.open(uri, text, language.language_ids[0])
         for version, key in enumerate(typed, 2):
             await asyncio.sleep(KEY_SECONDS)
             probe.change(uri, version, key, span(line, start, start))
-            start += _column(key)
+            start += utf16(key.encode())
         items = in_order(items_of(await probe.complete(uri, line, start)))
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         names = [name_of(item["label"].removeprefix("★ ")) for item in items]
@@ -81,10 +85,6 @@ async def ask(package: str, rows: list[Recorded], ranker: str, deadline: int, do
         done()
     await probe.stop()
     return ranks
-
-
-def _column(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
 
 
 if __name__ == "__main__":
