@@ -69,7 +69,8 @@ def _is_unclosed(masked: bytes, at: int, indent: int, rest: bytes, language: Lan
     start = max(masked.rfind(mark, 0, at) for mark in (b";", b"{", b"}")) + 1
     first = at - len(masked[start:at].lstrip())
     own = _indentation(masked, first)
-    if _indentation(masked, len(masked)) <= own or indent > own:
+    indented = b"\n" not in masked[at:] or _indentation(masked, len(masked)) > own  # or nothing can be told
+    if not indented or indent > own:
         return False
     word = rest.split(b":")[0].split(maxsplit=1)
     labels = language.lexis.block_labels

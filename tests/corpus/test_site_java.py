@@ -82,6 +82,8 @@ RECEIVERS = [
     (method("for (Foo f : fs) {\n      f.|"), "f", "Foo"),
     (method("return x\n        .|\n        .c();", "Foo x"), "x", "Foo"),
     (FOO + "  void f() {\n    if (a) {\n      this.|", "this", "Foo"),
+    (FOO + "  void f()\n      throws E {\n    if (a) {\n      this.|\n    return;\n  }\n  int g() {}\n}", "this", "Foo"),
+    (FOO + "  void f() {\n    g(x -> {\n      this.|\n\n  int g() {}\n}", "this", "Foo"),
 ]  # fmt: skip
 
 

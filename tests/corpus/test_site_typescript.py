@@ -87,6 +87,10 @@ RECEIVERS = [
     (FOO + "  f(x: Foo) {\n    const s = 'abc\n    this.|\n  }\n}", "this", "Foo"),
     (FOO + "  f(x: Foo) {\n    const s = `a ${this.|\n  }\n}", "this", "Foo"),
     (FOO + "  f(x: Foo) {\n    this.|", "this", "Foo"),
+    (FOO + "  f(x: Foo) {\n    g(() => {\n      this.|\n    const y = 1;\n  }\n  g() {}\n}", "this", "Foo"),
+    (FOO + "  f(x: Foo) {\n    x = { a: this.|\n    const y = 1;\n  }\n  g() {}\n}", "this", "Foo"),
+    (FOO + "  f(x: Foo) {\n    switch (x) {\n    case 1:\n      this.|\n    case 2:\n    }\n  }\n}", "this", "Foo"),
+    (FOO + "  f(x: Foo) {\n    g(`a ${this.|\n    const y = 1;\n  }\n}", "this", "Foo"),
     ("function f(x: Foo) {\n  g(x.|\n}\n\nfunction h() {}", "x", "Foo"),
     ("function f(x: Foo) {\n  while (x.|", "x", "Foo"),
 ]
