@@ -131,6 +131,7 @@ class WorkspaceIndex:
 
     def refresh(self, path: Path) -> None:
         """Read one file again: it was changed, created or deleted on disk."""
+        path = _real(path)
         name = str(path)
         if name in self._hidden or not name.endswith(tuple(self._suffixes)):
             return
@@ -144,13 +145,14 @@ class WorkspaceIndex:
 
     def hide(self, path: Path) -> None:
         """Leave a file out from now on: it is open, and its text in the editor counts instead."""
+        name = str(_real(path))
         with self._lock:
-            self._hidden.add(str(path))
-            self._forget(str(path))
+            self._hidden.add(name)
+            self._forget(name)
 
     def show(self, path: Path) -> None:
         """Take a file that is no longer open in again, as it is on disk."""
-        self._hidden.discard(str(path))
+        self._hidden.discard(str(_real(path)))
         self.refresh(path)
 
     def score(self, context: FileContext, names: U64) -> IndexScores:
@@ -273,3 +275,8 @@ class WorkspaceIndex:
         mapped = np.load(cache / f"ids-{id}.npy", allow_pickle=False, mmap_mode="r")
         for file, start, end in zip(self._files.values(), ends[:-1], ends[1:], strict=True):
             file.ids = mapped[start:end]  # from here on the file holds them, not our memory
+
+
+def _real(path: Path) -> Path:
+    """The path below the resolved roots: a folder on the way may be a link, the file itself stays what it is."""
+    return path.parent.resolve() / path.name
