@@ -2,6 +2,7 @@
 
 import pytest
 
+from corpus.syntax.language import language_for
 from tests.corpus.sites import check_site
 
 C = "struct kettle { double litres; struct lid *lid; };\nstruct lid { int open; };\nstruct kettle *fill(struct kettle *k);\n"
@@ -205,3 +206,15 @@ def test_visible_names(language: str, marked: str, names: set[str]) -> None:
 def test_imports() -> None:
     check_site(in_go("|"), "go", imports={"http": "net/http", "log": "log/slog"})
     check_site(in_rust("|"), "rust", imports={"HashMap": "std::collections.HashMap", "Cup": "crate::cups.Cup"})
+
+
+@pytest.mark.parametrize(
+    ("language_id", "path", "expected"),
+    [("c", "a", "c"), ("", "a.h", "c"), ("cpp", "a.h", "cpp"), ("", "a.hpp", "cpp"), ("", "a.cc", "cpp"),
+     ("go", "a", "go"), ("", "a.go", "go"), ("rust", "a", "rust"), ("", "a.rs", "rust"),
+     ("shellscript", "a", "bash"), ("", "a.bats", "bash")],
+)  # fmt: skip
+def test_a_files_language(language_id: str, path: str, expected: str) -> None:
+    found = language_for(language_id, path)
+    assert found is not None
+    assert found.id == expected

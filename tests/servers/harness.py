@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import sys
@@ -105,8 +104,12 @@ class Seat:
         before = source[: source.index(word) + 1]
         return await self.ask("textDocument/hover", self.where(before.count("\n"), before.split("\n")[-1]))
 
-    async def resolve(self, item: Json) -> Json:
-        return await self.ask("completionItem/resolve", item)
+    async def resolve(self, item: Json, *, says: str = "") -> Json:
+        """The item resolved, its documentation holding this: jdtls leaves out what it can't find in half a second."""
+        async with asyncio.timeout(PATIENCE):
+            while says not in documentation(resolved := await self.ask("completionItem/resolve", item)):
+                await asyncio.sleep(0.05)
+        return resolved
 
 
 @dataclass
@@ -154,8 +157,7 @@ async def seat(server: Server, root: Path, home: Path, *, starling: bool, **star
             await ranking(probe)
         yield end
     finally:
-        with contextlib.suppress(BackendRefused):  # tsgo wants `shutdown` without the member `params`
-            await probe.stop()
+        await probe.stop()
 
 
 @contextmanager
@@ -186,6 +188,11 @@ def bare(item: Json) -> str:
 def by_name(result: Json, name: str) -> Json:
     """The first item of that name."""
     return next(item for item in items_of(result) if bare(item) == name)
+
+
+def documentation(item: Json) -> str:
+    given = item.get("documentation") or ""
+    return given["value"] if isinstance(given, dict) else given
 
 
 async def refusal(reply: Awaitable[Json]) -> str:

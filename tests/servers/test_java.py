@@ -56,8 +56,7 @@ async def test_range_and_data_stand_in_the_lists_defaults(java: Pair) -> None:
 
 async def test_ids_of_the_list_on_the_screen(java: Pair) -> None:
     _, after = await java.lists("kettle.", SEES)
-    resolved = await java.through.resolve(by_name(after, "boil"))
-    assert "Heats the water until it boils." in str(resolved["documentation"])
+    resolved = await java.through.resolve(by_name(after, "boil"), says="Heats the water until it boils.")
     assert resolved["textEdit"]["newText"] == "boil()"
 
 

@@ -13,7 +13,7 @@ from lsp_server.probe import in_order, items_of
 from lsp_server.wire import Json
 from tests.servers.catalog import SAMPLES, Server
 from tests.servers.conftest import needs, servers
-from tests.servers.harness import Pair, Seat, bare, by_name, pair, refusal, seat, starred
+from tests.servers.harness import Pair, Seat, bare, by_name, documentation, pair, refusal, seat, starred
 from tests.servers.items import essences
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,12 +72,11 @@ async def test_resolve_keeps_what_the_server_says_and_adds_reasons(both: Pair) -
     sample = both.server.sample
     before, after = await both.lists(sample.member, sample.sees)
     for name in sorted(sample.sees):
-        ours, theirs = await both.through.resolve(by_name(after, name)), by_name(before, name)
+        theirs = by_name(before, name)
         if both.alone.announced["completionProvider"].get("resolveProvider"):
             theirs = await both.alone.resolve(theirs)
-        assert "★ Starling: p " in str(ours["documentation"])
-        own = theirs.get("documentation") or ""
-        assert (own["value"] if isinstance(own, dict) else own) in str_of(ours["documentation"])
+        ours = await both.through.resolve(by_name(after, name), says=documentation(theirs))
+        assert "★ Starling: p " in documentation(ours)
         same = ("kind", "detail", "textEdit", "additionalTextEdits", "tags", "commitCharacters")
         assert {part: ours.get(part) for part in same} == {part: theirs.get(part) for part in same}
         assert ours["label"] == by_name(after, name)["label"]
@@ -105,7 +104,3 @@ async def project_seat(server: Server, folder: Path) -> AsyncIterator[Seat]:
     root = Path(shutil.copytree(SAMPLES / server.sample.folder, folder / "project"))
     async with seat(server, root, folder / "home", starling=True) as end:
         yield end
-
-
-def str_of(documentation: Json) -> str:
-    return documentation["value"] if isinstance(documentation, dict) else documentation
