@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers bench bench-quality clean help
+.PHONY: demo test check test-nvim test-servers bench bench-servers bench-quality clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -45,6 +45,10 @@ test-servers: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.latency
+
+bench-servers: $(INSTALLED)
+	$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m benchmarks.servers
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality record --split eval
