@@ -72,8 +72,8 @@ def chosen_servers(settings: Settings) -> list[tuple[frozenset[str], Sequence[Se
 
 def _default(language: Language) -> str:
     """The first of a language's servers that is installed, else the first: its absence is then told."""
-    there = next((server for server in language.servers if installed(server)), language.servers[0])
-    return there.name
+    able = [server for server in language.servers if not server.only_beside]
+    return next((server for server in able if installed(server)), able[0]).name
 
 
 def _named_apart(plans: Iterable[Plan]) -> list[Plan]:

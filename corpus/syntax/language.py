@@ -24,6 +24,7 @@ class ServerPreset:
     name: str
     command: tuple[str, ...]
     install: str
+    only_beside: bool = False  # a linter, say: never by itself what a language gets
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,8 +149,13 @@ def load_language(folder: Path) -> Language:
     """The language in `folder`. LanguageError with the file and what is wrong with it."""
     reader = TableReader(folder / FILE, read_table(folder))
     servers = tuple(
-        ServerPreset(name=row.text("name"), command=row.texts("command"), install=row.text("install"))
-        for row in (row.done(("name", "command", "install")) for row in reader.rows("servers"))
+        ServerPreset(
+            name=row.text("name"),
+            command=row.texts("command"),
+            install=row.text("install"),
+            only_beside=row.flag("only_beside"),
+        )
+        for row in (row.done(tuple(ServerPreset.__dataclass_fields__)) for row in reader.rows("servers"))
     )
     if not servers:
         raise reader.wrong("servers", "at least one is needed")
