@@ -11,6 +11,7 @@ from corpus.syntax.language import Language
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _CLOSES = {opens: bytes([closes]) for closes, opens in _OPENS.items()}
 _CONTINUES = b".,&|?:+*/%=<>^)]"  # first bytes of a line that goes on with the expression before it
+_LONGEST = 200  # bytes of what is added
 _BEFORE_LITERALS = (b"(", b"[", b"]", b",", b":", b"=", b"?", b"return")  # a brace after one encloses no statements
 
 
@@ -30,7 +31,7 @@ def ending(masked: bytes, brackets: list[Bracket], text: bytes, after: bytes, la
     goes_on = following != 0 and following in _CONTINUES and not mismatched
     end = language.lexis.statement_end.encode()
     depth, closers = len(brackets), b""
-    while depth:
+    while depth and len(closers) < _LONGEST:
         at = brackets[depth - 1].at
         if masked[at] == ord("{"):
             if same_line or not _is_unclosed(masked, at, indent, rest, language):
@@ -84,7 +85,7 @@ def _indentation(masked: bytes, position: int) -> int:
 
 
 def _is_literal(masked: bytes, at: int) -> bool:
-    return masked[:at].rstrip().endswith(_BEFORE_LITERALS)
+    return masked[max(0, at - 100) : at].rstrip().endswith(_BEFORE_LITERALS)
 
 
 def _interpolation_end(text: bytes, at: int, language: Language) -> bytes:
