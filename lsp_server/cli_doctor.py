@@ -131,15 +131,20 @@ def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
             remedy="starling install-model, or another --base",
         )
     loaded = time.perf_counter() - started
-    prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = to", line_comment="")
-    scorer.advance("doctor", prompt.text, should_stop=lambda: False)
+    prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = value.", line_comment="")
+    scorer.advance("doctor", prompt.text)
+    names = [f"{verb}_{noun}" for verb in ("add", "get", "read", "set", "to") for noun in ("item", "name", "text")]
     times: list[float] = []
     for _ in range(3):
         started = time.perf_counter()
-        search = scorer.search("doctor", prompt, [f"name_{number}" for number in range(30)])
-        search.step()
+        search = scorer.search("doctor", prompt, names)
+        while not search.step():
+            pass
         times.append((time.perf_counter() - started) * 1000)
-    return Finding(what="model speed", found=f"loaded in {loaded:.1f} s, one step of a list {sorted(times)[1]:.0f} ms")
+    return Finding(
+        what="model speed",
+        found=f"loaded in {loaded:.1f} s, {len(names)} names after a text that was read {sorted(times)[1]:.0f} ms",
+    )
 
 
 def _log() -> Finding:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -88,6 +89,8 @@ class Scorer:
 
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
+        for message in (".*past_key_values.*", ".*quantize_per_tensor.*"):  # known, and pinned against
+            warnings.filterwarnings("ignore", message=message)
         # One core stays free: the wrapped server and signals must answer while the model works.
         torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
         try:
