@@ -14,6 +14,7 @@ import msgspec
 
 # An item's own name: the first run of identifier characters ("$" counts in several languages).
 IDENTIFIER = re.compile(r"[^\W\d][\w$]*|[$][\w$]*|\w+")
+FURTHER = re.compile(r"(?:\.|::|->)[^\W\d]")  # what makes an identifier the first of several
 DEPRECATED = 1  # CompletionItemTag.Deprecated, LSP 3.17
 
 
@@ -122,6 +123,12 @@ def _candidate(item: _Item, place: int) -> Candidate:
 
 
 def name_of(label: str) -> str:
-    """The identifier that a label starts with, past any punctuation."""
+    """The identifier that a label starts with, past any punctuation.
+
+    "" for a path of several (`lid.open`, an item two steps away), which is not as likely as its first; and for a
+    destructor, which is not as likely as its class.
+    """
     found = IDENTIFIER.search(label)
-    return found.group() if found else ""
+    if found is None or FURTHER.match(label, found.end()) or label[: found.start()].endswith("~"):
+        return ""
+    return found.group()
