@@ -142,8 +142,9 @@ def _with_tree(
             receiver_type = types.of(lexical.receiver, start)
             own = frozenset(binding.name for _, binding, _ in types.members(receiver_type))
         for outer in reversed(list(scope.chain())):
-            if outer.kind in ("class", "function") and outer.name:
-                enclosing.append(outer.name)
+            owner = types.annotation(outer.local.owner) if outer.local.owner else ""
+            if outer.kind in ("class", "function") and (outer.name or owner):
+                enclosing += [name for name in (owner, outer.name) if name]
                 first, last = outer.signature
                 signatures.append(" ".join(whole[first:last].decode("utf-8", "replace").split()))
         expected = _expected(types, lexical, start, language)

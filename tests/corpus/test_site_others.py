@@ -203,6 +203,19 @@ def test_visible_names(language: str, marked: str, names: set[str]) -> None:
     check_site(marked, language, visible=names)
 
 
+ENCLOSING = [
+    ("cpp", in_cpp("|", "int n"), ("Kettle", "pour"), ("void Kettle::pour(int n)",)),
+    ("go", GO + "func (k *Kettle) Pour() {\n\t|\n}\n", ("Kettle", "Pour"), ("func (k *Kettle) Pour()",)),
+    ("rust", RUST + "impl Drop for Kettle {\n    fn drop(&mut self) {\n        |\n    }\n}", ("Kettle", "drop"),
+     ("impl Drop for Kettle", "fn drop(&mut self)")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "marked", "enclosing", "signatures"), ENCLOSING)
+def test_enclosing(language: str, marked: str, enclosing: tuple[str, ...], signatures: tuple[str, ...]) -> None:
+    check_site(marked, language, enclosing=enclosing, enclosing_signatures=signatures)
+
+
 def test_imports() -> None:
     check_site(in_go("|"), "go", imports={"http": "net/http", "log": "log/slog"})
     check_site(in_rust("|"), "rust", imports={"HashMap": "std::collections.HashMap", "Cup": "crate::cups.Cup"})
