@@ -35,7 +35,7 @@ from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortli
 
 console = Console()
 FOLDS = 10
-MODEL_POSITIONS = 800  # to fit on; it takes a second each
+MODEL_POSITIONS = 500  # to fit on; it takes a second each
 IDENTIFIER = re.compile(r"\w+")
 
 

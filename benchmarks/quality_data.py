@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from rich.progress import Progress
@@ -48,6 +49,7 @@ SMALLEST = 2000  # bytes
 REQUEST_SECONDS = 20.0
 WARM_SECONDS = 120.0  # what a server may take until its first list
 GIT = re.compile(r"(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)@(?P<commit>[0-9a-f]{40})")
+NEITHER_CODE_NOR_SETTINGS = ("test", "src/test", "*.png", "*.mp4")
 MIRROR = "STARLING_BENCH_MIRROR"  # a folder of git directories OWNER+NAME/repo, used instead of cloning
 
 
@@ -62,6 +64,7 @@ class Bench:
     counts: dict[str, int]  # positions asked of each package, by split
     fit: tuple[str, ...]
     eval: tuple[str, ...]
+    options: dict[str, Any]  # initializationOptions of the server
 
     @classmethod
     def load(cls, language: str) -> Bench:
@@ -77,6 +80,7 @@ class Bench:
             counts=row["counts"],
             fit=tuple(row["fit"]),
             eval=tuple(row["eval"]),
+            options=row.get("options", {}),
         )
 
     def packages(self, split: str) -> tuple[str, ...]:
@@ -142,11 +146,22 @@ def _from_wheel(package: str, to: Path) -> None:
 def _from_git(found: re.Match[str], to: Path) -> None:
     owner, name, commit = found.group("owner", "name", "commit")
     mirror = Path(os.environ.get(MIRROR, "/nowhere")) / f"{owner}+{name}" / "repo"
-    source = str(mirror) if mirror.is_dir() else f"https://github.com/{owner}/{name}"
     with tempfile.TemporaryDirectory(prefix="bench-") as bare:
-        subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
-        subprocess.run(["git", "-C", bare, "fetch", "--quiet", "--depth", "1", source, commit], check=True)
-        archive = subprocess.run(["git", "-C", bare, "archive", commit], check=True, capture_output=True).stdout
+        git = str(mirror) if mirror.is_dir() else bare
+        if git == bare:
+            subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
+            url = f"https://github.com/{owner}/{name}"
+            subprocess.run(["git", "-C", bare, "fetch", "--quiet", "--depth", "1", url, commit], check=True)
+        command = [
+            "git",
+            "--git-dir",
+            git,
+            "archive",
+            commit,
+            "--",
+            *(f":!{path}" for path in NEITHER_CODE_NOR_SETTINGS),
+        ]
+        archive = subprocess.run(command, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(to, filter="data")
     if (to / "package.json").is_file():
@@ -227,7 +242,7 @@ async def _ask(
 ) -> list[Recorded]:
     root = unpacked(package)
     probe = Probe(bench.command(root))
-    await probe.start(root, timeout=WARM_SECONDS)
+    await probe.start(root, timeout=WARM_SECONDS, options=bench.options)
     found: list[Recorded] = []
     warm = False
     for path, start, truth in wanted:
@@ -248,7 +263,7 @@ async def _ask(
                 print(f"{package} {path}: {error}", file=sys.stderr)
                 if not probe.backend.alive:
                     probe = Probe(bench.command(root))
-                    await probe.start(root, timeout=WARM_SECONDS)
+                    await probe.start(root, timeout=WARM_SECONDS, options=bench.options)
                 break
             if not result and not warm:
                 await asyncio.sleep(0.5)  # a server that is still reading the project
