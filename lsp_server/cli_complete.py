@@ -61,10 +61,10 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     root = _root(path)
     character = len(text.split("\n")[line][:column].encode("utf-16-le", "surrogatepass")) // 2
     language_id = _language_id(path)
-    chosen = plan_for(settings, language_id, root)
+    chosen = plan_for(settings, language_id)
     if chosen is None:
         raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
-    alone = Probe(chosen.command)
+    alone = Probe(chosen.started_by(root))
     flags = [
         f"--{_flag(name)}={value}"
         for name, setting in SETTINGS.items()

@@ -34,10 +34,7 @@ class Fleet:
 
     def choose(self) -> None:
         """Settle which servers there are, from the settings. Starts none. Raises UnknownPreset."""
-        session = self.session
-        folder = session.working_folder
-        found = plans(session.settings, None if folder is None else Path(folder))
-        self.servers = [Wrapped(session=session, plan=plan) for plan in found]
+        self.servers = [Wrapped(session=self.session, plan=plan) for plan in plans(self.session.settings)]
 
     @property
     def one(self) -> Wrapped | None:

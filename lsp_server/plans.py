@@ -22,9 +22,14 @@ class Plan:
     command: tuple[str, ...]
     install: str
     language_ids: frozenset[str] = frozenset()
+    has_placeholders: bool = False
+
+    def started_by(self, workspace: Path | None) -> tuple[str, ...]:
+        """The command as it is started; this may make a folder that the server wants for the workspace."""
+        return expanded(self.command, workspace=workspace) if self.has_placeholders else self.command
 
 
-def plans(settings: Settings, workspace: Path | None = None) -> list[Plan]:
+def plans(settings: Settings) -> list[Plan]:
     """The one command that the user gave, or each language's servers in order of preference. Raises UnknownPreset."""
     if settings.command:
         install = "Check the command, or name a preset with --server."
@@ -33,7 +38,7 @@ def plans(settings: Settings, workspace: Path | None = None) -> list[Plan]:
     found: dict[tuple[str, ...], Plan] = {}
     for language_ids, given in chosen:
         for server in given:
-            plan = _plan(server, language_ids, workspace)
+            plan = _plan(server, language_ids)
             known = found.get(plan.command)  # one process for all languages that it serves
             if known is not None:
                 plan = replace(known, language_ids=known.language_ids | plan.language_ids)
@@ -41,9 +46,9 @@ def plans(settings: Settings, workspace: Path | None = None) -> list[Plan]:
     return _named_apart(found.values())
 
 
-def plan_for(settings: Settings, language_id: str, workspace: Path | None = None) -> Plan | None:
+def plan_for(settings: Settings, language_id: str) -> Plan | None:
     """The first server that a document of this language gets. Raises UnknownPreset."""
-    fitting = (p for p in plans(settings, workspace) if not p.language_ids or language_id in p.language_ids)
+    fitting = (p for p in plans(settings) if not p.language_ids or language_id in p.language_ids)
     return next(fitting, None)
 
 
@@ -87,11 +92,16 @@ def _named_apart(plans: Iterable[Plan]) -> list[Plan]:
     return found
 
 
-def _plan(server: Server, language_ids: frozenset[str], workspace: Path | None) -> Plan:
+def _plan(server: Server, language_ids: frozenset[str]) -> Plan:
     if isinstance(server, str):
         preset = by_name(server)
-        command = expanded(preset.command, workspace=workspace)
-        return Plan(name=preset.name, command=command, install=preset.install, language_ids=language_ids)
+        return Plan(
+            name=preset.name,
+            command=preset.command,
+            install=preset.install,
+            language_ids=language_ids,
+            has_placeholders=True,
+        )
     command = tuple(server)
     install = "Check the setting 'servers'."
     return Plan(name=Path(command[0]).stem, command=command, install=install, language_ids=language_ids)

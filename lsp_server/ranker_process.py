@@ -24,6 +24,7 @@ import numpy as np
 from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for, languages
 from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.queries import prepare
 from corpus.syntax.site import CompletionSite, site_at
 from lsp_server import wire
 from lsp_server.documents import apply_changes, encoded
@@ -112,6 +113,8 @@ class Ranker:
         item = params["textDocument"]
         uri = item["uri"]
         language = language_for(item.get("languageId", ""), uri)
+        if language is not None:
+            prepare(language)
         self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri))
         if self.index is not None and (path := path_of(uri)) is not None:
             self.index.hide(path)  # the open text counts, not the file

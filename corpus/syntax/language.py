@@ -24,6 +24,7 @@ class ServerPreset:
     name: str
     command: tuple[str, ...]
     install: str
+    check: tuple[str, ...] = ()  # arguments with which it ends well, where a stand-in may have its name
     only_beside: bool = False  # a linter, say: never by itself what a language gets
 
 
@@ -153,6 +154,7 @@ def load_language(folder: Path) -> Language:
             name=row.text("name"),
             command=row.texts("command"),
             install=row.text("install"),
+            check=row.texts("check", needed=False),
             only_beside=row.flag("only_beside"),
         )
         for row in (row.done(tuple(ServerPreset.__dataclass_fields__)) for row in reader.rows("servers"))

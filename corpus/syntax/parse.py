@@ -1,10 +1,12 @@
 """One document: its text and its tree, parsed when asked for and re-parsed where it changed.
 
-Never raises on broken text; above `TREE_LIMIT` bytes, or without a language, it has no tree.
+Never raises on broken text. Above `TREE_LIMIT` bytes, without a language, or where parsing takes longer than any
+real text's (some grammars go over an unclosed comment again and again), it has no tree.
 """
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, final
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     import tree_sitter
 
 TREE_LIMIT = 2 * 1024 * 1024  # bytes; a first parse of this much takes about half a second
+PARSE_SECONDS = 2.0  # of this thread's own time
+PIECE = 1 << 20  # bytes handed to the parser at a time
 
 
 @final
@@ -28,10 +32,11 @@ class SyntaxDocument:
         self.language = language
         self._tree: tree_sitter.Tree | None = None
         self._stale = True
+        self._hopeless = False  # took too long; not tried again until the text is another
 
     @property
     def has_tree(self) -> bool:
-        return self.language is not None and len(self.text.data) <= TREE_LIMIT
+        return self.language is not None and len(self.text.data) <= TREE_LIMIT and not self._hopeless
 
     @property
     def tree(self) -> tree_sitter.Tree | None:
@@ -40,10 +45,9 @@ class SyntaxDocument:
             self._tree = None
             return None
         if self._tree is None or self._stale:
-            parser = _parser(self.language)
-            data = self.text.data
-            self._tree = parser.parse(data) if self._tree is None else parser.parse(data, self._tree)
+            self._tree = _parsed(self.language, self.text.data, self._tree)
             self._stale = False
+            self._hopeless = self._tree is None
         return self._tree
 
     def edit(self, start: int, end: int, new: bytes) -> None:
@@ -51,6 +55,7 @@ class SyntaxDocument:
         start = max(0, min(start, len(self.text.data)))
         end = max(start, min(end, len(self.text.data)))
         old = self.text.data
+        self._hopeless &= end - start < len(old)
         self.text.replace(start, end, new)
         if self._tree is not None:
             _tell(self._tree, old, start, end, self.text.data, start + len(new))
@@ -65,7 +70,7 @@ class SyntaxDocument:
         new = b"".join((old[:offset], inserted, old[offset:]))
         copy = tree.copy()
         _tell(copy, old, offset, offset, new, offset + len(inserted))
-        return _parser(self.language).parse(new, copy)
+        return _parsed(self.language, new, copy)
 
 
 @cache
@@ -85,6 +90,26 @@ def _parser(language: Language) -> tree_sitter.Parser:
     import tree_sitter
 
     return tree_sitter.Parser(grammar(language))
+
+
+def _parsed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tree_sitter.Tree | None:
+    """The tree of `data`, None where it takes too long. `old` has been told of the edits since."""
+    parser = _parser(language)
+    until = time.thread_time() + PARSE_SECONDS
+
+    def read(offset: int, _: object) -> bytes:
+        return data[offset : offset + PIECE]
+
+    def too_long(*_: object) -> bool:
+        return time.thread_time() > until
+
+    try:
+        if old is None:
+            return parser.parse(read, progress_callback=too_long)
+        return parser.parse(read, old, progress_callback=too_long)
+    except ValueError:
+        parser.reset()
+        return None
 
 
 def _tell(tree: tree_sitter.Tree, old: bytes, start: int, old_end: int, new: bytes, new_end: int) -> None:

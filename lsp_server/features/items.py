@@ -131,7 +131,7 @@ def star(item: Item, defaults: Item, star_text: str, stars: int, *, label_detail
             item["insertText"] = label
     if _absent(item, "filterText"):
         item["filterText"] = label
-    item["label"] = wire.raw(star_text + wire.loads(label))
+    item["label"] = wire.raw(star_text + wire.loads(label).lstrip(" "))  # some servers indent their labels
     if label_details:
         given = item.get("labelDetails")
         details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)

@@ -1,0 +1,30 @@
+"""Texts that a parser can't get through: no tree, no stall, and a tree again once the text is another."""
+
+import pytest
+
+from corpus.syntax import parse
+from corpus.syntax.language import languages
+from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.site import site_at
+
+
+def test_a_text_that_takes_too_long_has_no_tree_until_it_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "PARSE_SECONDS", 0.02)
+    document = SyntaxDocument(b"/* " * 8000 + b"x.", languages()["c"])
+    assert document.tree is None
+    assert document.tree_with(0, b"_") is None
+    assert site_at(document, len(document.text.data)).start == len(document.text.data)
+    document.edit(0, 3, b"")
+    assert not document.has_tree  # not tried again at each key
+    document.edit(0, len(document.text.data), b"int x;\n")
+    assert document.tree is not None
+
+
+def test_a_text_longer_than_a_piece_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "PIECE", 7)
+    document = SyntaxDocument(b"def first():\n    pass\n" * 20, languages()["python"])
+    assert document.tree is not None
+    assert document.tree.root_node.child_count == 20
+    document.edit(0, 0, "é = 1\n".encode())
+    assert document.tree.root_node.child_count == 21
+    assert not document.tree.root_node.has_error
