@@ -89,8 +89,8 @@ def check_ranked(
     after, after_defaults = split(out)
     assert base == after_defaults
     assert [inserted(item, base) for item in before] == [inserted(item, base) for item in after]
-    assert [after[i]["label"].removeprefix(STAR) for i in order] == [
-        before[i]["label"].removeprefix(STAR) for i in order
+    assert [after[i]["label"].removeprefix(STAR).lstrip(" ") for i in order] == [
+        before[i]["label"].removeprefix(STAR).lstrip(" ") for i in order
     ]
     assert order == sorted(range(len(after)), key=lambda i: after[i]["sortText"])
     assert [i for i, item in enumerate(after) if item["label"] != before[i]["label"]] == [

@@ -24,7 +24,7 @@ def essences(result: Json) -> list[str]:
 
 def essence(item: Json, defaults: Json) -> dict[str, Any]:
     """Every member that Starling must not touch, and what those that it writes amount to (LSP 3.17)."""
-    label = item["label"].removeprefix(STAR)
+    label = item["label"].removeprefix(STAR).lstrip(" ")  # the mark takes an indented label's place
     details = dict(item.get("labelDetails") or {})
     details["description"] = re.sub("^[★☆]{5} ?", "", details.get("description") or "")
     return {
