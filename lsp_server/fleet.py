@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from corpus.syntax.language import language_for, languages
 from lsp_server.capabilities import at
 from lsp_server.plans import plans
 from lsp_server.routing import For, Route
+from lsp_server.uris import path_of
 from lsp_server.wire import Json
 from lsp_server.wrapped import State, Wrapped
 
@@ -109,7 +109,7 @@ class Fleet:
 
     def of_workspace(self, roots: Iterable[str]) -> list[Wrapped]:
         """The servers of languages that the workspace has files of, as far as a quick look tells."""
-        found = languages_below(Path(path) for path in map(path_of, roots) if path)
+        found = languages_below(path for path in map(path_of, roots) if path is not None)
         return [server for server in self.servers if any(map(server.handles, found))]
 
 
@@ -120,15 +120,6 @@ def document_of(params: Json) -> str | None:
         if isinstance(uri, str):
             return uri
     return None
-
-
-def path_of(uri: str) -> str | None:
-    """The local path of a file: URI, else None."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        return None
-    path = unquote(parts.path)
-    return path.lstrip("/") if os.name == "nt" else path
 
 
 def languages_below(roots: Iterable[Path], clock: Callable[[], float] = time.monotonic) -> list[str]:

@@ -56,6 +56,11 @@ def _configuration(session: Session, method: str, body: bytes, params: msgspec.R
     _everyone(session, method, body, params)
 
 
+def _folders(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
+    session.change_folders(wire.loads(params).get("event") or {})  # for servers and rankers that start later
+    _everyone(session, method, body, params)
+
+
 def _progress_cancelled(session: Session, method: str, body: bytes, params: msgspec.Raw) -> None:
     given = wire.loads(params)
     for server in session.fleet:
@@ -141,5 +146,6 @@ FOLLOW: Mapping[str, Callable[[Session, Json], None]] = {
 READ: Mapping[str, Callable[[Session, str, bytes, msgspec.Raw], None]] = {
     "initialized": _initialized,
     "workspace/didChangeConfiguration": _configuration,
+    "workspace/didChangeWorkspaceFolders": _folders,
     "window/workDoneProgress/cancel": _progress_cancelled,
 }

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -19,12 +20,13 @@ from lsp_server import announcing, from_server, marks, notifying, wire
 from lsp_server.cells import Notebooks
 from lsp_server.diagnostics import Diagnostics
 from lsp_server.documents import Documents
-from lsp_server.fleet import Fleet, path_of
+from lsp_server.fleet import Fleet
 from lsp_server.gathering import gathered
 from lsp_server.lifecycle import Lifecycle
 from lsp_server.ranker_client import RankerClient
 from lsp_server.routing import OTHER, ROUTES, For
 from lsp_server.settings import Settings, updated
+from lsp_server.uris import path_of
 from lsp_server.wire import Envelope, Id, Json
 from lsp_server.wrapped import Ask, State, Wrapped
 
@@ -91,9 +93,10 @@ class Session:
         self._closed = False
 
     @property
-    def working_folder(self) -> str | None:
-        """Where wrapped servers start: the workspace's first folder."""
-        return path_of(self.roots[0]) if self.roots else None
+    def working_folder(self) -> Path | None:
+        """Where wrapped servers start: the workspace's first folder, where it is one of this machine."""
+        folder = path_of(self.roots[0]) if self.roots else None
+        return folder if folder is not None and folder.is_dir() else None
 
     @property
     def ending(self) -> bool:
@@ -288,6 +291,15 @@ class Session:
             self._count += 1
             params = {"registrations": found}
             self.client.send(wire.request(f"starling-announce:{self._count}", "client/registerCapability", params))
+
+    def change_folders(self, event: Json) -> None:
+        """Folders of the workspace came and went."""
+        gone = {folder["uri"] for folder in event.get("removed") or ()}
+        come = list(event.get("added") or ())
+        self.roots = [uri for uri in self.roots if uri not in gone] + [folder["uri"] for folder in come]
+        known = wire.loads(self.server_params.get("workspaceFolders", wire.raw(None))) or []
+        folders = [folder for folder in known if folder["uri"] not in gone] + come
+        self.server_params["workspaceFolders"] = wire.raw(folders)
 
     def configure(self, given: Json, *, trusted: bool) -> None:
         """Take settings, and say of each bad one what it allows."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -131,12 +130,12 @@ class Wrapped:
                 await self._backend.stop()
             folder = self.session.working_folder
             backend = Backend(
-                self.plan.started_by(None if folder is None else Path(folder)),
+                self.plan.started_by(folder),
                 install=self.plan.install,
                 on_message=lambda body, envelope: self.session.from_server(self, body, envelope),
                 on_exit=self._exited,
             )
-            await backend.start(cwd=folder if folder is not None and Path(folder).is_dir() else None)
+            await backend.start(cwd=None if folder is None else str(folder))
             self._since = time.monotonic()
             self._backend = backend
             result = await backend.request_raw("initialize", dict(params), INITIALIZE_PATIENCE)

@@ -175,3 +175,14 @@ async def test_shutdown_ends_every_server(tmp_path: Path) -> None:
         assert await scene.editor.closed == 0
         assert set(scene.running().values()) == {None}
         assert [scene.heard(name, "shutdown") for name in ("snake", "toy")] == [[None], [None]]
+
+
+async def test_a_server_that_starts_later_is_told_the_folders_as_they_are(tmp_path: Path) -> None:
+    async with several(tmp_path, TWO, root=tmp_path) as scene:
+        folder = {"uri": "file:///added", "name": "added"}
+        scene.editor.notify("workspace/didChangeWorkspaceFolders", {"event": {"added": [folder], "removed": []}})
+        scene.editor.notify("workspace/didChangeConfiguration", {"settings": {"theirs": 1}})
+        scene.editor.open("x = 1\n", PY)
+        await scene.until_heard("snake", "textDocument/didOpen")
+        assert scene.heard("snake", "initialize")[0]["workspaceFolders"] == [folder]
+        assert scene.heard("snake", "workspace/didChangeConfiguration") == [{"settings": {"theirs": 1}}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,23 @@ async def test_two_roots_are_one_index(tmp_path: Path) -> None:
     probe.open((roots[1] / "new.py").as_uri(), "box.", "python")
     assert await first(probe, (roots[1] / "new.py").as_uri(), "box.") == "value"
     await probe.stop()
+
+
+async def test_a_folder_that_is_added_counts_and_one_that_is_removed_does_not(tmp_path: Path) -> None:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root, name in zip(roots, ("alpha", "value"), strict=True):
+        root.mkdir()
+        (root / "used.py").write_text(f"box.{name}\n" * 20)
+    folders = [{"uri": root.as_uri(), "name": root.name} for root in roots]
+    async with Scene(tmp_path, completion=LIST).starling(*SIGNALS, root=roots[0]) as probe:
+        await ranking(probe)
+        probe.open("untitled:new", "box.", "python")
+        assert await first(probe, "untitled:new", "box.") == "alpha"
+        event = {"added": folders[1:], "removed": folders[:1]}
+        probe.backend.notify("workspace/didChangeWorkspaceFolders", {"event": event})
+        async with asyncio.timeout(20):
+            while await first(probe, "untitled:new", "box.") != "value":
+                await asyncio.sleep(0.05)
 
 
 async def test_a_symlinked_root_and_its_target_are_one_place(tmp_path: Path) -> None:

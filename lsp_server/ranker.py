@@ -1,0 +1,282 @@
+"""What the ranker process knows: documents' syntax, the index and the model; and a ranking on request.
+
+The model works in a thread of its own; signals never wait for it. Knows no frames: `ranker_process` speaks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from corpus.syntax.candidate import candidates
+from corpus.syntax.language import language_for, languages
+from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.queries import prepare
+from corpus.syntax.site import CompletionSite, site_at
+from lsp_server.documents import apply_changes, encoded
+from lsp_server.model_worker import ModelWorker, SearchJob, yield_to_others
+from lsp_server.positions import Encoding, to_offset
+from lsp_server.uris import path_of
+from tuning.ranking.blend import Blend
+from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.prompt import Prompt, build_prompt
+from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
+from tuning.ranking.tokens import BlockTokenizer
+
+log = logging.getLogger(__name__)
+
+RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
+READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open document, and what was read around its cursor last."""
+
+    syntax: SyntaxDocument
+    path: str
+    tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
+    data: bytes = b""  # the text that `around` is of
+    around: Surroundings | None = None
+
+    def surroundings(self, offset: int) -> Surroundings:
+        """Read the text around `offset`, unless it was just read."""
+        text = self.syntax.text
+        if self.around is None or self.data is not text.data or self.around.site.offset != offset:
+            self.data = text.data
+            site = site_at(self.syntax, offset)
+            next_line = text.line_end(text.line_of(site.offset))
+            before, after = text.data[: site.start], text.data[next_line:]
+            self.around = Surroundings.of(site, before, after, self.tokenizer, path=self.path)
+        return self.around
+
+
+class Ranker:
+    """Everything known of the workspace, and a ranking on request. Used from one event loop."""
+
+    def __init__(self, *, base: str, adapter: str, cache_dir: Path | None) -> None:
+        self.encoding: Encoding = "utf-16"
+        self.mode = "signals"
+        self.blend = Blend.load()
+        self.documents: dict[str, _Open] = {}
+        self.index: WorkspaceIndex | None = None
+        self.worker: ModelWorker | None = None
+        self._base, self._adapter, self._cache_dir = base, adapter, cache_dir
+        self._roots: list[str] = []
+        self._stop = threading.Event()
+        self._jobs: dict[str, SearchJob] = {}
+        self._reading: asyncio.TimerHandle | None = None
+
+    # Documents
+
+    def open(self, params: dict[str, Any]) -> None:
+        """Where the workspace is; the index is built from here on, in the background."""
+        self.encoding = params["encoding"]
+        self._roots = list(params["roots"])
+        self.index = self._new_index()
+        self._build_in_background(self.index)
+
+    def did_change_folders(self, params: dict[str, Any]) -> None:
+        """Folders came and went: the index of the new ones is built beside the old one, and takes its place."""
+        event = params.get("event") or {}
+        gone = {folder["uri"] for folder in event.get("removed") or ()}
+        come = [folder["uri"] for folder in event.get("added") or ()]
+        self._roots = [uri for uri in self._roots if uri not in gone] + come
+        self._stop.set()
+        self._stop = threading.Event()
+        self._build_in_background(self._new_index())
+
+    def _new_index(self) -> WorkspaceIndex:
+        roots = [path for uri in self._roots if (path := path_of(uri)) is not None and path.is_dir()]
+        suffixes = {suffix for language in languages().values() for suffix in language.extensions}
+        return WorkspaceIndex(roots, suffixes, cache_dir=self._cache_dir)
+
+    def _build_in_background(self, index: WorkspaceIndex) -> None:
+        threading.Thread(target=self._build, args=(index, self._stop), name="index", daemon=True).start()
+
+    def _build(self, index: WorkspaceIndex, stop: threading.Event) -> None:
+        started = time.monotonic()
+        yield_to_others()
+        try:
+            for uri in list(self.documents):
+                if (path := path_of(uri)) is not None:
+                    index.hide(path)
+            index.build(stop=stop)
+        except Exception:  # the thread's last line of defence: without an index, this file still counts
+            log.exception("the workspace index could not be built")
+            return
+        if stop.is_set():
+            return
+        self.index = index
+        for uri in list(self.documents):  # those that were opened meanwhile
+            if (path := path_of(uri)) is not None:
+                index.hide(path)
+        log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
+
+    def did_open(self, params: dict[str, Any]) -> None:
+        item = params["textDocument"]
+        uri = item["uri"]
+        language = language_for(item.get("languageId", ""), uri)
+        if language is not None:
+            prepare(language)
+        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri))
+        if self.index is not None and (path := path_of(uri)) is not None:
+            self.index.hide(path)  # the open text counts, not the file
+
+    def did_change(self, params: dict[str, Any]) -> None:
+        uri = params["textDocument"]["uri"]
+        document = self.documents.get(uri)
+        if document is None:
+            return
+        end = apply_changes(document.syntax.text, params, self.encoding, document.syntax.edit)
+        if self.worker is not None and self.worker.ready and self.mode == "model":
+            if self._reading is not None:
+                self._reading.cancel()
+            self._reading = asyncio.get_running_loop().call_later(READ_AFTER, self._read, uri, end)
+
+    def did_close(self, params: dict[str, Any]) -> None:
+        uri = params["textDocument"]["uri"]
+        self.documents.pop(uri, None)
+        self._jobs.pop(uri, None)
+        if self.index is not None and (path := path_of(uri)) is not None:
+            self.index.show(path)
+
+    def did_change_files(self, params: dict[str, Any]) -> None:
+        for change in params.get("changes", ()):
+            path = path_of(change["uri"])
+            if self.index is not None and path is not None and change["uri"] not in self.documents:
+                self.index.refresh(path)
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """Which ranker; the model is loaded when it is first asked for."""
+        self.mode = params["ranker"]
+        if self.mode == "model" and self.worker is None:
+            self.worker = ModelWorker(self._base, self._adapter)
+            self.worker.start()
+
+    # Ranking
+
+    def prepare(self, params: dict[str, Any]) -> None:
+        """A completion was asked for: while the wrapped server works, the text is read, by the model too."""
+        around = self._surroundings(params)
+        if around is None or self.worker is None or not self.worker.ready or self.mode != "model":
+            return
+        uri = params["textDocument"]["uri"]
+        self.worker.advance(uri, self._prompt(uri, around.site).text)
+
+    def _read(self, uri: str, offset: int) -> None:
+        """The author typed up to here and paused: the model reads it before a list is asked for."""
+        document = self.documents.get(uri)
+        if document is not None and self.worker is not None:
+            self.worker.advance(uri, self._prompt(uri, document.surroundings(offset).site).text)
+
+    async def rank(
+        self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any] | None:
+        """Rank a raw completion result within `deadline` milliseconds. None where there is nothing to go by.
+
+        `early` gets the order by signals before the model is waited for: on a busy machine the last word may be late.
+        """
+        started = time.monotonic()
+        around = self._surroundings(params)
+        found = candidates(result)
+        if around is None or not found or self.index is None or self.mode == "off":
+            return None
+        uri = params["textDocument"]["uri"]
+        known = listing(around, found, self.index)
+        order, used, complete = ordered(known, self.blend), "signals", True
+        if self.mode == "model" and self.worker is not None and self.worker.ready:
+            early(self._reply(known, order, params["starLimit"], used, False, started))
+            until = started + params["deadline"] / 1000 - RESERVE
+            blended = await self._with_model(uri, known, until)
+            complete = blended is not None and blended[1]
+            if blended is not None:
+                order, used = blended[0], "model"
+        return self._reply(known, order, params["starLimit"], used, complete, started)
+
+    async def _with_model(self, uri: str, known: Listing, until: float) -> tuple[Order, bool] | None:
+        assert self.worker is not None
+        chosen = shortlist(known, self.blend)
+        if not len(chosen):
+            return None
+        prompt = self._prompt(uri, known.site)
+        names = [known.candidates[i].name for i in chosen]
+        job = self._jobs.get(uri)
+        if job is None or job.prompt != prompt or not job.answers(names):
+            scores = job.exact_scores() if job is not None and job.prompt == prompt else {}
+            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores)
+            self._jobs[uri] = job
+        self.worker.search(job)
+        bounds = await job.wait(until - time.monotonic())
+        if bounds is None:
+            return None
+        place = {name: i for i, name in enumerate(job.names)}
+        model = np.array([bounds[place[name]] for name in names])
+        return ordered(known, self.blend, model, chosen), job.finished
+
+    def _reply(
+        self, known: Listing, order: Order, limit: int, used: str, complete: bool, started: float
+    ) -> dict[str, Any]:
+        stars = [0] * len(known.candidates)
+        for index in order.order[:limit]:
+            stars[int(index)] = self.blend.rating(float(order.p[index]))
+        return {
+            "order": order.order.tolist(),
+            "p": np.round(order.p, 4).tolist(),
+            "places": [candidate.place for candidate in known.candidates],
+            "uses_here": known.index.receiver_file.tolist(),
+            "uses_workspace": known.index.receiver_workspace.tolist(),
+            "stars": stars,
+            "ranker": used,
+            "complete": complete,
+            "milliseconds": round((time.monotonic() - started) * 1000, 2),
+        }
+
+    def _surroundings(self, params: dict[str, Any]) -> Surroundings | None:
+        document = self.documents.get(params["textDocument"]["uri"])
+        if document is None:
+            return None
+        position = params["position"]
+        offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
+        return document.surroundings(offset)
+
+    def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
+        document = self.documents[uri].syntax
+        data = document.text.data
+        language = document.language
+        return build_prompt(
+            path=_short(uri),
+            before=bytes(data[: site.start]).decode("utf-8", "replace"),
+            imports=(),
+            enclosing=site.enclosing_signatures,
+            line_comment=language.line_comment if language is not None else "",
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What is ready, for `complete`, `doctor` and tests."""
+        worker = self.worker
+        return {
+            "index": self.index is not None and self.index.ready,
+            "files": self.index.files if self.index is not None else 0,
+            "model": worker.state if worker is not None else "off",
+            "reason": worker.reason if worker is not None else "",
+        }
+
+    def close(self) -> None:
+        self._stop.set()
+        if self.index is not None and self.index.ready:
+            self.index.save()
+
+
+def _short(uri: str) -> str:
+    """The end of a document's path: what its name says, without what says who owns it."""
+    return "/".join(unquote(urlsplit(uri).path).split("/")[-3:])
