@@ -35,7 +35,7 @@ from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortli
 
 console = Console()
 FOLDS = 10
-MODEL_POSITIONS = 500  # to fit on; it takes a second each
+MODEL_POSITIONS = 800  # to fit on; it takes a second each
 IDENTIFIER = re.compile(r"\w+")
 
 
@@ -54,7 +54,9 @@ def main() -> None:
     """Command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("job", choices=("record", "fit", "evaluate"))
-    options.add_argument("--language", default="python", help="a table of quality.toml (default: %(default)s)")
+    options.add_argument(
+        "--language", default="python", help="tables of quality.toml, comma-separated, or 'all' (default: %(default)s)"
+    )
     options.add_argument("--split", choices=("fit", "eval"), help="default: fit for fit, else eval")
     options.add_argument("--model", action="store_true", help="with the model: minutes instead of seconds")
     options.add_argument("--fp32", action="store_true", help="the model without int8")
@@ -62,15 +64,15 @@ def main() -> None:
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
     split = given.split or ("fit" if given.job == "fit" else "eval")
-    bench = Bench.load(given.language)
+    benches = [Bench.load(language) for language in Bench.named(given.language)]
     if given.job == "record":
-        record(bench, split)
-        return
-    cases = look_up(bench, split, given.limit)
-    if given.job == "fit":
-        learn(cases, given)
+        for bench in benches:
+            record(bench, split)
+    elif given.job == "fit":
+        learn([case for bench in benches for case in look_up(bench, split, given.limit)], given)
     else:
-        evaluate(cases, given, asked(bench, split))
+        for bench in benches:
+            evaluate(look_up(bench, split, given.limit), given, bench.language, asked(bench, split))
 
 
 def look_up(bench: Bench, split: str, limit: int = 0) -> list[Case]:
@@ -216,7 +218,7 @@ def thresholds(firsts: list[tuple[float, bool]]) -> tuple[float, ...]:
     return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))
 
 
-def evaluate(cases: list[Case], given: argparse.Namespace, positions: int) -> None:
+def evaluate(cases: list[Case], given: argparse.Namespace, language: str, positions: int) -> None:
     """The table: baselines, signals, and the model."""
     blend = Blend.load()
     scores = model_scores(cases, blend, fp32=given.fp32) if given.model else []
@@ -255,7 +257,7 @@ def evaluate(cases: list[Case], given: argparse.Namespace, positions: int) -> No
     libraries = len({case.recorded.package for case in cases})
     median = int(np.median([len(case.known.candidates) for case in cases]))
     table = Table(
-        title=f"{len(cases)} members at empty prefix ({len(cases) / positions:.0%} of {positions} lists had the truth), "
+        title=f"{language}: {len(cases)} members at empty prefix ({len(cases) / positions:.0%} of {positions} lists had the truth), "
         f"{libraries} libraries, {median} candidates at the median"
     )
     for column in ("", "R@1", "R@5", "MRR"):

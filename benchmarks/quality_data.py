@@ -66,9 +66,14 @@ class Bench:
     eval: tuple[str, ...]
     options: dict[str, Any]  # initializationOptions of the server
 
+    @staticmethod
+    def named(languages: str) -> list[str]:
+        """The tables that a command line means."""
+        return list(_tables()) if languages == "all" else languages.split(",")
+
     @classmethod
     def load(cls, language: str) -> Bench:
-        table = tomllib.loads(Path(__file__).with_name("quality.toml").read_text())
+        table = _tables()
         if language not in table:
             raise SystemExit(f"--language {language}: there are {', '.join(table)}")
         row = table[language]
@@ -107,6 +112,10 @@ class Recorded:
     @property
     def source(self) -> bytes:
         return (unpacked(self.package) / self.path).read_bytes()
+
+
+def _tables() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("quality.toml").read_text())
 
 
 def home() -> Path:
