@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -87,23 +87,29 @@ class RankerClient:
     def tell(self, method: str, params: Any) -> None:
         self.forward(wire.notification(method, params))
 
-    async def rank(self, params: dict[str, Any]) -> Ranking | None:
-        """Rank a list; None where there is no ranking in time (deadline and a little)."""
-        seconds = (params["deadline"] + GRACE_MS) / 1000
-        reply = await self.ask("starling/rank", params, seconds)
-        if reply is None or reply == b"null":
-            return None
-        return _ranking.decode(reply)
+    def rank(self, params: dict[str, Any]) -> Awaitable[Ranking | None]:
+        """Rank a list; None where there is no ranking in time (deadline and a little). Asked at once, not when awaited:
+        the caller has other work to do meanwhile."""
+        asked = self.ask("starling/rank", params, (params["deadline"] + GRACE_MS) / 1000)
 
-    async def ask(self, method: str, params: dict[str, Any], seconds: float) -> bytes | None:
-        """A request to the ranker: its reply, or after `seconds` its early one; None when there is neither."""
+        async def ranking() -> Ranking | None:
+            reply = await asked
+            return None if reply is None or reply == b"null" else _ranking.decode(reply)
+
+        return ranking()
+
+    def ask(self, method: str, params: dict[str, Any], seconds: float) -> Awaitable[bytes | None]:
+        """A request to the ranker, sent at once: its reply, or after `seconds` its early one; None when there is neither."""
         if self._child is None or not self._child.alive:
-            return None
+            return _nothing()
         self._count += 1
         id = self._count
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         self._pending[id] = future
         self._child.send(wire.request(id, method, params))
+        return self._answer(id, method, future, seconds)
+
+    async def _answer(self, id: int, method: str, future: asyncio.Future[bytes | None], seconds: float) -> bytes | None:
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:
@@ -167,3 +173,7 @@ class RankerClient:
         self._deaths += 1
         log.warning("the ranker process ended with exit code %d; again in %.1f s", code, delay)
         self._starting = asyncio.get_running_loop().create_task(self._start(delay))
+
+
+async def _nothing() -> None:
+    """No ranker, no answer."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,19 +73,21 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     ranking_on = session.settings.ranker != "off"
     if ranking_on:
         session.ranker.tell("starling/prepare", where)
-    message, items = await _asked(session, id, body, targets)
-    if items is None or (not ranking_on and session.fleet.one is not None):
-        return message if isinstance(message, bytes) else wire.dumps(message)
-    if isinstance(message, bytes):
-        message = wire.fields(message)
-    ranking = None
-    if ranking_on:
-        try:
-            ranking = await _ranking(session, items, message["result"], where)
-            return _reordered(session, items, ranking, message)
-        except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
-            log.exception("a list could not be ranked")
-    return _reordered(session, items, None, message)
+    reply, read = await _asked(session, id, body, targets)
+    message = wire.fields(reply)
+    result = message.get("result")
+    if result is None or bytes(result) == b"null" or not (ranking_on or session.fleet.one is None):
+        return reply
+    asked = _ranking(session, result, where) if ranking_on else None
+    items = read()  # while the ranker works
+    try:
+        ranking = await asked if asked is not None else None
+        if items is None:
+            return reply
+        return _reordered(session, items, ranking, message) or reply
+    except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
+        log.exception("a list could not be ranked")
+    return reply if items is None else _reordered(session, items, None, message) or reply
 
 
 def _triggered(server: Wrapped, context: Any) -> bool:
@@ -97,39 +100,34 @@ def _triggered(server: Wrapped, context: Any) -> bool:
 
 async def _asked(
     session: Session, id: Id, body: bytes, targets: list[Wrapped]
-) -> tuple[bytes | dict[str, msgspec.Raw], ItemList | None]:
-    """The reply, and its list where it has one to rank. Several servers' lists become one."""
+) -> tuple[bytes, Callable[[], ItemList | None]]:
+    """The reply, and how to read its list. Several servers' lists become one."""
     if len(targets) == 1:
         reply = await session.ask(id, targets[0], body)
-        items = ItemList.parse(wire.fields(reply).get("result"), server=targets[0].key)
-        return reply, items
+        return reply, lambda: ItemList.parse(wire.fields(reply).get("result"), server=targets[0].key)
     found = await gathering.replies(session, id, targets, body, TARDY)
     parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
     lists = [items for items in parsed if items is not None]
     if not lists:
-        return found[0][1] if found else wire.response(id, None), None
+        return found[0][1] if found else wire.response(id, None), lambda: None
     merged = lists[0] if len(lists) == 1 else joined(lists)
-    return {"jsonrpc": wire.raw("2.0"), "id": wire.raw(id), "result": merged.result()}, merged
+    return wire.response(id, merged.result()), lambda: merged
 
 
-async def _ranking(session: Session, items: ItemList, result: msgspec.Raw, where: dict[str, Any]) -> Ranking | None:
-    ranking = await session.ranker.rank(
-        {
-            **where,
-            "deadline": session.settings.deadline,
-            "starLimit": session.settings.star_limit,
-            "result": result,
-        }
-    )
-    if ranking is None or sorted(ranking.order) != list(range(len(items.items))):
-        return None
-    return ranking
+def _ranking(session: Session, result: msgspec.Raw, where: dict[str, Any]) -> Awaitable[Ranking | None]:
+    """Ask for a ranking at once; awaited, it is there or it is None."""
+    limits = {"deadline": session.settings.deadline, "starLimit": session.settings.star_limit}
+    return session.ranker.rank({**where, **limits, "result": result})
 
 
-def _reordered(session: Session, items: ItemList, ranking: Ranking | None, message: dict[str, msgspec.Raw]) -> bytes:
-    """The reply with a ranking laid over; without one, as it came (but for whose each item is, among several)."""
+def _reordered(
+    session: Session, items: ItemList, ranking: Ranking | None, message: dict[str, msgspec.Raw]
+) -> bytes | None:
+    """The reply with a ranking laid over. Without one, with whose each item is among several servers; else None."""
+    if ranking is not None and sorted(ranking.order) != list(range(len(items.items))):
+        ranking = None
     if ranking is None and session.fleet.one is not None:
-        return wire.dumps(message)
+        return None
     label_details = bool(
         at(session.client_capabilities, "textDocument", "completion", "completionItem", "labelDetailsSupport")
     )

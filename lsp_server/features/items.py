@@ -92,13 +92,12 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: 
     """
     out: list[Item] = [dict(item) for item in items.items]
     default_data = items.defaults.get("data")
+    keys = {server: b"," + wire.dumps(server) if server else b"" for server in set(items.servers)}
+    start = b'{"%b":[%d,' % (KEY.encode(), number)
     for index, item in enumerate(out):
         data = item.get("data", default_data)
-        server = items.server_of(index)
-        way_back = wire.dumps([number, index, server] if server else [number, index])
-        item["data"] = msgspec.Raw(
-            b'{"%b":%b%b}' % (KEY.encode(), way_back, b"" if data is None else b',"data":' + bytes(data))
-        )
+        way_back = b"%b%d%b]" % (start, index, keys[items.server_of(index)])
+        item["data"] = msgspec.Raw(way_back + b"}" if data is None else b'%b,"data":%b}' % (way_back, data))
     if ranking is not None:
         items.ranking[""] = ranking
         _lay_over(out, items.defaults, ranking, star_text, label_details=label_details)
