@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TREE_LIMIT = 2 * 1024 * 1024  # bytes; a first parse of this much takes about half a second
 PARSE_SECONDS = 2.0  # of this thread's own time
-PIECE = 1 << 20  # bytes handed to the parser at a time
+PASTED = 4096  # bytes that come at once: the next parse is timed, as a first one is
 
 
 @final
@@ -32,7 +32,8 @@ class SyntaxDocument:
         self.language = language
         self._tree: tree_sitter.Tree | None = None
         self._stale = True
-        self._hopeless = False  # took too long; not tried again until the text is another
+        self._timed = True  # whether the next parse may be one that takes too long
+        self._hopeless = False  # one did; not tried again until the text is another
 
     @property
     def has_tree(self) -> bool:
@@ -45,8 +46,9 @@ class SyntaxDocument:
             self._tree = None
             return None
         if self._tree is None or self._stale:
-            self._tree = _parsed(self.language, self.text.data, self._tree)
-            self._stale = False
+            parse = _timed if self._timed else _parsed
+            self._tree = parse(self.language, self.text.data, self._tree)
+            self._stale = self._timed = False
             self._hopeless = self._tree is None
         return self._tree
 
@@ -56,6 +58,7 @@ class SyntaxDocument:
         end = max(start, min(end, len(self.text.data)))
         old = self.text.data
         self._hopeless &= end - start < len(old)
+        self._timed |= len(new) >= PASTED
         self.text.replace(start, end, new)
         if self._tree is not None:
             _tell(self._tree, old, start, end, self.text.data, start + len(new))
@@ -92,24 +95,35 @@ def _parser(language: Language) -> tree_sitter.Parser:
     return tree_sitter.Parser(grammar(language))
 
 
-def _parsed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tree_sitter.Tree | None:
-    """The tree of `data`, None where it takes too long. `old` has been told of the edits since."""
+def _parsed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tree_sitter.Tree:
+    """The tree of `data`. `old` has been told of the edits since."""
+    parser = _parser(language)
+    return parser.parse(data) if old is None else parser.parse(data, old)
+
+
+def _timed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tree_sitter.Tree | None:
+    """The same, None where it takes too long. Only a text that is read through a function can be given up on, and
+    tree-sitter (0.26) never lets go of what that function returned: it gets views, and their text is taken back."""
     parser = _parser(language)
     until = time.thread_time() + PARSE_SECONDS
+    views: list[memoryview] = []
 
-    def read(offset: int, _: object) -> bytes:
-        return data[offset : offset + PIECE]
+    def read(offset: int, _: object) -> memoryview:
+        views.append(memoryview(data)[offset:])
+        return views[-1]
 
     def too_long(*_: object) -> bool:
         return time.thread_time() > until
 
     try:
-        if old is None:
-            return parser.parse(read, progress_callback=too_long)
-        return parser.parse(read, old, progress_callback=too_long)
+        # The stubs know bytes alone; what has a buffer is read.
+        return parser.parse(read, *(() if old is None else (old,)), progress_callback=too_long)  # pyright: ignore
     except ValueError:
         parser.reset()
         return None
+    finally:
+        for view in views:
+            view.release()
 
 
 def _tell(tree: tree_sitter.Tree, old: bytes, start: int, old_end: int, new: bytes, new_end: int) -> None:

@@ -1,5 +1,7 @@
 """Texts that a parser can't get through: no tree, no stall, and a tree again once the text is another."""
 
+import sys
+
 import pytest
 
 from corpus.syntax import parse
@@ -20,11 +22,24 @@ def test_a_text_that_takes_too_long_has_no_tree_until_it_is_replaced(monkeypatch
     assert document.tree is not None
 
 
-def test_a_text_longer_than_a_piece_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "PIECE", 7)
-    document = SyntaxDocument(b"def first():\n    pass\n" * 20, languages()["python"])
+def test_a_timed_parse_keeps_no_text() -> None:
+    data = b"def first():\n    pass\n" * 20
+    document = SyntaxDocument(data, languages()["python"])
     assert document.tree is not None
     assert document.tree.root_node.child_count == 20
+    before = sys.getrefcount(data)
+    for _ in range(5):
+        document.edit(0, len(document.text.data), data + b"x" * parse.PASTED)
+        assert document.tree.root_node.child_count == 21
+        document.edit(0, len(document.text.data), data)
+    assert sys.getrefcount(data) <= before
+
+
+def test_keys_after_a_paste_are_parsed_into_the_same_tree() -> None:
+    document = SyntaxDocument(b"x = 1\n" * 2000, languages()["python"])
+    assert document.tree is not None
+    document.edit(0, 0, b"y = 2\n" * 1000)
     document.edit(0, 0, "é = 1\n".encode())
-    assert document.tree.root_node.child_count == 21
+    assert document.tree.root_node.child_count == 3001
+    document.edit(0, 2, b"e")
     assert not document.tree.root_node.has_error
