@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class Ranker:
         self._base, self._adapter, self._cache_dir = base, adapter, cache_dir
         self._roots: list[str] = []
         self._stop = threading.Event()
+        self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # in the order of events
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
 
@@ -130,7 +132,7 @@ class Ranker:
             prepare(language)
         self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri))
         if self.index is not None and (path := path_of(uri)) is not None:
-            self.index.hide(path)  # the open text counts, not the file
+            self._upkeep.submit(self.index.hide, path)  # the open text counts, not the file
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -148,13 +150,13 @@ class Ranker:
         self.documents.pop(uri, None)
         self._jobs.pop(uri, None)
         if self.index is not None and (path := path_of(uri)) is not None:
-            self.index.show(path)
+            self._upkeep.submit(self.index.show, path)
 
     def did_change_files(self, params: dict[str, Any]) -> None:
         for change in params.get("changes", ()):
             path = path_of(change["uri"])
             if self.index is not None and path is not None and change["uri"] not in self.documents:
-                self.index.refresh(path)
+                self._upkeep.submit(self.index.refresh, path)
 
     def configure(self, params: dict[str, Any]) -> None:
         """Which ranker; the model is loaded when it is first asked for."""

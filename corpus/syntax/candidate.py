@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -18,8 +18,7 @@ FURTHER = re.compile(r"(?:\.|::|->)[^\W\d]")  # what makes an identifier the fir
 DEPRECATED = 1  # CompletionItemTag.Deprecated, LSP 3.17
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One completion item. `place` is its 0-based place in the wrapped server's own order."""
 
     label: str
@@ -122,6 +121,7 @@ def _candidate(item: _Item, place: int) -> Candidate:
     )
 
 
+@lru_cache(maxsize=50_000)  # the same members come in list after list
 def name_of(label: str) -> str:
     """The identifier that a label starts with, past any punctuation.
 

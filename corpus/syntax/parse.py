@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 TREE_LIMIT = 2 * 1024 * 1024  # bytes; a first parse of this much takes about half a second
 PARSE_SECONDS = 2.0  # of this thread's own time
-PASTED = 4096  # bytes that come at once: the next parse is timed, as a first one is
+LARGE = 8192  # bytes; less than this ends in time, whatever it is
+PASTED = 4096  # bytes that come at once: the text is tried again, as it was at first
 
 
 @final
@@ -46,10 +47,10 @@ class SyntaxDocument:
             self._tree = None
             return None
         if self._tree is None or self._stale:
-            parse = _timed if self._timed else _parsed
-            self._tree = parse(self.language, self.text.data, self._tree)
+            data = self.text.data
+            self._hopeless = self._timed and len(data) >= LARGE and not _ends_in_time(self.language, data)
+            self._tree = None if self._hopeless else _parsed(self.language, data, self._tree)
             self._stale = self._timed = False
-            self._hopeless = self._tree is None
         return self._tree
 
     def edit(self, start: int, end: int, new: bytes) -> None:
@@ -101,9 +102,12 @@ def _parsed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tr
     return parser.parse(data) if old is None else parser.parse(data, old)
 
 
-def _timed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tree_sitter.Tree | None:
-    """The same, None where it takes too long. Only a text that is read through a function can be given up on, and
-    tree-sitter (0.26) never lets go of what that function returned: it gets views, and their text is taken back."""
+def _ends_in_time(language: Language, data: bytes) -> bool:
+    """Whether a parse of `data` ends within PARSE_SECONDS: one that could be given up on is tried, and thrown away.
+
+    Only a text that is read through a function can be given up on. tree-sitter (0.26) never lets go of what that
+    function returned, so it gets a view that is taken back; and such a tree can't answer a query's predicates.
+    """
     parser = _parser(language)
     until = time.thread_time() + PARSE_SECONDS
     views: list[memoryview] = []
@@ -117,10 +121,10 @@ def _timed(language: Language, data: bytes, old: tree_sitter.Tree | None) -> tre
 
     try:
         # The stubs know bytes alone; what has a buffer is read.
-        return parser.parse(read, *(() if old is None else (old,)), progress_callback=too_long)  # pyright: ignore
+        return parser.parse(read, progress_callback=too_long) is not None  # pyright: ignore
     except ValueError:
         parser.reset()
-        return None
+        return False
     finally:
         for view in views:
             view.release()

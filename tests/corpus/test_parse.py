@@ -22,15 +22,16 @@ def test_a_text_that_takes_too_long_has_no_tree_until_it_is_replaced(monkeypatch
     assert document.tree is not None
 
 
-def test_a_timed_parse_keeps_no_text() -> None:
-    data = b"def first():\n    pass\n" * 20
+def test_a_text_that_is_tried_first_is_not_kept_and_can_be_queried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "LARGE", 10)
+    data = b"class A:\n    def f(self, v):\n        if isinstance(v, A):\n            v.f()\n" * 300
     document = SyntaxDocument(data, languages()["python"])
-    assert document.tree is not None
-    assert document.tree.root_node.child_count == 20
+    assert site_at(document, len(data) - 4).receiver_type == "A"  # by a predicate of a query
     before = sys.getrefcount(data)
     for _ in range(5):
         document.edit(0, len(document.text.data), data + b"x" * parse.PASTED)
-        assert document.tree.root_node.child_count == 21
+        assert document.tree is not None
+        assert document.tree.root_node.child_count == 301
         document.edit(0, len(document.text.data), data)
     assert sys.getrefcount(data) <= before
 

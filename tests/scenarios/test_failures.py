@@ -95,6 +95,7 @@ async def test_no_child_outlives_starling(tmp_path: Path, ending: signal.Signals
     assert len(children) >= 2
     os.kill(probe.backend.pid, ending)
     await until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children))
+    await probe.backend.stop()
 
 
 def talk(scene: Scene, *bodies: bytes, raw: bytes = b"") -> tuple[list[dict], int]:
@@ -136,6 +137,7 @@ async def test_shutdown_then_exit_is_code_zero(tmp_path: Path) -> None:
     await until(lambda: probe.exited)
     assert probe.exited is not None
     assert probe.exited.code == 0
+    await probe.backend.stop()
 
 
 async def test_torn_frames_of_the_server_are_skipped(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ async def indexed(probe: Probe, files: int) -> None:
 
     for _ in range(400):
         found = await status()
-        if found is not None and found["index"] and found["files"] >= files:
+        if found is not None and found["index"] and found["files"] == files:
             return
     raise AssertionError(found)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ KIND_GROUPS = {
     "text": frozenset((1, 15)),
 }
 FLOOR = 1e-9
+_SHAPES = ("private", "dunder", "type_like", "constant")
 WORDS = re.compile(r"\w+")
 
 # Columns whose order within the list counts beside their size: 1 / place, so that the first stand out.
@@ -65,7 +67,7 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
     """float64[n, len(SIGNALS)], the columns in the order of SIGNALS."""
     n = len(candidates)
     names = [candidate.name for candidate in candidates]
-    private = [name.startswith("_") and not _dunder(name) for name in names]
+    shapes = np.array([_shape(name) for name in names], np.float64).reshape(n, len(_SHAPES))
     file, workspace = _probabilities(index.file), _probabilities(index.workspace)
     local = index.local
     own = [candidate.name in site.own_members for candidate in candidates]
@@ -85,10 +87,7 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
         "following": np.log1p(local.following),
         "order": [-np.log1p(candidate.place) for candidate in candidates],
         "first": [candidate.place == 0 for candidate in candidates],
-        "private": private,
-        "dunder": [_dunder(name) for name in names],
-        "type_like": [name[:1].isupper() for name in names],
-        "constant": [len(name) > 1 and name.isupper() for name in names],
+        **dict(zip(_SHAPES, shapes.T, strict=True)),
         "own_member": own,
         "visible": [name is not None for name in visible],
         "scope_distance": [-np.log1p(name.distance) if name is not None else 0.0 for name in visible],
@@ -144,5 +143,9 @@ def with_model(matrix: Floats, model: Floats) -> Floats:
     return np.hstack([matrix, lm[:, None], mixture[:, None], agreement[:, None]])
 
 
-def _dunder(name: str) -> bool:
-    return len(name) > 4 and name.startswith("__") and name.endswith("__")
+@lru_cache(maxsize=50_000)
+def _shape(name: str) -> tuple[bool, ...]:
+    """What a name's letters alone say, in the order of _SHAPES."""
+    dunder = len(name) > 4 and name.startswith("__") and name.endswith("__")
+    private = name.startswith("_") and not dunder
+    return private, dunder, name[:1].isupper(), len(name) > 1 and name.isupper()
