@@ -26,12 +26,13 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 BACKGROUND = 15  # nice value of work that nobody waits for: a key may be pressed meanwhile
+SCORING = 3  # of work that has a deadline: the wrapped server and the editor come first
 
 
-def yield_to_others() -> None:
-    """Let this thread alone run when nothing else wants to. Linux has priorities by thread; elsewhere nothing changes."""
+def yield_to_others(niceness: int = BACKGROUND) -> None:
+    """Let others go before this thread alone. Linux has priorities by thread; elsewhere nothing changes."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class SearchJob:
@@ -113,6 +114,7 @@ class ModelWorker(threading.Thread):
             return
         finally:
             loader.shutdown()
+        yield_to_others(SCORING)
         self.state = "ready"
         log.info("model ready")
         while True:

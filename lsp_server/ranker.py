@@ -182,13 +182,13 @@ class Ranker:
             self.worker.advance(uri, self._prompt(uri, document.surroundings(offset).site).text)
 
     async def rank(
-        self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None]
+        self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
     ) -> dict[str, Any] | None:
-        """Rank a raw completion result within `deadline` milliseconds. None where there is nothing to go by.
+        """Rank a raw completion result within `deadline` milliseconds from `started` (monotonic seconds). None where
+        there is nothing to go by.
 
         `early` gets the order by signals before the model is waited for: on a busy machine the last word may be late.
         """
-        started = time.monotonic()
         around = self._surroundings(params)
         found = candidates(result)
         if around is None or not found or self.index is None or self.mode == "off":

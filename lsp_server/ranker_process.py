@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,13 @@ class _Pipe(asyncio.Protocol):
         envelope = wire.peek(body)
         method = str(envelope.method)
         if envelope.is_request:
-            task = asyncio.get_running_loop().create_task(self._answer(envelope))
+            task = asyncio.get_running_loop().create_task(self._answer(envelope, time.monotonic()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif method in NOTIFICATIONS:
             NOTIFICATIONS[method](self._ranker, wire.loads(envelope.params))  # type: ignore[arg-type]
 
-    async def _answer(self, envelope: wire.Envelope) -> None:
+    async def _answer(self, envelope: wire.Envelope, arrived: float) -> None:
         result: Any = None
         try:
             if envelope.method == "starling/status":
@@ -75,6 +76,7 @@ class _Pipe(asyncio.Protocol):
                     {name: wire.loads(raw) for name, raw in params.items()},
                     listed,
                     lambda order: self._early(envelope, order),
+                    arrived,
                 )
         except Exception:
             log.exception("a list could not be ranked")
@@ -107,8 +109,6 @@ def main() -> None:
     arguments.add_argument("--adapter", default="")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
-    if hasattr(os, "nice"):
-        os.nice(3)  # the wrapped server and the editor come first
     sys.setswitchinterval(SWITCH)
     import platformdirs
 
