@@ -28,11 +28,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from corpus.syntax.language import languages
 from lsp_server import wire
 from lsp_server.features.items import ItemList, ranked
 from lsp_server.presets import by_name
 from lsp_server.probe import Probe, items_of
 from lsp_server.ranker_client import Ranking
+from tuning.ranking.index import WorkspaceIndex
 
 console = Console()
 MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")
@@ -54,7 +56,7 @@ def main() -> None:
     options.add_argument("--positions", type=int, default=200)
     options.add_argument("--files", type=int, default=5000, help="files in the workspace (default 5000)")
     options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
-    options.add_argument("--parts", default="start,completion,large,memory", help="default: all")
+    options.add_argument("--parts", default="start,completion,index,large,memory", help="default: all")
     options.add_argument("--edits", type=int, default=10_000, help="edits and completions of the memory part")
     options.add_argument("--keys", type=int, default=4, help="keys typed before each warm completion (default 4)")
     options.add_argument("--seed", type=int, default=1)
@@ -63,7 +65,7 @@ def main() -> None:
         root = Path(folder).resolve()
         parts = given.parts.split(",")
         positions: list[Position] = []
-        if {"start", "completion"} & set(parts):
+        if {"start", "completion", "index"} & set(parts):
             workspace(root, given.files)
             positions = sample(root, given.positions, given.seed)
         if "start" in parts:
@@ -71,6 +73,8 @@ def main() -> None:
         if "completion" in parts:
             for ranker in given.rankers.split(","):
                 asyncio.run(completions(root, positions, given.server, ranker, given.keys))
+        if "index" in parts:
+            index_speed(root)
         if "large" in parts:
             asyncio.run(large_list(root))
         if "memory" in parts:
@@ -190,6 +194,21 @@ async def settled(probe: Probe, *, quiet: bool = False) -> None:
                 console.print(f"ready: index of {status['files']} files, model {status['model']} {status['reason']}")
             return
         await asyncio.sleep(0.2)
+
+
+def index_speed(root: Path) -> None:
+    """How fast the workspace's files are taken in by one core, what they take in memory, and how soon a restart has them."""
+    suffixes = {suffix for language in languages().values() for suffix in language.extensions}
+    with tempfile.TemporaryDirectory(prefix="starling-index-") as cache:
+        for when in ("built", "restarted"):
+            index = WorkspaceIndex([root], suffixes, cache_dir=Path(cache))
+            started = time.perf_counter()
+            index.build()
+            seconds = time.perf_counter() - started
+            console.print(
+                f"index {when}: {index.files} files, {index.bytes / 1e6:.1f} MB in {seconds:.2f} s "
+                f"({index.bytes / 1e6 / seconds:.1f} MB/s), {index.memory_bytes / 1e6:.0f} MB of memory"
+            )
 
 
 async def large_list(root: Path) -> None:
