@@ -39,6 +39,7 @@ from tuning.ranking.index import WorkspaceIndex
 console = Console()
 MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")
 KEY_SECONDS = 0.15
+INDEX_BYTES = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +202,7 @@ def index_speed(root: Path) -> None:
     suffixes = {suffix for language in languages().values() for suffix in language.extensions}
     with tempfile.TemporaryDirectory(prefix="starling-index-") as cache:
         for when in ("built", "restarted"):
-            index = WorkspaceIndex([root], suffixes, cache_dir=Path(cache))
+            index = WorkspaceIndex([root], suffixes, cache_dir=Path(cache), max_bytes=INDEX_BYTES)
             started = time.perf_counter()
             index.build()
             seconds = time.perf_counter() - started

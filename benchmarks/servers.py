@@ -29,7 +29,7 @@ from tests.servers.harness import PATIENCE, environment, pair
 
 STARLING = (sys.executable, "-m", "lsp_server", "--stdio", "--ranker", "signals", "--")
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 def main() -> None:
@@ -94,7 +94,8 @@ async def measured(server: Server, folder: Path, times: int) -> list[str]:
                 lists[name].append(await _timed(lambda end=end, where=where: end.complete(where)))
             for name, end in sides.items():
                 hovers[name].append(await _timed(end.hover))
-        memory = psutil.Process(both.alone.probe.backend.pid).memory_info().rss / 1e6
+        leader = psutil.Process(both.alone.probe.backend.pid)
+        memory = sum(each.memory_info().rss for each in (leader, *leader.children(recursive=True))) / 1e6
     added = [through - alone for alone, through in zip(lists["alone"], lists["through"], strict=True)]
     hover_added = [through - alone for alone, through in zip(hovers["alone"], hovers["through"], strict=True)]
     return [
