@@ -13,6 +13,7 @@ help:
 	@echo "make test-nvim      the tests with a real Neovim"
 	@echo "make test-servers   the tests with real language servers"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
+	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
 	@echo "make bench-quality  how often the first item is the right one"
 
 $(INSTALLED): pyproject.toml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,13 +122,13 @@ def document_of(params: Json) -> str | None:
     return None
 
 
-def languages_below(roots: Iterable[Path], clock: Callable[[], float] = time.monotonic) -> list[str]:
+def languages_below(roots: Iterable[Path]) -> list[str]:
     """LSP languageIds of files below the roots, the most frequent first. Looks at SCAN_FILES files at most."""
-    until = clock() + SCAN_SECONDS
+    until = time.monotonic() + SCAN_SECONDS
     counts: Counter[str] = Counter()
     pending: list[Any] = list(roots)
     seen = 0
-    while pending and seen < SCAN_FILES and clock() < until:
+    while pending and seen < SCAN_FILES and time.monotonic() < until:
         folder = pending.pop(0)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from lsp_server import capabilities, wire
-from lsp_server.wire import Envelope, Id, Json
+from lsp_server.wire import Envelope, Json
 
 if TYPE_CHECKING:
     from lsp_server.session import Session
@@ -26,12 +24,12 @@ def for_client(session: Session, server: Wrapped, body: bytes, envelope: Envelop
     if rewrite is not None:
         return rewrite(session, server, body, envelope)
     if envelope.is_request:
-        return wire.with_id(body, server.names.ask(_id(envelope), str(envelope.method)))
+        return wire.with_id(body, server.names.ask(wire.id_of(envelope), str(envelope.method)))
     return body
 
 
 def _registering(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
+    params = wire.loads(wire.params_of(envelope))
     for registration in params.get("registrations", ()):
         ours = server.names.registration(registration["id"])
         registration["id"] = ours
@@ -48,7 +46,7 @@ def _registering(session: Session, server: Wrapped, body: bytes, envelope: Envel
 
 
 def _unregistering(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
+    params = wire.loads(wire.params_of(envelope))
     for unregistration in params.get("unregisterations", ()):  # the specification's own spelling
         unregistration["id"] = server.names.registration(unregistration["id"])
         server.names.unregister(unregistration["id"])
@@ -57,12 +55,12 @@ def _unregistering(session: Session, server: Wrapped, body: bytes, envelope: Env
 
 
 def _progress_created(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(_params(envelope))
+    params = wire.loads(wire.params_of(envelope))
     return _asked(server, body, envelope, {**params, "token": server.names.token(params["token"])})
 
 
 def _progress(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.fields(_params(envelope))
+    params = wire.fields(wire.params_of(envelope))
     theirs = wire.loads(params["token"])
     ours = server.names.known_token(theirs)
     if ours is None:  # a token that the client made
@@ -73,21 +71,21 @@ def _progress(session: Session, server: Wrapped, body: bytes, envelope: Envelope
 
 
 def _cancelled(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
-    ours = server.names.asked_as(wire.loads(_params(envelope)).get("id"))
+    ours = server.names.asked_as(wire.loads(wire.params_of(envelope)).get("id"))
     return body if ours is None else wire.notification("$/cancelRequest", {"id": ours})
 
 
 def _diagnostics(session: Session, server: Wrapped, body: bytes, envelope: Envelope) -> bytes:
     if session.fleet.one is not None:
         return body
-    params = wire.fields(_params(envelope))
+    params = wire.fields(wire.params_of(envelope))
     if len(session.fleet.of_document(wire.loads(params["uri"]))) < 2:
         return body
     return session.diagnostics.published(server.key, params)
 
 
 def _asked(server: Wrapped, body: bytes, envelope: Envelope, params: Json) -> bytes:
-    ours = server.names.ask(_id(envelope), str(envelope.method))
+    ours = server.names.ask(wire.id_of(envelope), str(envelope.method))
     return wire.dumps({**wire.fields(body), "id": ours, "params": params})
 
 
@@ -99,12 +97,3 @@ REWRITES: Mapping[str, Rewrite] = {
     "$/cancelRequest": _cancelled,
     "textDocument/publishDiagnostics": _diagnostics,
 }
-
-
-def _id(envelope: Envelope) -> Id:
-    assert not isinstance(envelope.id, msgspec.UnsetType)
-    return envelope.id
-
-
-def _params(envelope: Envelope) -> msgspec.Raw:
-    return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")

@@ -79,12 +79,19 @@ def _document(session: Session, method: str, body: bytes, params: msgspec.Raw) -
     given = wire.loads(params)
     if method.startswith(cells.PREFIX):
         _notebook(session, method, body, given)
-    elif several:
-        _to_servers(session, method, body, given)
+    else:
+        _text(session, method, body, given)
+
+
+def _text(session: Session, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
+    """Of one text: on to its servers, into our copy, and as a whole to those that want it so."""
+    several = session.fleet.one is None
+    if several:
+        _to_servers(session, method, body, params, cell=cell)
     if method in FOLLOW:
-        FOLLOW[method](session, given)
+        FOLLOW[method](session, params)
     if several and method == CHANGE:
-        _whole_text(session, given)
+        _whole_text(session, params)
 
 
 def _to_servers(session: Session, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
@@ -112,19 +119,14 @@ def _whole_text(session: Session, params: Json) -> None:
 
 
 def _notebook(session: Session, method: str, body: bytes, params: Json) -> None:
-    several = session.fleet.one is None
     session.notebooks.follow(method, params)
-    if several:
+    if session.fleet.one is None:
         for server in session.fleet:
             if server.knows_notebooks:
                 server.tell(body)
     for name, event in cells.text_events(method, params):
         told = wire.notification(name, event)
-        if several:
-            _to_servers(session, name, told, event, cell=True)
-        FOLLOW[name](session, event)
-        if several and name == CHANGE:
-            _whole_text(session, event)
+        _text(session, name, told, event, cell=True)
         session.ranker.forward(told)
 
 

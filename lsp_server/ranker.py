@@ -109,9 +109,7 @@ class Ranker:
         started = time.monotonic()
         yield_to_others()
         try:
-            for uri in list(self.documents):
-                if (path := path_of(uri)) is not None:
-                    index.hide(path)
+            self._hide_open(index)
             index.build(stop=stop)
         except Exception:  # the thread's last line of defence: without an index, this file still counts
             log.exception("the workspace index could not be built")
@@ -119,10 +117,13 @@ class Ranker:
         if stop.is_set():
             return
         self.index = index
-        for uri in list(self.documents):  # those that were opened meanwhile
+        self._hide_open(index)  # those that were opened meanwhile
+        log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
+
+    def _hide_open(self, index: WorkspaceIndex) -> None:
+        for uri in list(self.documents):
             if (path := path_of(uri)) is not None:
                 index.hide(path)
-        log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
 
     def did_open(self, params: dict[str, Any]) -> None:
         item = params["textDocument"]

@@ -124,10 +124,10 @@ class Session:
         except (wire.WireError, LookupError, TypeError, ValueError, AttributeError) as error:
             log.exception("a message of the editor could not be handled")
             if envelope.is_request:
-                self.reply(_id(envelope), wire.failure(_id(envelope), wire.INVALID_PARAMS, repr(error)))
+                self.reply(wire.id_of(envelope), wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, repr(error)))
 
     def _request(self, body: bytes, envelope: Envelope) -> None:
-        id, method = _id(envelope), str(envelope.method)
+        id, method = wire.id_of(envelope), str(envelope.method)
         if _key(id) in self._pending:
             self.client.send(wire.failure(id, wire.INVALID_REQUEST, f"request id {id!r} is in use"))
             return
@@ -156,12 +156,12 @@ class Session:
         """To the servers that the table names: one gets the bytes as they came, several answer as one."""
         route = ROUTES.get(method, OTHER)
         if route.target is For.MARK:
-            key, original = marks.unmarked(_params(envelope))
+            key, original = marks.unmarked(wire.params_of(envelope))
             marked = self.fleet.by_key(key)
             targets = [] if marked is None else [marked]
             body = wire.dumps({**wire.fields(body), "params": original})
         else:
-            targets = self.fleet.targets(method, route, wire.loads(_params(envelope)))
+            targets = self.fleet.targets(method, route, wire.loads(wire.params_of(envelope)))
         if not targets:
             self.reply(id, wire.response(id, None))
         elif route.marks or route.target is For.MARK or len(targets) > 1:
@@ -186,16 +186,16 @@ class Session:
         elif self.phase is not Phase.NEW:
             if method == "initialized":
                 self.initialized.set()
-            notifying.pass_on(self, method, body, _params(envelope))
+            notifying.pass_on(self, method, body, wire.params_of(envelope))
 
     def _response(self, body: bytes, envelope: Envelope) -> None:
         for server in self.fleet:
-            asked = server.names.answered(_id(envelope))
+            asked = server.names.answered(wire.id_of(envelope))
             if asked is not None:
                 server.send(wire.with_id(body, asked.id))
 
     def _cancelled_by_client(self, body: bytes, envelope: Envelope) -> None:
-        id = wire.loads(_params(envelope)).get("id")
+        id = wire.loads(wire.params_of(envelope)).get("id")
         pending = self._pending.get(_key(id))
         if pending is None or pending.cancelled:
             return
@@ -217,13 +217,13 @@ class Session:
         """One message of a wrapped server. Never raises."""
         try:
             if envelope.is_response:
-                self.answered(server, _id(envelope), body)
+                self.answered(server, wire.id_of(envelope), body)
             else:
                 self.client.send(from_server.for_client(self, server, body, envelope))
         except (wire.WireError, LookupError, TypeError, ValueError, AttributeError):
             log.exception("a message of the wrapped server could not be handled")
             if envelope.is_request:
-                server.send(wire.failure(_id(envelope), wire.INVALID_PARAMS, "not understood"))
+                server.send(wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, "not understood"))
 
     def answered(self, server: Wrapped, id: Id, body: bytes) -> None:
         """A server's reply to a client's request, or why there is none."""
@@ -338,14 +338,5 @@ class Session:
         self._pending[_key(id)].task = asyncio.get_running_loop().create_task(answer())
 
 
-def _id(envelope: Envelope) -> Id:
-    assert not isinstance(envelope.id, msgspec.UnsetType)
-    return envelope.id
-
-
 def _key(id: Id) -> tuple[type, Id]:
     return type(id), id
-
-
-def _params(envelope: Envelope) -> msgspec.Raw:
-    return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")

@@ -73,6 +73,17 @@ def peek(body: bytes) -> Envelope:
     return envelope
 
 
+def id_of(envelope: Envelope) -> Id:
+    """The id of a message that has one."""
+    assert not isinstance(envelope.id, msgspec.UnsetType)
+    return envelope.id
+
+
+def params_of(envelope: Envelope) -> msgspec.Raw:
+    """The params undecoded; an empty object where there are none."""
+    return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")
+
+
 def loads(raw: bytes | msgspec.Raw) -> Json:
     """Decode JSON. Lone surrogates (editors send them) need the slower library."""
     try:

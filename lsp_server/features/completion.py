@@ -56,7 +56,7 @@ def recent(session: Session) -> RecentLists:
 
 async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
     """The wrapped servers' list, ranked where a ranking was to be had in time."""
-    params = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
+    params = wire.fields(wire.params_of(envelope))
     if "partialResultToken" in params:  # a list that comes in parts can't be ordered as one
         del params["partialResultToken"]
         body = wire.dumps({**wire.fields(body), "params": params})
@@ -76,10 +76,10 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     reply, read = await _asked(session, id, body, targets)
     message = wire.fields(reply)
     result = message.get("result")
-    if result is None or bytes(result) == b"null" or not (ranking_on or session.fleet.one is None):
+    if result is None or bytes(memoryview(result)[:5]) == b"null" or not (ranking_on or session.fleet.one is None):
         return reply
     asked = _ranking(session, result, where) if ranking_on else None
-    items = read()  # while the ranker works
+    items = read(result)  # while the ranker works
     try:
         ranking = await asked if asked is not None else None
         if items is None:
@@ -100,18 +100,18 @@ def _triggered(server: Wrapped, context: Any) -> bool:
 
 async def _asked(
     session: Session, id: Id, body: bytes, targets: list[Wrapped]
-) -> tuple[bytes, Callable[[], ItemList | None]]:
-    """The reply, and how to read its list. Several servers' lists become one."""
+) -> tuple[bytes, Callable[[msgspec.Raw], ItemList | None]]:
+    """The reply, and how to read the list that is its result. Several servers' lists become one."""
     if len(targets) == 1:
         reply = await session.ask(id, targets[0], body)
-        return reply, lambda: ItemList.parse(wire.fields(reply).get("result"), server=targets[0].key)
+        return reply, lambda result: ItemList.parse(result, server=targets[0].key)
     found = await gathering.replies(session, id, targets, body, TARDY)
     parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
     lists = [items for items in parsed if items is not None]
     if not lists:
-        return found[0][1] if found else wire.response(id, None), lambda: None
+        return found[0][1] if found else wire.response(id, None), lambda _: None
     merged = lists[0] if len(lists) == 1 else joined(lists)
-    return wire.response(id, merged.result()), lambda: merged
+    return wire.response(id, merged.result()), lambda _: merged
 
 
 def _ranking(session: Session, result: msgspec.Raw, where: dict[str, Any]) -> Awaitable[Ranking | None]:
