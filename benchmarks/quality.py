@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.copies import near_copies, shingles
 from benchmarks.quality_data import Bench, Recorded, asked, cut, home, load, record, unpacked
 from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for
@@ -35,7 +36,7 @@ from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortli
 
 console = Console()
 FOLDS = 10
-MODEL_POSITIONS = 800  # to fit on; it takes a second each
+MODEL_POSITIONS = 1500  # to fit on; it takes half a second each
 IDENTIFIER = re.compile(r"\w+")
 
 
@@ -69,14 +70,16 @@ def main() -> None:
         for bench in benches:
             record(bench, split)
     elif given.job == "fit":
-        learn([case for bench in benches for case in look_up(bench, split, given.limit)], given)
+        cases = [case for bench in benches for case in look_up(bench, split, given.limit)]
+        random.Random(0).shuffle(cases)  # the model sees some of every language
+        learn(cases, given)
     else:
         for bench in benches:
             evaluate(look_up(bench, split, given.limit), given, bench.language, asked(bench, split))
 
 
 def look_up(bench: Bench, split: str, limit: int = 0) -> list[Case]:
-    """Every recorded position with its index scores, the file itself left out of the index."""
+    """Every recorded position with its index scores, the file itself and near copies of it left out of the index."""
     recorded = list(load(bench, split))
     random.Random(0).shuffle(recorded)
     by_package: dict[str, list[Recorded]] = defaultdict(list)
@@ -86,11 +89,15 @@ def look_up(bench: Bench, split: str, limit: int = 0) -> list[Case]:
     for package, rows in track(by_package.items(), f"indexing {split}", console=console, transient=True):
         index = WorkspaceIndex([unpacked(package)], bench.extensions)
         index.build()
+        known = shingles(unpacked(package), tuple(bench.extensions))
         for row in rows:
             path = unpacked(package).resolve() / row.path
-            index.hide(path)
+            hidden = [path, *near_copies(path, known)]
+            for each in hidden:
+                index.hide(each)
             cases.append(_case(row, index))
-            index.show(path)
+            for each in hidden:
+                index.show(each)
     return cases
 
 
@@ -107,7 +114,8 @@ def _case(row: Recorded, index: WorkspaceIndex) -> Case:
         enclosing=site.enclosing_signatures,
         line_comment=language.line_comment if language is not None else "",
     )
-    known = listing(Surroundings.of(site, before, after, path=row.path), found, index)
+    nearby = index.nearby(str((unpacked(row.package).resolve() / row.path).parent))
+    known = listing(Surroundings.of(site, before, after, nearby=nearby, path=row.path), found, index)
     return Case(recorded=row, known=known, truth=truth, prompt=prompt, before=text)
 
 

@@ -31,12 +31,15 @@ from tuning.ranking.blend import Blend
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
+from tuning.ranking.repeats import Nearby
 from tuning.ranking.tokens import BlockTokenizer
 
 log = logging.getLogger(__name__)
 
 RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
+FOLDERS = 4  # whose nearest files are held, 4 MB each
+NOTHING = Nearby(())
 
 
 @dataclass(slots=True)
@@ -45,20 +48,24 @@ class _Open:
 
     syntax: SyntaxDocument
     path: str
+    folder: str  # resolved; "" where the document is no file
     tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
-    data: bytes = b""  # the text that `around` is of
+    data: bytes = b""  # the text and the files that `around` is of
+    nearby: Nearby = NOTHING
     around: Surroundings | None = None
 
-    def surroundings(self, offset: int) -> Surroundings:
-        """Read the text around `offset`, unless it was just read."""
+    def surroundings(self, offset: int, nearby: Nearby) -> Surroundings:
+        """Read the text around `offset`, unless it was just read; `nearby` are the files around it."""
         text = self.syntax.text
-        if self.around is None or self.data is not text.data or self.around.site.offset != offset:
-            self.data = text.data
+        known = self.around if self.data is text.data and self.nearby is nearby else None
+        if known is None or known.site.offset != offset:
+            self.data, self.nearby = text.data, nearby
             site = site_at(self.syntax, offset)
             next_line = text.line_end(text.line_of(site.offset))
             before, after = text.data[: site.start], text.data[next_line:]
-            self.around = Surroundings.of(site, before, after, self.tokenizer, path=self.path)
-        return self.around
+            known = Surroundings.of(site, before, after, self.tokenizer, nearby=nearby, path=self.path)
+            self.around = known
+        return known
 
 
 class Ranker:
@@ -75,6 +82,7 @@ class Ranker:
         self._roots: list[str] = []
         self._stop = threading.Event()
         self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # in the order of events
+        self._nearby: dict[str, Nearby] = {}  # by folder, the one asked for last at the end
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
 
@@ -118,6 +126,7 @@ class Ranker:
             return
         self.index = index
         self._hide_open(index)  # those that were opened meanwhile
+        self._look_around(*self._nearby)
         log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
 
     def _hide_open(self, index: WorkspaceIndex) -> None:
@@ -131,9 +140,12 @@ class Ranker:
         language = language_for(item.get("languageId", ""), uri)
         if language is not None:
             prepare(language)
-        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri))
-        if self.index is not None and (path := path_of(uri)) is not None:
+        path = path_of(uri)
+        folder = str(path.parent.resolve()) if path is not None else ""
+        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri), folder)
+        if self.index is not None and path is not None:
             self._upkeep.submit(self.index.hide, path)  # the open text counts, not the file
+            self._look_around(folder)
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -152,12 +164,14 @@ class Ranker:
         self._jobs.pop(uri, None)
         if self.index is not None and (path := path_of(uri)) is not None:
             self._upkeep.submit(self.index.show, path)
+            self._look_around(*self._nearby)
 
     def did_change_files(self, params: dict[str, Any]) -> None:
         for change in params.get("changes", ()):
             path = path_of(change["uri"])
             if self.index is not None and path is not None and change["uri"] not in self.documents:
                 self._upkeep.submit(self.index.refresh, path)
+        self._look_around(*self._nearby)
 
     def configure(self, params: dict[str, Any]) -> None:
         """Which ranker; the model is loaded when it is first asked for."""
@@ -180,7 +194,7 @@ class Ranker:
         """The author typed up to here and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None:
-            self.worker.advance(uri, self._prompt(uri, document.surroundings(offset).site).text)
+            self.worker.advance(uri, self._prompt(uri, document.surroundings(offset, self._files_around(document)).site).text)
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
@@ -250,7 +264,26 @@ class Ranker:
             return None
         position = params["position"]
         offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
-        return document.surroundings(offset)
+        return document.surroundings(offset, self._files_around(document))
+
+    def _files_around(self, document: _Open) -> Nearby:
+        """The files nearest to a document as they were read last; nothing where they are only now being read."""
+        found = self._nearby.pop(document.folder, None)
+        if found is None:
+            self._look_around(document.folder)
+            return NOTHING
+        return self._nearby.setdefault(document.folder, found)
+
+    def _look_around(self, *folders: str) -> None:
+        """Read the files nearest to each folder again, after what upkeep was asked for before."""
+        if self.index is not None:
+            for folder in filter(None, folders):
+                self._upkeep.submit(self._read_around, self.index, folder)
+
+    def _read_around(self, index: WorkspaceIndex, folder: str) -> None:
+        self._nearby[folder] = index.nearby(folder)
+        while len(self._nearby) > FOLDERS:
+            self._nearby.pop(next(iter(self._nearby)), None)
 
     def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
         document = self.documents[uri].syntax

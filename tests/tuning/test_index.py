@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tuning.ranking.context import FileContext
 from tuning.ranking.counts import CountTable
 from tuning.ranking.index import IndexScores, WorkspaceIndex
-from tuning.ranking.tokens import BlockTokenizer, hash_names, tokenize
+from tuning.ranking.tokens import BlockTokenizer, hash_names, name_ids, tokenize
 
 SUFFIXES = [".py"]
 SOURCE = "client.connect(host)\nclient.send(data)\nclient.send(more)\n"
@@ -156,11 +156,13 @@ def test_blocks_are_cut_as_the_whole_is(texts: list[list[str]]) -> None:
 def test_what_follows_the_last_use_of_a_receiver() -> None:
     before = "f.open()\nf.read()\ng.x()\nf.open()\nf.write()\nf.open()\nf."
     local = FileContext.of(before.encode(), b"\nf.open()\nf.read()\n").counts(
-        hash_names(["read", "write", "open", "no"])
+        name_ids(hash_names(["read", "write", "open", "no"]))
     )
     assert list(local.following) == [2, 1, 0, 0]
 
 
 def test_nearer_uses_count_more() -> None:
-    local = FileContext.of(b"f.far\n" + b"x = 1\n" * 100 + b"f.near\nf.", b"").counts(hash_names(["far", "near"]))
+    local = FileContext.of(b"f.far\n" + b"x = 1\n" * 100 + b"f.near\nf.", b"").counts(
+        name_ids(hash_names(["far", "near"]))
+    )
     assert (local.decayed[:3, 1] > local.decayed[:3, 0]).all()

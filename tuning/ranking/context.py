@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuning.ranking.grams import CONTEXT
-from tuning.ranking.tokens import I64, U32, U64, Tokens, tokenize
+from tuning.ranking.repeats import GAP, LONGEST, RECEIVER, SHORTEST, Repeats, shared, summed
+from tuning.ranking.tokens import I64, U32, Tokens, tokenize
 
 REACH = 200_000  # bytes on each side of the cursor that count
 FAR = 1 << 30
@@ -34,44 +35,47 @@ class LocalCounts:
 
 @dataclass(frozen=True)
 class FileContext:
-    """`hashes` uint64 [t] of the file, `names` bool [t]; the cursor stands at token `cursor`."""
+    """The file's tokens, as ids; compared with what stands before the cursor once, before any list is known."""
 
-    hashes: U64
-    names: NDArray[np.bool_]
-    cursor: int
-    ids: U32  # of the last CONTEXT tokens before the cursor, nearest last
+    ids: U32  # [t]; GAP before each of the two parts
+    cursor: int  # the place of the token that is being written
+    places: I64  # [m] of all names
+    shared: I64  # [m] tokens before each that are those before the cursor
+    repeats: Repeats
 
     @classmethod
     def of(cls, before: bytes, after: bytes, tokenizer: Callable[[bytes], Tokens] = tokenize) -> FileContext:
         """`before` ends where the identifier starts, `after` begins on the next line."""
         left, right = tokenizer(before[-REACH:]), tokenizer(after[:REACH])
-        gap = np.zeros(CONTEXT, np.uint64)
-        nearest = Tokens(left.hashes[-CONTEXT:], left.names[-CONTEXT:])
-        return cls(
-            hashes=np.concatenate([gap, left.hashes, gap, right.hashes]),
-            names=np.concatenate([gap != 0, left.names, gap != 0, right.names]),
-            cursor=CONTEXT + len(left.hashes),
-            ids=np.concatenate([np.zeros(CONTEXT, np.uint32), nearest.ids()])[-CONTEXT:],
-        )
+        ids = np.concatenate([GAP, left.ids(), GAP, right.ids()])
+        cursor = LONGEST + len(left.hashes)
+        tail = ids[cursor - LONGEST : cursor]
+        places = np.flatnonzero(ids & 1)
+        exact = shared(ids, places, tail)
+        alike = shared(ids, places, tail, hole=RECEIVER)
+        long = (exact >= SHORTEST) | (alike > RECEIVER)
+        names, which = np.unique(ids[places[long]], return_inverse=True)
+        repeats = summed(names, (which, exact[long]), (which, alike[long]))
+        return cls(ids=ids, cursor=cursor, places=places, shared=exact, repeats=repeats)
 
-    def counts(self, names: U64) -> LocalCounts:
-        """What the file says of these names, uint64 [n] hashes (repeats welcome)."""
+    @property
+    def tail(self) -> U32:
+        """The last tokens before the cursor, nearest last, uint32 [LONGEST]; 0 before the file's first."""
+        return self.ids[self.cursor - LONGEST : self.cursor]
+
+    def counts(self, names: U32) -> LocalCounts:
+        """What the file says of these names, uint32 [n] ids (repeats welcome)."""
         unique, inverse = np.unique(names, return_inverse=True)
         n = len(unique)
-        at = np.flatnonzero(self.names)
-        matched = np.zeros(len(at), np.int64)
-        alive = np.arange(len(at))
-        for k in range(1, CONTEXT + 1):
-            alive = alive[self.hashes[at[alive] - k] == self.hashes[self.cursor - k]]
-            matched[alive] = k
+        at, matched = self.places, np.minimum(self.shared, CONTEXT)
         totals = np.array([np.count_nonzero(matched >= k) for k in range(CONTEXT + 1)])
         following = self._following(at[matched >= 2], unique)
         orders = np.zeros((CONTEXT + 1, n), np.int64)
         decayed = np.zeros((len(DECAYS), n))
         last = np.full(n, FAR, np.int64)
         if n:
-            place = np.minimum(np.searchsorted(unique, self.hashes[at]), n - 1)
-            known = unique[place] == self.hashes[at]
+            place = np.minimum(np.searchsorted(unique, self.ids[at]), n - 1)
+            known = unique[place] == self.ids[at]
             at, matched, place = at[known], matched[known], place[known]
             distance = np.abs(self.cursor - at)
             for k in range(CONTEXT + 1):
@@ -89,10 +93,10 @@ class FileContext:
             following=following[inverse],
         )
 
-    def _following(self, members: I64, unique: U64) -> I64:
+    def _following(self, members: I64, unique: U32) -> I64:
         """Uses of each name right after the last one before the cursor. `members`: places with this receiver."""
         counts = np.zeros(len(unique), np.int64)
-        used = self.hashes[members]
+        used = self.ids[members]
         last = int(np.searchsorted(members, self.cursor)) - 1
         if last < 0 or not len(unique):
             return counts

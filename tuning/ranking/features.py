@@ -6,7 +6,7 @@ The same columns live and in fitting. Reads candidates and site; changes neither
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,7 +16,6 @@ from corpus.syntax.candidate import Candidate
 from corpus.syntax.site import CompletionSite
 from tuning.ranking.context import DECAYS
 from tuning.ranking.index import IndexScores
-from tuning.ranking.wording import Wording
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +35,7 @@ WORDS = re.compile(r"\w+")
 # Columns whose order within the list counts beside their size: 1 / place, so that the first stand out.
 _PLACED = (
     "index", "index_confident", "index_file", "index_workspace", "decayed_2_1000", "decayed_4_2000", "recency",
-    "receiver_file",
+    "receiver_file", "repeat", "alike",
 )  # fmt: skip
 _COLUMNS = (
     "index", "index_file", "index_workspace", "index_confident", "receiver_file", "receiver_workspace", "uses_file",
@@ -44,7 +43,8 @@ _COLUMNS = (
     "following", "order", "first", "private", "dunder", "type_like", "constant", "own_member", "visible",
     "scope_distance", "parameter", "deprecated", "edits_elsewhere", "expected", "named_by_nearest", "named_by_line",
     "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
-    "named_by_lines_after", "stands_after", "named_by_file", *(f"kind_{name}" for name in KIND_GROUPS),
+    "named_by_lines_after", "stands_after", "named_by_file", "repeat_file", "repeats_file", "alike_file", "alikes_file",
+    "repeat_nearby", "repeats_nearby", "alike_nearby", "alikes_nearby", *(f"kind_{name}" for name in KIND_GROUPS),
     *(f"place_by_{name}" for name in _PLACED),
 )  # fmt: skip
 # Columns that count anew where the receiver is the instance itself: its class's own state is another matter than a library.
@@ -63,8 +63,10 @@ def log_softmax(logits: Floats) -> Floats:
     return shifted - np.log(np.exp(shifted).sum())
 
 
-def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores, wording: Wording) -> Floats:
-    """float64[n, len(SIGNALS)], the columns in the order of SIGNALS."""
+def signals(
+    site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores, text: Mapping[str, Floats]
+) -> Floats:
+    """float64[n, len(SIGNALS)], the columns in the order of SIGNALS. `text`: those of `wording` and `repeats`."""
     n = len(candidates)
     names = [candidate.name for candidate in candidates]
     shapes = np.array([_shape(name) for name in names], np.float64).reshape(n, len(_SHAPES))
@@ -101,7 +103,7 @@ def signals(site: CompletionSite, candidates: Sequence[Candidate], index: IndexS
     }
     for (order, tokens), uses in zip(DECAYS, local.decayed, strict=True):
         columns[f"decayed_{order}_{tokens}"] = np.log1p(uses)
-    columns |= wording.columns(names)
+    columns |= text
     for name, kinds in KIND_GROUPS.items():
         columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
     for name in _PLACED:

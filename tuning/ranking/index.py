@@ -23,6 +23,7 @@ from tuning.ranking.context import FileContext, Floats, LocalCounts, interpolate
 from tuning.ranking.counts import CountTable
 from tuning.ranking.files import SourceFile, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
+from tuning.ranking.repeats import Nearby, nearest
 from tuning.ranking.tokens import I64, U32, U64, name_ids, tokenize
 
 __all__ = ["FileContext", "IndexScores", "WorkspaceIndex"]
@@ -157,8 +158,9 @@ class WorkspaceIndex:
 
     def score(self, context: FileContext, names: U64) -> IndexScores:
         """Scores of names (hashes uint64 [n]) where the context ends."""
-        local = context.counts(names)
-        totals, grams = query_keys(context.ids, name_ids(names))
+        ids = name_ids(names)
+        local = context.counts(ids)
+        totals, grams = query_keys(context.tail, ids)
         table = self._table
         counts = table.count(grams.reshape(-1)).reshape(CONTEXT + 1, -1)
         all_totals = np.concatenate([[self._names], table.count(totals)])
@@ -173,6 +175,10 @@ class WorkspaceIndex:
             receiver_file=local.orders[2],
             receiver_workspace=counts[2],
         )
+
+    def nearby(self, folder: str) -> Nearby:
+        """The files nearest to a (resolved) folder, as they are known now. Some milliseconds: not for a request."""
+        return Nearby(nearest(folder, {path: file.ids for path, file in list(self._files.items())}))
 
     def save(self) -> None:
         """Keep it for the next start. What can't be written costs only that."""

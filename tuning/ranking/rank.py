@@ -16,7 +16,8 @@ from corpus.syntax.site import CompletionSite
 from tuning.ranking.blend import Blend
 from tuning.ranking.features import Floats, signals, with_model
 from tuning.ranking.index import FileContext, IndexScores, WorkspaceIndex
-from tuning.ranking.tokens import Tokens, hash_names, tokenize
+from tuning.ranking.repeats import Nearby, Repeats, columns
+from tuning.ranking.tokens import Tokens, hash_names, name_ids, tokenize
 from tuning.ranking.wording import Wording
 
 MODEL_LIST = 192  # candidates that the model looks at: the best by signals
@@ -52,6 +53,7 @@ class Surroundings:
 
     site: CompletionSite
     context: FileContext
+    nearby: Repeats
     wording: Wording
 
     @classmethod
@@ -62,13 +64,18 @@ class Surroundings:
         after: bytes,
         tokenizer: Callable[[bytes], Tokens] = tokenize,
         *,
+        nearby: Nearby,
         path: str = "",
     ) -> Surroundings:
-        """`before` ends where the identifier starts; `after` begins on the next line; `path` is the file's."""
+        """`before` ends where the identifier starts; `after` begins on the next line; `path` is the file's, `nearby`
+        the files around it.
+        """
         function = site.enclosing[-1] if site.enclosing else ""
+        context = FileContext.of(before, after, tokenizer)
         return cls(
             site=site,
-            context=FileContext.of(before, after, tokenizer),
+            context=context,
+            nearby=nearby.repeats(context.tail),
             wording=Wording.of(before, site.receiver, function, after=after, path=path),
         )
 
@@ -76,7 +83,10 @@ class Surroundings:
 def listing(around: Surroundings, candidates: Sequence[Candidate], index: WorkspaceIndex) -> Listing:
     """Everything known of a list, but the model's opinion."""
     site = around.site
-    scores = index.score(around.context, hash_names([candidate.name for candidate in candidates]))
+    names = [candidate.name for candidate in candidates]
+    hashes = hash_names(names)
+    scores = index.score(around.context, hashes)
+    repeated = columns(name_ids(hashes), around.context.repeats, around.nearby)
     prefix = site.prefix.casefold()
     fitting = np.array([_fits(candidate.name.casefold(), prefix) for candidate in candidates], bool)
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
@@ -85,7 +95,7 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
         site=site,
         candidates=candidates,
         index=scores,
-        columns=signals(site, candidates, scores, around.wording),
+        columns=signals(site, candidates, scores, {**around.wording.columns(names), **repeated}),
         fitting=fitting,
     )
 

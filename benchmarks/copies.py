@@ -1,0 +1,44 @@
+"""Files of an index that are nearly another one: what a ranker finds in them it has not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tuning.ranking.tokens import U64, mix, tokenize
+
+SHINGLE = 6  # tokens
+ALIKE = 0.7  # shared shingles of all shingles (Jaccard) from which a file is a copy
+SMALLEST = 20  # shingles; tinier files are alike by chance
+
+Shingles = Mapping[Path, U64]
+
+
+def shingles(root: Path, suffixes: tuple[str, ...]) -> Shingles:
+    """The distinct runs of SHINGLE tokens of every file below a folder, sorted uint64 [n] each."""
+    files = (path for path in sorted(root.resolve().rglob("*")) if path.name.endswith(suffixes) and path.is_file())
+    return {path: _of(path.read_bytes()) for path in files}
+
+
+def near_copies(path: Path, known: Shingles) -> list[Path]:
+    """The other files that are nearly `path`."""
+    own = known[path]
+    return [other for other, found in known.items() if other != path and _alike(own, found)]
+
+
+def _alike(a: U64, b: U64) -> bool:
+    small, large = sorted((len(a), len(b)))
+    if small < max(SMALLEST, ALIKE * large):
+        return False
+    both = len(np.intersect1d(a, b, assume_unique=True))
+    return both >= ALIKE * (small + large - both)
+
+
+def _of(data: bytes) -> U64:
+    hashes = tokenize(data).hashes
+    keys = np.zeros(max(0, len(hashes) - SHINGLE + 1), np.uint64)
+    for start in range(SHINGLE):
+        keys = mix(keys + hashes[start : start + len(keys)])
+    return np.unique(keys)
