@@ -194,7 +194,9 @@ class Ranker:
         """The author typed up to here and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None:
-            self.worker.advance(uri, self._prompt(uri, document.surroundings(offset, self._files_around(document)).site).text)
+            self.worker.advance(
+                uri, self._prompt(uri, document.surroundings(offset, self._files_around(document)).site).text
+            )
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float

@@ -6,9 +6,11 @@ they are, and once with any receiver in the place of this one. Keeps hashes, no 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -91,7 +93,7 @@ def summed(names: U32, exact: tuple[I64, I64], alike: tuple[I64, I64]) -> Repeat
         which, lengths = which[kept], lengths[kept]
         longest = np.zeros(len(names))
         np.maximum.at(longest, which, lengths)
-        values += [longest, np.bincount(which, _WEIGHTS[lengths], minlength=len(names))]
+        values += (longest, np.bincount(which, _WEIGHTS[lengths], minlength=len(names)).astype(np.float64))
     return Repeats(names, *values)
 
 
@@ -149,14 +151,14 @@ class Nearby:
 
 def nearest(folder: str, files: Mapping[str, U32]) -> Sequence[U32]:
     """Texts by the way from a folder to theirs, shortest first; `files` maps paths to token ids."""
-    here = folder.split(os.sep)
+    here = Path(folder).parts
     by_folder: dict[str, list[str]] = {}
     for path in files:
         by_folder.setdefault(path.rpartition(os.sep)[0], []).append(path)
 
     def way(other: str) -> tuple[int, str]:
-        there = other.split(os.sep)
-        common = len(os.path.commonprefix([here, there]))
+        there = Path(other).parts
+        common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(here, there, strict=False)))
         return len(here) + len(there) - 2 * common, other
 
     return [files[path] for near in sorted(by_folder, key=way) for path in sorted(by_folder[near])]

@@ -1,6 +1,6 @@
 """Repeats of the text before the cursor: their length, with any receiver, nearby and across the ends of files."""
 
-import os
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given
@@ -54,12 +54,12 @@ def test_nothing_before_and_nothing_nearby() -> None:
 
 def test_the_nearest_files_come_first() -> None:
     files = {
-        os.path.join(os.sep, *path.split("/")): tokens(path)
+        str(Path("/", *path.split("/"))): tokens(path)
         for path in ("w/lib/x/far.py", "w/app/own.py", "w/other.py", "w/app/deep/in.py", "w/app/also.py")
     }
-    found = nearest(os.path.join(os.sep, "w", "app"), files)
+    found = nearest(str(Path("/w/app")), files)
     order = [next(path for path, text in files.items() if text is each) for each in found]
-    assert [os.path.basename(path) for path in order] == ["also.py", "own.py", "other.py", "in.py", "far.py"]
+    assert [Path(path).name for path in order] == ["also.py", "own.py", "other.py", "in.py", "far.py"]
 
 
 @given(st.lists(st.sampled_from("ab.("), max_size=60), st.lists(st.sampled_from("ab.("), min_size=1, max_size=40))
@@ -71,7 +71,11 @@ def test_lengths_are_those_of_a_walk_back(text: list[str], before: list[str]) ->
         expected: list[int] = []
         for place in places:
             length = 0
-            while length < LONGEST and tail[-length - 1] and (length + 1 == hole or body[place - length - 1] == tail[-length - 1]):
+            while (
+                length < LONGEST
+                and tail[-length - 1]
+                and (length + 1 == hole or body[place - length - 1] == tail[-length - 1])
+            ):
                 length += 1
             expected.append(length)
         assert shared(body, places, tail, hole=hole).tolist() == expected
