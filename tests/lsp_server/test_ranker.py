@@ -1,0 +1,83 @@
+"""The ranker by itself: what it knows of the files beside the one being edited, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from lsp_server.ranker import FOLDERS, Ranker
+
+SIBLING = "def check(self, value):\n    if value is None:\n        return self.default.copy\n"
+TEXT = "def check(self, value):\n    if value is None:\n        return self.fallback."
+LIST = json.dumps([{"label": name, "kind": 5} for name in ("alpha", "beta", "copy", "value")]).encode()
+
+
+async def opened(root: Path, *documents: Path, text: str = TEXT) -> Ranker:
+    """A ranker over `root` with its index built and these documents open."""
+    ranker = Ranker(base="", adapter="", cache_dir=None)
+    ranker.open({"encoding": "utf-16", "roots": [root.as_uri()]})
+    while ranker.index is None or not ranker.index.ready:
+        await asyncio.sleep(0.01)
+    for path in documents:
+        ranker.did_open({"textDocument": {"uri": path.as_uri(), "languageId": "python", "text": text}})
+        await kept_up(ranker)
+    return ranker
+
+
+async def kept_up(ranker: Ranker) -> None:
+    """Wait for what upkeep was asked for so far."""
+    await asyncio.wrap_future(ranker._upkeep.submit(lambda: None))  # pyright: ignore[reportPrivateUsage]
+
+
+async def ratio(ranker: Ranker, path: Path, text: str = TEXT) -> float:
+    """How much likelier `copy` is than `value`."""
+    line = text.count("\n")
+    position = {"line": line, "character": len(text.split("\n")[line])}
+    params = {"textDocument": {"uri": path.as_uri()}, "position": position, "starLimit": 5, "deadline": 1000}
+    found = await ranker.rank(params, LIST, lambda _: None, 0.0)
+    assert found is not None
+    p = found["p"]
+    return p[2] / p[3]
+
+
+async def test_what_a_file_beside_this_one_writes_in_its_place_is_likelier(tmp_path: Path) -> None:
+    document = tmp_path / "own.py"
+    alone = await ratio(await opened(tmp_path, document), document)
+    (tmp_path / "sibling.py").write_text(SIBLING)
+    assert await ratio(await opened(tmp_path, document), document) > 2 * alone
+
+
+async def test_files_that_come_and_go_are_heard_of(tmp_path: Path) -> None:
+    document, sibling = tmp_path / "own.py", tmp_path / "sibling.py"
+    ranker = await opened(tmp_path, document)
+    alone = await ratio(ranker, document)
+    sibling.write_text(SIBLING)
+    ranker.did_change_files({"changes": [{"uri": sibling.as_uri(), "type": 1}]})
+    await kept_up(ranker)
+    beside = await ratio(ranker, document)
+    assert beside > 2 * alone
+    sibling.unlink()
+    ranker.did_change_files({"changes": [{"uri": sibling.as_uri(), "type": 3}]})
+    await kept_up(ranker)
+    assert await ratio(ranker, document) < beside
+
+
+async def test_an_open_file_counts_for_itself_alone(tmp_path: Path) -> None:
+    document = tmp_path / "own.py"
+    document.write_text(SIBLING)
+    assert await ratio(await opened(tmp_path, document), document) == await ratio(
+        await opened(tmp_path / "elsewhere", document), document
+    )
+
+
+async def test_few_folders_are_held_and_one_that_was_dropped_is_read_again(tmp_path: Path) -> None:
+    documents = [tmp_path / str(number) / "own.py" for number in range(FOLDERS + 2)]
+    for document in documents:
+        document.parent.mkdir()
+        (document.parent / "sibling.py").write_text(SIBLING)
+    ranker = await opened(tmp_path, *documents)
+    assert len(ranker._nearby) == FOLDERS  # pyright: ignore[reportPrivateUsage]
+    dropped = await ratio(ranker, documents[0])
+    await kept_up(ranker)
+    assert await ratio(ranker, documents[0]) > dropped
