@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tuning.ranking.tokens import U64, mix, tokenize
+from corpus.syntax.tokens import U64, mix, tokenize
 
 SHINGLE = 6  # tokens
 ALIKE = 0.7  # shared shingles of all shingles (Jaccard) from which a file is a copy

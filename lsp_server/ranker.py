@@ -23,6 +23,7 @@ from corpus.syntax.language import language_for, languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import prepare
 from corpus.syntax.site import CompletionSite, site_at
+from corpus.syntax.tokens import BlockTokenizer
 from lsp_server.documents import apply_changes, encoded
 from lsp_server.model_worker import ModelWorker, SearchJob, yield_to_others
 from lsp_server.positions import Encoding, to_offset
@@ -32,7 +33,6 @@ from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
 from tuning.ranking.repeats import Nearby
-from tuning.ranking.tokens import BlockTokenizer
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.syntax.tokens import BlockTokenizer, hash_names, name_ids, tokenize
 from tuning.ranking.context import FileContext
 from tuning.ranking.counts import CountTable
 from tuning.ranking.index import IndexScores, WorkspaceIndex
-from tuning.ranking.tokens import BlockTokenizer, hash_names, name_ids, tokenize
 
 SUFFIXES = [".py"]
 SOURCE = "client.connect(host)\nclient.send(data)\nclient.send(more)\n"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.syntax.tokens import I64, U32, Tokens, tokenize
 from tuning.ranking.grams import CONTEXT
 from tuning.ranking.repeats import GAP, LONGEST, RECEIVER, SHORTEST, Repeats, shared, summed
-from tuning.ranking.tokens import I64, U32, Tokens, tokenize
 
 REACH = 200_000  # bytes on each side of the cursor that count
 FAR = 1 << 30

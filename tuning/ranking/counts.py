@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.ranking.tokens import I64, U32, U64, Bools
+from corpus.syntax.tokens import I64, U32, U64, Bools
 
 BUCKET = 8
 SLICE = 1 << 15  # keys a step: bounds temporary arrays, and how long one numpy call can hold the interpreter

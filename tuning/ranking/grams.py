@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuning.ranking.tokens import U32, U64, mix
+from corpus.syntax.tokens import U32, U64, mix
 
 CONTEXT = 5  # tokens before a name that predict it: orders 1 to 6
 PAD = np.zeros(CONTEXT, np.uint32)  # what stands before a text's first token; no token has the id 0

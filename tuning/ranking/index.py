@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from corpus.syntax.tokens import I64, U32, U64, name_ids, tokenize
 from tuning.ranking.context import FileContext, Floats, LocalCounts, interpolated
 from tuning.ranking.counts import CountTable
 from tuning.ranking.files import SourceFile, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
 from tuning.ranking.repeats import Nearby, nearest
-from tuning.ranking.tokens import I64, U32, U64, name_ids, tokenize
 
 __all__ = ["FileContext", "IndexScores", "WorkspaceIndex"]
 

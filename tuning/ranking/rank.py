@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from corpus.syntax.candidate import Candidate
 from corpus.syntax.site import CompletionSite
+from corpus.syntax.tokens import Tokens, hash_names, name_ids, tokenize
 from tuning.ranking.blend import Blend
 from tuning.ranking.features import Floats, signals, with_model
 from tuning.ranking.index import FileContext, IndexScores, WorkspaceIndex
 from tuning.ranking.repeats import Nearby, Repeats, columns
-from tuning.ranking.tokens import Tokens, hash_names, name_ids, tokenize
 from tuning.ranking.wording import Wording
 
 MODEL_LIST = 192  # candidates that the model looks at: the best by signals

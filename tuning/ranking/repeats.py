@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.ranking.tokens import I64, U32, tokenize
+from corpus.syntax.tokens import I64, U32, tokenize
 
 Floats = NDArray[np.float64]
 

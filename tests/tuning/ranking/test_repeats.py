@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.syntax.tokens import U32, hash_names, name_ids, tokenize
 from tuning.ranking.context import FileContext
 from tuning.ranking.repeats import GAP, LONGEST, RECEIVER, Nearby, columns, nearest, shared
-from tuning.ranking.tokens import U32, hash_names, name_ids, tokenize
 
 
 def ids(*names: str) -> U32:

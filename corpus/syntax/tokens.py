@@ -164,6 +164,21 @@ def _cut(data: bytes, start: int) -> int:
 
 def _tokenize_piece(codes: U8) -> Tokens:
     """A piece's tokens; a number is no name."""
+    first, last, names = _spans(codes)
+    return Tokens(_hash_spans(codes, first, last), names)
+
+
+def spanned(data: bytes) -> tuple[Tokens, I64, I64]:
+    """The tokens of `data` with where each starts and ends, byte offsets int64 [n]."""
+    first, last, names = _spans(np.frombuffer(data, np.uint8))
+    tokens = (
+        Tokens(_hash_spans(np.frombuffer(data, np.uint8), first, last), names) if len(data) <= PIECE else tokenize(data)
+    )
+    return tokens, first, last
+
+
+def _spans(codes: U8) -> tuple[I64, I64, Bools]:
+    """Where each token starts and ends, and whether it is a name. A run of blank lines is one line end."""
     kinds = _CLASS[codes]
     word = kinds == WORD
     starts = kinds != SPACE
@@ -177,7 +192,7 @@ def _tokenize_piece(codes: U8) -> Tokens:
     single[1:] |= ~line_end[:-1]
     single[:1] = True
     first, last = first[single], last[single]
-    return Tokens(_hash_spans(codes, first, last), word[first] & ~_IS_DIGIT[codes[first]])
+    return first, last, word[first] & ~_IS_DIGIT[codes[first]]
 
 
 def _hash_spans(codes: U8, starts: I64, ends: I64) -> U64:

@@ -1,0 +1,122 @@
+"""python -m benchmarks.same_items --language typescript: what each item inserts, with and without Starling.
+
+Every position of `quality`'s evaluation, asked of the wrapped server alone and through Starling in turn; fails where
+one of the two has an item, or an item that inserts something, that the other has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.quality_data import WARM_SECONDS, Bench, Recorded, cut, load, unpacked, utf16
+from corpus.syntax.language import language_for
+from lsp_server.probe import Probe, items_of
+
+console = Console()
+STAR = "★ "
+ATTEMPTS = 5
+Item = dict[str, Any]
+
+
+def main() -> None:
+    """Command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument(
+        "--language", default="all", help="tables of quality.toml, comma-separated (default: %(default)s)"
+    )
+    given = options.parse_args()
+    different = 0
+    for language in Bench.named(given.language):
+        bench = Bench.load(language)
+        by_package: dict[str, list[Recorded]] = defaultdict(list)
+        for row in load(bench, "eval"):
+            by_package[row.package].append(row)
+        results = [asyncio.run(compare(bench, package, rows)) for package, rows in by_package.items()]
+        positions, items, odd = (sum(column) for column in zip(*results, strict=True))
+        console.print(f"{language}: {positions} positions, {items} items, lists that differ: {odd}")
+        different += odd
+    sys.exit(1 if different else 0)
+
+
+async def compare(bench: Bench, package: str, rows: list[Recorded]) -> tuple[int, int, int]:
+    """Positions asked, items seen, and positions whose lists differ."""
+    root = unpacked(package)
+    alone = Probe(bench.command(root))
+    flags = ("--stdio", "--ranker", "signals", "--deadline", "5000")
+    through = Probe([sys.executable, "-m", "lsp_server", *flags, "--", *bench.command(root)])
+    items = odd = 0
+    for probe in (alone, through):
+        await probe.start(root, timeout=WARM_SECONDS, options=bench.options)
+    for row in track(rows, package, console=console, transient=True):
+        before, _, after = cut(row.source, row.start)
+        uri = (root / row.path).as_uri()
+        language = language_for("", row.path)
+        assert language is not None
+        for probe in (alone, through):
+            probe.open(uri, (before + after).decode("utf-8", "replace"), language.language_ids[0])
+        seen: list[Counter[str]] = []
+        for attempt in range(ATTEMPTS):  # a server that is still reading the project differs from itself
+            await asyncio.sleep(min(attempt, 3))
+            seen = [await _effects(probe, uri, before) for probe in (alone, through)]
+            if seen[0] == seen[1] and seen[0]:
+                break
+        for probe in (alone, through):
+            probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+        items += sum(seen[0].values())
+        if seen[0] != seen[1] or not seen[0]:
+            odd += 1
+            less, more = seen[0] - seen[1], seen[1] - seen[0]
+            console.print(f"{package} {row.path}:{row.start}: of {sum(seen[0].values())} items", less, more)
+    for probe in (alone, through):
+        await probe.stop()
+    return len(rows), items, odd
+
+
+async def _effects(probe: Probe, uri: str, before: bytes) -> Counter[str]:
+    """What accepting each item does. A server that is still reading the project is asked again."""
+    line, character = before.count(b"\n"), utf16(before[before.rfind(b"\n") + 1 :])
+    for _ in range(60):
+        result = await probe.complete(uri, line, character, WARM_SECONDS)
+        found = items_of(result)
+        if found:
+            defaults = result.get("itemDefaults") or {} if isinstance(result, dict) else {}
+            return Counter(json.dumps(effect(item, defaults), sort_keys=True) for item in found)
+        await asyncio.sleep(0.5)
+    return Counter()
+
+
+def effect(item: Item, defaults: Mapping[str, Any]) -> Item:
+    """What accepting an item does, however it is written down (LSP 3.17, CompletionItem)."""
+    label = item["label"].removeprefix(STAR)
+    edit = item.get("textEdit")
+    span = (
+        {key: edit[key] for key in ("range", "insert", "replace") if key in edit} if edit else defaults.get("editRange")
+    )
+    if edit:
+        text = edit["newText"]
+    elif span:
+        text = item.get("textEditText", label)
+    else:
+        text = item.get("insertText", label)
+    return {
+        "label": label,
+        "inserts": text,
+        "where": span,
+        "kind": item.get("kind"),
+        "format": item.get("insertTextFormat", defaults.get("insertTextFormat", 1)),
+        "elsewhere": item.get("additionalTextEdits") or [],
+        "command": item.get("command"),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""python -m corpus: from git repositories to what the ranker learns from and is judged on.
+
+    python -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
+    python -m corpus show DIR                   what a corpus holds, and what was left out and why
+
+Nothing of a repository is ever run, and nothing is fetched: give it what is on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corpus.licences import PERMISSIVE
+from corpus.mine import Source, jobs_by_default, mine
+from corpus.shards import CorpusError, Manifest, read_manifest
+from corpus.sites import PER_FILE
+from corpus.survey import Options
+from corpus.syntax.language import languages
+
+console = Console(stderr=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code: 1 where a source failed, 2 where nothing could be done."""
+    given = _parser().parse_args(arguments)
+    try:
+        return given.run(given)
+    except CorpusError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+    except OSError as error:
+        console.print(
+            f"[red]{error}[/]\nWhat was done so far is kept; make room or choose another folder, and run the same again.",
+            highlight=False,
+        )
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="python -m corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = options.add_subparsers(required=True, metavar="COMMAND")
+    job = commands.add_parser(
+        "mine",
+        help="read repositories, folders and archives into a corpus",
+        description="Read sources into DIR: Parquet shards of files with their sites, and manifest.json. Run the same "
+        "again after it was cut off, or with more sources: what was read is not read again.",
+    )
+    job.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="a git repository (PATH or PATH@REVISION), a folder, an sdist, wheel or npm tarball",
+    )
+    job.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus, made or added to")
+    job.add_argument(
+        "--list", type=Path, metavar="FILE", help="more sources, one a line: SOURCE [NAME]; # begins a comment"
+    )
+    job.add_argument(
+        "--exclude", type=Path, metavar="FILE", help="names to forget, one a line: nothing of them stays in DIR"
+    )
+    job.add_argument(
+        "--language",
+        action="append",
+        default=[],
+        choices=sorted(languages()),
+        help="keep only this one; may be repeated",
+    )
+    job.add_argument(
+        "--licence",
+        action="append",
+        default=[],
+        metavar="SPDX",
+        help=f"allow this one instead of the permissive ones; may be repeated ('unknown' too). Default: {', '.join(sorted(PERMISSIVE))}",
+    )
+    job.add_argument(
+        "--sites", type=int, default=PER_FILE, metavar="N", help="sites a file at most (default %(default)s)"
+    )
+    job.add_argument("--seed", type=int, default=0, help="of the split and the choice of sites (default %(default)s)")
+    job.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
+    job.set_defaults(run=_mine)
+    show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
+    show.add_argument("folder", type=Path, metavar="DIR")
+    show.set_defaults(run=_show)
+    return options
+
+
+def _mine(given: argparse.Namespace) -> int:
+    sources = [Source(place=place) for place in given.sources] + (_listed(given.list) if given.list else [])
+    if not sources:
+        console.print("[red]No source was given.[/] Name a repository, a folder or an archive, or --list FILE.")
+        return 2
+    options = Options(
+        languages=tuple(sorted(given.language)),
+        licences=tuple(sorted(given.licence or PERMISSIVE)),
+        sites_per_file=given.sites,
+        seed=given.seed,
+    )
+    excluded = [line.split()[0] for line in _lines(given.exclude)] if given.exclude else []
+    started = time.monotonic()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("mining", total=len(sources), rate="")
+        size = 0
+
+        def done(name: str, kept: int) -> None:
+            nonlocal size
+            size += kept
+            rate = f"{size / 1e6 / (time.monotonic() - started):.1f} MB/s"
+            progress.update(task, advance=1, description=name[-40:], rate=rate)
+
+        manifest = mine(sources, given.out, options, jobs=given.jobs, excluded=excluded, done=done)
+    report(manifest)
+    console.print(f"{given.out}: {time.monotonic() - started:.0f} s", style="dim", highlight=False)
+    return 1 if manifest.failed else 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    report(read_manifest(given.folder))
+    return 0
+
+
+def _listed(file: Path) -> list[Source]:
+    found: list[Source] = []
+    for line in _lines(file):
+        place, _, name = line.partition(" ")
+        found.append(Source(place=place, name=name.strip()))
+    return found
+
+
+def _lines(file: Path) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def report(manifest: Manifest) -> None:
+    """Tables of what was kept, by language and part, and of what was not, by reason."""
+    kept: dict[str, Counter[str]] = {}
+    dropped: Counter[str] = Counter()
+    dropped_bytes: Counter[str] = Counter()
+    parts: Counter[str] = Counter()
+    for repository in manifest.repositories:
+        parts[repository.part] += 1
+        for language, (files, size) in repository.languages.items():
+            row = kept.setdefault(language, Counter())
+            row["repositories"] += 1
+            row["files"] += files
+            row["bytes"] += size
+        for reason, (files, size) in repository.dropped.items():
+            dropped[reason] += files
+            dropped_bytes[reason] += size
+    table = Table(
+        title=f"kept of {len(manifest.repositories)} sources ({', '.join(f'{parts[p]} {p}' for p in sorted(parts))})"
+    )
+    for column in ("language", "sources", "files", "MB"):
+        table.add_column(column, justify="left" if column == "language" else "right")
+    for language, row in sorted(kept.items(), key=lambda pair: -pair[1]["bytes"]):
+        table.add_row(language, str(row["repositories"]), f"{row['files']:,}", f"{row['bytes'] / 1e6:,.1f}")
+    console.print(table)
+    if dropped:
+        table = Table(title="left out")
+        for column in ("reason", "files", "MB"):
+            table.add_column(column, justify="left" if column == "reason" else "right")
+        for reason, files in dropped.most_common():
+            table.add_row(reason, f"{files:,}", f"{dropped_bytes[reason] / 1e6:,.1f}")
+        console.print(table)
+    for source, problem in manifest.failed.items():
+        console.print(f"[yellow]{source}: {problem}[/]", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

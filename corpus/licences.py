@@ -1,0 +1,56 @@
+"""Under which licence a repository's code may be used, from its licence files, as SPDX names.
+
+Only whole texts count, found by askalono; a name in a README is no licence. What is not known is not allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+PERMISSIVE = frozenset(
+    {
+        "0BSD", "Apache-2.0", "BlueOak-1.0.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent", "BSD-3-Clause",
+        "BSD-3-Clause-Clear", "BSD-4-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "PostgreSQL", "PSF-2.0",
+        "Python-2.0", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib",
+    }
+)  # fmt: skip
+UNKNOWN = "unknown"
+CERTAIN = 0.85  # of askalono's score: a text with a name and a year filled in has above 0.95
+LONGEST = 200_000  # bytes of a licence file that are read
+_FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_.](?:[\w-]+))*(?:\.(?:txt|md|rst))?$")
+_STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
+
+
+def is_licence_file(path: str) -> bool:
+    """Whether a path at the root, or in the root's one folder (an unpacked archive), may state the licence of all."""
+    folder, _, name = path.rpartition("/")
+    return folder.count("/") < 1 and bool(_FILE.match(name)) and not _STATES_OTHERS.search(name)
+
+
+def licence_of(texts: Mapping[str, bytes]) -> str:
+    """The SPDX expression of licence files (path to text): several that differ are all offered ("OR" of dual licences).
+
+    'unknown' where there is none, or one of them is not known.
+    """
+    found: set[str] = set()
+    depth = min((path.count("/") for path in texts), default=0)
+    for path, text in sorted(texts.items()):
+        if path.count("/") == depth:
+            found.add(_identified(text))
+    return UNKNOWN if not found or UNKNOWN in found else " OR ".join(sorted(found))
+
+
+def allowed(licence: str, wanted: Collection[str] = PERMISSIVE) -> bool:
+    """Whether every licence that a repository states is one of those wanted."""
+    return all(part in wanted for part in licence.split(" OR "))
+
+
+def _identified(text: bytes) -> str:
+    from askalono import identify  # pyright: ignore[reportAttributeAccessIssue]  (it ships no types)
+
+    try:
+        found = identify(text[:LONGEST].decode("utf-8", "replace"))
+    except ValueError:
+        return UNKNOWN
+    return found.name if found.score >= CERTAIN else UNKNOWN

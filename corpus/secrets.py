@@ -1,0 +1,74 @@
+"""Whether a file holds a secret: keys and tokens whose form is known, as detect-secrets knows them.
+
+Its detectors by entropy and by variable names are left out: in source code they find far more hashes and test names than
+secrets. Nothing is verified, which would ask the service that the secret is for.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detect_secrets.plugins.base import BasePlugin
+
+# What the patterns of these detectors have that ordinary code seldom has: most files have none of it.
+_SIGNS = (
+    b"A3T", b"ABIA", b"ACCA", b"AKIA", b"ASIA", b"aws", b"AWS", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"glpat-",
+    b"gldt-", b"glft-", b"glsoat-", b"glrt-", b"xox", b"k_live_", b"pypi-Ag", b"sq0csp", b"SG.", b"_authToken", b"T3Blbk",
+    b"AccountKey=", b"PRIVATE KEY", b"PuTTY-User", b"eyJ",
+)  # fmt: skip
+_PASSWORD = re.compile(rb"://[^\s/@{}]*:[^\s/@{}]*@")
+
+
+def has_secret(data: bytes) -> bool:
+    """Whether any line holds a known kind of secret."""
+    signs = [sign for sign in _SIGNS if sign in data]
+    if not signs and not _PASSWORD.search(data):
+        return False
+    suspect = re.compile(b"|".join([*map(re.escape, signs), _PASSWORD.pattern]))
+    for found in suspect.finditer(data):
+        start = data.rfind(b"\n", 0, found.start()) + 1
+        end = data.find(b"\n", found.end())
+        line = data[start : end if end >= 0 else len(data)].decode("utf-8", "replace")
+        if any(True for detector in _detectors() for _ in detector.analyze_string(line)):
+            return True
+    return False
+
+
+@cache
+def _detectors() -> tuple[BasePlugin, ...]:
+    from detect_secrets.plugins import (
+        aws,
+        azure_storage_key,
+        basic_auth,
+        github_token,
+        gitlab_token,
+        jwt,
+        npm,
+        openai,
+        private_key,
+        pypi_token,
+        sendgrid,
+        slack,
+        square_oauth,
+        stripe,
+    )
+
+    return (
+        aws.AWSKeyDetector(),
+        azure_storage_key.AzureStorageKeyDetector(),
+        basic_auth.BasicAuthDetector(),
+        github_token.GitHubTokenDetector(),
+        gitlab_token.GitLabTokenDetector(),
+        jwt.JwtTokenDetector(),
+        npm.NpmDetector(),
+        openai.OpenAIDetector(),
+        private_key.PrivateKeyDetector(),
+        pypi_token.PypiTokenDetector(),
+        sendgrid.SendGridDetector(),
+        slack.SlackDetector(),
+        square_oauth.SquareOAuthDetector(),
+        stripe.StripeDetector(),
+    )
