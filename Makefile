@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on -e '.[model,python,dev]' | grep -v -E 'already satisfied|^  '
+	$(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,python,dev]' | grep -v -E 'already satisfied|^  '
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "mine",
         help="read repositories, folders and archives into a corpus",
         description="Read sources into DIR: Parquet shards of files with their sites, and manifest.json. Run the same "
-        "again after it was cut off, or with more sources: what was read is not read again.",
+        "again after it was cut off, or name more sources: what was read is not read again.",
     )
     job.add_argument(
         "sources",
@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="a git repository (PATH or PATH@REVISION), a folder, an sdist, wheel or npm tarball",
     )
-    job.add_argument("--out", type=Path, required=True, metavar="DIR", help="the corpus, made or added to")
+    job.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the corpus: what these sources give, and nothing else"
+    )
     job.add_argument(
         "--list", type=Path, metavar="FILE", help="more sources, one a line: SOURCE [NAME]; # begins a comment"
     )

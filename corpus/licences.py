@@ -18,7 +18,7 @@ PERMISSIVE = frozenset(
 UNKNOWN = "unknown"
 CERTAIN = 0.85  # of askalono's score: a text with a name and a year filled in has above 0.95
 LONGEST = 200_000  # bytes of a licence file that are read
-_FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_.](?:[\w-]+))*(?:\.(?:txt|md|rst))?$")
+_FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_][\w-]+)*(?:\.(?:txt|md|rst))?$")
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 

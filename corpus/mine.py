@@ -1,6 +1,7 @@
 """Sources in, corpus out: surveys side by side, each kept on disk as it is done, then one pass that drops copies and writes.
 
-A run that was cut off goes on where it stopped. Two runs on one folder are refused. The order of the sources does not matter.
+The corpus is what the sources of the last run give; what was read for earlier ones is kept to be used again. A run that was
+cut off goes on where it stopped. Two runs on one folder are refused. The order of the sources does not matter.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +68,18 @@ def mine(
         forgotten = {name.casefold() for name in excluded}
         wanted = [source for source in sources if (source.name or Path(source.place).name).casefold() not in forgotten]
         surveys, failed = _surveys(wanted, work, options, jobs, done)
-        surveys = {key: stored for key, stored in surveys.items() if stored.name.casefold() not in forgotten}
-        for folder in work.iterdir():  # what is no longer asked for, a forgotten repository above all
-            if folder.name not in surveys:
-                shutil.rmtree(folder)
+        _forget(work, forgotten)
+        surveys = {key: stored for key, stored in surveys.items() if (work / key).is_dir()}
         (out / "manifest.json").unlink(missing_ok=True)  # from here on the shards are not whole
         return _written(out, work, surveys, failed, options)
+
+
+def _forget(work: Path, names: Collection[str]) -> None:
+    """Remove what was read of these repositories, now or earlier. Other surveys stay for when they are asked for again."""
+    for folder in work.iterdir():
+        head = folder / "head.json"
+        if folder.is_dir() and (not head.is_file() or _head(folder).name.casefold() in names):
+            shutil.rmtree(folder)
 
 
 def _surveys(
@@ -86,7 +94,8 @@ def _surveys(
         # After a worker died, those that were under way are tried again one at a time, to know which it was.
         batch, alone = (waiting, False) if waiting else ([suspects.pop()], True)
         waiting = []
-        with ProcessPoolExecutor(1 if alone else jobs) as pool:
+        # Spawned, not forked: libraries that are loaded here have threads that a fork would lack.
+        with ProcessPoolExecutor(1 if alone else jobs, mp_context=get_context("spawn")) as pool:
             running: dict[Future[str], Source] = {}
             queue = iter(batch)
             for source in queue:

@@ -16,10 +16,11 @@ import os
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, final
+from typing import IO, TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     import pygit2
@@ -28,6 +29,7 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip", ".whl")
 EXPANSION = 200  # times its own size an archive may hold
 FEWEST = 64_000_000  # bytes that any archive may hold
 ABSENT = -1
+TORN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 class SourceError(Exception):
@@ -127,7 +129,7 @@ def _revision(repository: pygit2.Repository, source: str, name: str, revision: s
         commit = repository.revparse_single(revision or "HEAD").peel(pygit2.Commit)
         tree = commit.tree
     except (KeyError, ValueError, pygit2.GitError) as error:
-        if revision or not isinstance(error, pygit2.GitError):
+        if revision or repository.head_is_unborn:
             raise RevisionMissing(
                 source,
                 f"has no revision {revision or 'HEAD'!r}.",
@@ -236,6 +238,10 @@ def _archive(place: Path, name: str) -> Snapshot:
     return Snapshot(name=name, revision=digest[:40], entries=entries)
 
 
+def _torn(place: Path, error: Exception) -> SourceBroken:
+    return SourceBroken(str(place), f"is no archive that can be read ({error}).", "Download it again.")
+
+
 def _limit(place: Path) -> int:
     return max(FEWEST, EXPANSION * place.stat().st_size)
 
@@ -265,7 +271,7 @@ def _tarred(place: Path) -> Iterator[Entry]:
             path = _inside(member.name)
             file = archive.extractfile(member) if member.isreg() and path is not None else None
             if path is not None and file is not None:
-                yield Entry(path=path, size=member.size, read=file.read)
+                yield Entry(path=path, size=member.size, read=_member(place, file, member.size))
 
 
 def _zipped(place: Path) -> Iterator[Entry]:
@@ -276,12 +282,15 @@ def _zipped(place: Path) -> Iterator[Entry]:
         for member in members:
             path = _inside(member.filename)
             if path is not None and not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
-                yield Entry(path=path, size=member.file_size, read=_member(archive, member))
+                with archive.open(member) as file:
+                    yield Entry(path=path, size=member.file_size, read=_member(place, file, member.file_size))
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
+def _member(place: Path, file: IO[bytes], size: int) -> Callable[[], bytes]:
     def read() -> bytes:
-        with archive.open(member) as file:
-            return file.read(member.file_size + 1)[: member.file_size]
+        try:
+            return file.read(size)
+        except TORN as error:
+            raise _torn(place, error) from error
 
     return read
