@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
 
 PERMISSIVE = frozenset(
     {
@@ -19,6 +20,7 @@ UNKNOWN = "unknown"
 CERTAIN = 0.85  # of askalono's score: a text with a name and a year filled in has above 0.95
 LONGEST = 200_000  # bytes of a licence file that are read
 _FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_][\w-]+)*(?:\.(?:txt|md|rst))?$")
+_WHOSE = re.compile(r"(?i)\W*copyright\W+(?:\(c\)|©|\d|by\b)")
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 
@@ -47,10 +49,17 @@ def allowed(licence: str, wanted: Collection[str] = PERMISSIVE) -> bool:
 
 
 def _identified(text: bytes) -> str:
+    decoded = text[:LONGEST].decode("utf-8", "replace")
+    return _of_text("\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line)))
+
+
+@cache
+def _of_text(text: str) -> str:
+    """By a text without its owners, which many repositories share: a search takes some 0.2 s."""
     from askalono import identify  # pyright: ignore[reportAttributeAccessIssue]  (it ships no types)
 
     try:
-        found = identify(text[:LONGEST].decode("utf-8", "replace"))
+        found = identify(text)
     except ValueError:
         return UNKNOWN
     return found.name if found.score >= CERTAIN else UNKNOWN

@@ -54,7 +54,7 @@ _FOR_SELF = (
     "named_by_lines_before", "named_by_function", "kind_callable", "kind_data", "order", "private",
 )  # fmt: skip
 SIGNALS = (*_COLUMNS, *(f"self_{name}" for name in _FOR_SELF))
-MODEL = ("model", "mixture", "agreement")
+MODEL = ("model", "chance", "mixture", "agreement")
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -136,13 +136,13 @@ def _probabilities(scores: Floats) -> Floats:
 def with_model(matrix: Floats, model: Floats) -> Floats:
     """The signals with the model's columns beside them; `model` is log P of each candidate, float64[n].
 
-    All three columns rise with a candidate's own log P, so weights that are not negative keep the blend monotone.
+    All four columns rise with a candidate's own log P, so weights that are not negative keep the blend monotone.
     """
     lm = log_softmax(model)
     index = matrix[:, SIGNALS.index("index")]
     mixture = np.logaddexp(lm, index) - np.log(2)
     agreement = np.minimum(lm, index)
-    return np.hstack([matrix, lm[:, None], mixture[:, None], agreement[:, None]])
+    return np.hstack([matrix, np.stack([lm, np.exp(lm), mixture, agreement], axis=1)])
 
 
 @lru_cache(maxsize=50_000)

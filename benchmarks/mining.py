@@ -1,0 +1,65 @@
+"""python -m benchmarks.mining REPO...: what mining costs beside bare parsing of the same bytes.
+
+Every repository is read in turn by both: the whole survey (objects, filters, secrets, parsing, sites, signatures), and
+tree-sitter alone over the files that were kept. One process, processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import tree_sitter
+from rich.console import Console
+from rich.table import Table
+
+from corpus.shards import counts
+from corpus.sources import snapshot
+from corpus.survey import Options, survey
+from corpus.syntax.language import languages
+from corpus.syntax.parse import grammar
+
+
+def main() -> None:
+    """Command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("sources", nargs="+", metavar="REPO", help="git repositories, folders or archives")
+    options.add_argument("--licence", action="append", help="allow this licence too, as 'unknown'", default=[])
+    given = options.parse_args()
+    wanted = Options(licences=(*Options().licences, *given.licence))
+    parsers = {language.id: tree_sitter.Parser(grammar(language)) for language in languages().values()}
+    survey(snapshot(given.sources[0]), wanted)  # libraries and grammars are loaded once
+    table = Table(title="mining and bare parsing, one process")
+    for column in ("source", "files", "MB kept", "MB left out", "mining MB/s", "parsing MB/s", "ratio"):
+        table.add_column(column, justify="left" if column == "source" else "right")
+    total = [0.0, 0.0, 0.0]
+    for place in given.sources:
+        started = time.process_time()
+        found = survey(snapshot(place), wanted)
+        mining = time.process_time() - started
+        started = time.process_time()
+        for file in found.files:
+            parsers[file.language].parse(file.data)
+        parsing = time.process_time() - started
+        size = sum(len(file.data) for file in found.files) / 1e6
+        if not size:
+            continue
+        total = [total[0] + size, total[1] + mining, total[2] + parsing]
+        left_out = counts(found.dropped)[1] / 1e6
+        table.add_row(
+            found.name, f"{len(found.files):,}", f"{size:.1f}", f"{left_out:.1f}", *_rates(size, mining, parsing)
+        )
+    table.add_section()
+    table.add_row("all", "", f"{total[0]:.1f}", "", *_rates(*total))
+    console = Console()
+    console.print(table)
+    console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+
+
+def _rates(size: float, mining: float, parsing: float) -> tuple[str, str, str]:
+    return f"{size / mining:.1f}", f"{size / parsing:.1f}", f"{mining / parsing:.2f}"
+
+
+if __name__ == "__main__":
+    main()
