@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 # What the patterns of these detectors have that ordinary code seldom has: most files have none of it.
 _SIGNS = (
     b"A3T", b"ABIA", b"ACCA", b"AKIA", b"ASIA", b"aws", b"AWS", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"glpat-",
-    b"gldt-", b"glft-", b"glsoat-", b"glrt-", b"xox", b"k_live_", b"pypi-Ag", b"sq0csp", b"SG.", b"_authToken", b"T3Blbk",
-    b"AccountKey=", b"PRIVATE KEY", b"PuTTY-User", b"eyJ",
+    b"xox", b"k_live_", b"pypi-Ag", b"sq0csp", b"SG.", b"T3Blbk", b"AccountKey=", b"PRIVATE KEY", b"eyJ",
 )  # fmt: skip
 _PASSWORD = re.compile(rb"://[^\s/@{}]*:[^\s/@{}]*@")
 
@@ -46,7 +45,6 @@ def _detectors() -> tuple[BasePlugin, ...]:
         github_token,
         gitlab_token,
         jwt,
-        npm,
         openai,
         private_key,
         pypi_token,
@@ -63,7 +61,6 @@ def _detectors() -> tuple[BasePlugin, ...]:
         github_token.GitHubTokenDetector(),
         gitlab_token.GitLabTokenDetector(),
         jwt.JwtTokenDetector(),
-        npm.NpmDetector(),
         openai.OpenAIDetector(),
         private_key.PrivateKeyDetector(),
         pypi_token.PypiTokenDetector(),

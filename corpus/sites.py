@@ -6,7 +6,8 @@ Reads the whole file's tree, so it is quick; what is known of such a cursor whil
 
 from __future__ import annotations
 
-import random
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ KINDS = ("member", "name", "import", "keyword", "decorator")
 PER_FILE = 8
 TRIES = 2  # identifiers looked at for each that is wanted: many are declared where they stand, or text
 ANCESTORS = 4  # nodes upwards in which an import or a decorator is looked for
+# What grammars call the nodes that hold an identifier: tree-sitter's own conventions, not one language's.
+DECORATORS = ("decorator", "annotation", "marker_annotation", "attribute_item")
+USES = ("call", "invocation", "expression", "access", "import", "annotation", "element", "scoped", "qualified")
+GOLDEN = (5**0.5 - 1) / 2
 SPACE = b" \t\r\n\\"
 
 
@@ -51,10 +56,9 @@ def sites(
     member = np.zeros(len(first), np.bool_)
     for operator in language.member_operators:
         member |= before == operator.encode()[-1]
-    generator = random.Random(seed)
     found: list[Site] = []
     for places, wanted in ((np.flatnonzero(member), limit // 2), (np.flatnonzero(~member), limit)):
-        for chosen in generator.sample(range(len(places)), min(TRIES * limit, len(places))):
+        for chosen in _spread(len(places), TRIES * limit, seed):
             if len(found) >= wanted:
                 break
             start, end = int(first[places[chosen]]), int(last[places[chosen]])
@@ -62,6 +66,18 @@ def sites(
             if kind:
                 found.append(Site(start=start, end=end, kind=kind))
     return sorted(found, key=lambda site: site.start)
+
+
+def _spread(n: int, count: int, seed: int) -> Iterator[int]:
+    """`count` different numbers below n (all, where there are fewer), far apart: multiples of the golden section from a start."""
+    if n <= count:
+        yield from range(n)
+        return
+    step = round(n * GOLDEN)
+    while math.gcd(step, n) != 1:
+        step += 1
+    for number in range(count):
+        yield (seed + number * step) % n
 
 
 def _kind(data: bytes, tree: tree_sitter.Tree, language: Language, start: int, end: int) -> str:
