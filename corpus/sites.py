@@ -97,7 +97,7 @@ def _kind(data: bytes, tree: tree_sitter.Tree, language: Language, start: int, e
             break
         if "import" in ancestor.type:
             return "import"
-        if "decorator" in ancestor.type or ancestor.type == "annotation":
+        if ancestor.type in DECORATORS:
             return "decorator"
         ancestor = ancestor.parent
     before = data[max(0, start - 80) : start].rstrip(SPACE)
@@ -106,6 +106,4 @@ def _kind(data: bytes, tree: tree_sitter.Tree, language: Language, start: int, e
 
 def _uses(type: str) -> bool:
     """Whether a node with a field `name` uses the name that stands there, rather than declare it."""
-    return any(
-        word in type for word in ("call", "invocation", "expression", "access", "import", "annotation", "element")
-    )
+    return any(word in type for word in USES)
