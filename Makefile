@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers bench bench-servers bench-quality clean help
+.PHONY: demo test check test-nvim test-servers bench bench-servers bench-quality bench-corpus clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-servers   the tests with real language servers"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
+	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
 	@echo "make bench-quality  how often the first item is the right one"
 
 $(INSTALLED): pyproject.toml
@@ -55,6 +56,9 @@ bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality record --split eval
 	$(BIN)/python -m benchmarks.quality evaluate --split eval --model
 	$(BIN)/python -m benchmarks.quality_live
+
+bench-corpus: $(INSTALLED)
+	$(BIN)/python -m benchmarks.mining $(REPOS)
 
 clean:
 	rm -rf $(VENV) .servers .pytest_cache .ruff_cache .hypothesis

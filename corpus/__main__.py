@@ -2,6 +2,7 @@
 
     python -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
     python -m corpus show DIR                   what a corpus holds, and what was left out and why
+    python -m corpus rebuild MANIFEST …         the same corpus again, from the repositories that a manifest lists
 
 Nothing of a repository is ever run, and nothing is fetched: give it what is on disk.
 """
@@ -12,6 +13,8 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from corpus.licences import PERMISSIVE
-from corpus.mine import Source, jobs_by_default, mine
+from corpus.mine import Source, jobs_by_default, mine, rebuild
 from corpus.shards import CorpusError, Manifest, read_manifest
 from corpus.sites import PER_FILE
 from corpus.survey import Options
@@ -89,6 +92,16 @@ def _parser() -> argparse.ArgumentParser:
     job.add_argument("--seed", type=int, default=0, help="of the split and the choice of sites (default %(default)s)")
     job.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
     job.set_defaults(run=_mine)
+    again = commands.add_parser(
+        "rebuild",
+        help="the same corpus again, from the repositories that a manifest lists",
+        description="Mine the repositories of MANIFEST at its commits and with its options, and compare what comes out.",
+    )
+    again.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest.json, or the folder that holds it")
+    again.add_argument("--list", type=Path, required=True, metavar="FILE", help="where each is, one a line: PATH NAME")
+    again.add_argument("--out", type=Path, required=True, metavar="DIR")
+    again.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
+    again.set_defaults(run=_rebuild)
     show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=_show)
@@ -107,10 +120,28 @@ def _mine(given: argparse.Namespace) -> int:
         seed=given.seed,
     )
     excluded = [line.split()[0] for line in _lines(given.exclude)] if given.exclude else []
+    with _progress(len(sources)) as done:
+        manifest = mine(sources, given.out, options, jobs=given.jobs, excluded=excluded, done=done)
+    report(manifest)
+    return 1 if manifest.failed else 0
+
+
+def _rebuild(given: argparse.Namespace) -> int:
+    wanted = read_manifest(given.manifest if given.manifest.is_dir() else given.manifest.parent)
+    places = {source.name or Path(source.place).name: source.place for source in _listed(given.list)}
+    with _progress(len(wanted.repositories)) as done:
+        rebuild(wanted, places, given.out, jobs=given.jobs, done=done)
+    console.print(f"{given.out} is what {given.manifest} lists, byte for byte.", highlight=False)
+    return 0
+
+
+@contextmanager
+def _progress(total: int) -> Generator[Callable[[str, int], None]]:
+    """A bar with the rate of source that was kept; at the end, the time that it took."""
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("mining", total=len(sources), rate="")
+        task = progress.add_task("reading", total=total, rate="")
         size = 0
 
         def done(name: str, kept: int) -> None:
@@ -119,10 +150,8 @@ def _mine(given: argparse.Namespace) -> int:
             rate = f"{size / 1e6 / (time.monotonic() - started):.1f} MB/s"
             progress.update(task, advance=1, description=name[-40:], rate=rate)
 
-        manifest = mine(sources, given.out, options, jobs=given.jobs, excluded=excluded, done=done)
-    report(manifest)
-    console.print(f"{given.out}: {time.monotonic() - started:.0f} s", style="dim", highlight=False)
-    return 1 if manifest.failed else 0
+        yield done
+    console.print(f"{time.monotonic() - started:.0f} s", style="dim", highlight=False)
 
 
 def _show(given: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ import numpy as np
 
 from corpus.copies import PERMUTATIONS, Signatures, near_copies
 from corpus.shards import CorpusError, Manifest, Repository, Row, Shard, replacing, write, write_manifest
-from corpus.sources import SourceError, snapshot
+from corpus.sources import SourceError, is_repository, snapshot
 from corpus.split import PARTS, part_of
 from corpus.survey import Options, survey
 
@@ -72,6 +72,39 @@ def mine(
         surveys = {key: stored for key, stored in surveys.items() if (work / key).is_dir()}
         (out / "manifest.json").unlink(missing_ok=True)  # from here on the shards are not whole
         return _written(out, work, surveys, failed, options)
+
+
+def rebuild(
+    wanted: Manifest,
+    places: Mapping[str, str],
+    out: Path,
+    *,
+    jobs: int = 1,
+    done: Callable[[str, int], object] = lambda name, size: None,
+) -> Manifest:
+    """Mine again what a manifest lists, at its revisions and with its options, from where `places` says each name is.
+
+    Raises CorpusError where a source is missing, or where something else came out.
+    """
+    missing = [repository.name for repository in wanted.repositories if repository.name not in places]
+    if missing:
+        remedy = f"List where it is: {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}."
+        raise CorpusError(out, f"needs {len(missing)} more of {len(wanted.repositories)} sources.", remedy)
+    sources = [
+        Source(place=_at(places[repository.name], repository.revision), name=repository.name)
+        for repository in wanted.repositories
+    ]
+    found = mine(sources, out, msgspec.convert(wanted.options, Options), jobs=jobs, done=done)
+    different = [repository.name for repository in wanted.repositories if repository not in found.repositories]
+    if different or found.shards != wanted.shards:
+        names = ", ".join(different[:5]) or "the shards' bytes (another version of a library writes them otherwise)"
+        raise CorpusError(out, f"is not what the manifest lists: {names}.", "Compare the two manifests.")
+    return found
+
+
+def _at(place: str, revision: str) -> str:
+    """A repository at the revision; archives and folders are what they are."""
+    return f"{place}@{revision}" if Path(place).is_dir() and is_repository(place) else place
 
 
 def _forget(work: Path, names: Collection[str]) -> None:

@@ -112,6 +112,11 @@ def _name(place: Path) -> str:
 # Git
 
 
+def is_repository(place: str) -> bool:
+    """Whether a folder is a git repository, bare or not."""
+    return _repository(Path(place)) is not None
+
+
 def _repository(place: Path) -> pygit2.Repository | None:
     import pygit2
 

@@ -212,6 +212,25 @@ def test_the_command_reports_and_says_what_failed(
     assert "No source was given" in (said := capfd.readouterr().err) and "has no manifest" in said
 
 
+def test_a_manifest_is_enough_to_mine_the_same_again(
+    tmp_path: Path, sources: list[Source], capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, again, listed = tmp_path / "out", tmp_path / "again", tmp_path / "list.txt"
+    mined(sources, out)
+    lines = [f"{source.place} {source.name}\n" for source in sources]
+    listed.write_text("".join(lines))
+    arguments = ["rebuild", str(out / "manifest.json"), "--list", str(listed), "--out", str(again), "--jobs", "1"]
+    repository(tmp_path / "other.git", {"a.py": module("other")})
+    assert main(arguments) == 0
+    assert contents(again) == contents(out)
+    listed.write_text("".join(lines[1:]))
+    assert main(arguments) == 2
+    assert "needs 1 more of 6 sources. List where it is: o/ada" in " ".join(capfd.readouterr().err.split())
+    listed.write_text("".join([f"{tmp_path / 'other.git'} o/ada\n", *lines[1:]]))
+    assert main(arguments) == 2
+    assert "is not what the manifest lists" in " ".join(capfd.readouterr().err.split())
+
+
 def test_rows_keep_their_columns() -> None:
     assert set(Row.__dataclass_fields__) == {
         "part", "repository", "revision", "licence", "path", "language", "sha256", "text", "sites",
