@@ -104,6 +104,7 @@ class Language:
     name: str
     extensions: tuple[str, ...]
     language_ids: tuple[str, ...]
+    interpreters: tuple[str, ...]  # what a script's first line names, without a version
     roots: tuple[str, ...]
     grammar: str  # a module with a function `language`, or "module:function"
     locals: tuple[Path, ...]  # the files that are the query, in this order
@@ -167,6 +168,7 @@ def load_language(folder: Path) -> Language:
         name=reader.text("name"),
         extensions=reader.texts("extensions"),
         language_ids=reader.texts("language_ids"),
+        interpreters=reader.texts("interpreters", needed=False),
         roots=reader.texts("roots"),
         grammar=reader.text("grammar"),
         locals=_queries(reader, "locals"),

@@ -57,6 +57,9 @@ LANGUAGES = [
     ("bin/tool", b"#!/usr/bin/env python3\nimport x\n", "python"),
     ("bin/tool", b"#!/bin/bash -e\necho\n", "bash"),
     ("bin/tool", b"#!/usr/bin/python2.7\n", "python"),
+    ("bin/tool", b"#!/usr/bin/env -S node --enable-source-maps\n", "javascript"),
+    ("bin/tool", b"#!/bin/sh\n", "bash"),
+    ("bin/tool", b"#!/usr/bin/perl\n", None),
     ("README", b"not code\n", None),
 ]
 
