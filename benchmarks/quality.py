@@ -36,7 +36,7 @@ from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortli
 
 console = Console()
 FOLDS = 10
-MODEL_POSITIONS = 3000  # to fit on; it takes half a second each
+MODEL_POSITIONS = 1700  # to fit on; it takes half a second each
 IDENTIFIER = re.compile(r"\w+")
 
 
