@@ -71,7 +71,11 @@ def survey(snapshot: Snapshot, options: Options) -> Survey:
     signed: list[Signatures] = []
     waiting: list[U64] = []
     licence = licence_of(
-        {entry.path: entry.read() for entry in snapshot.entries() if is_licence_file(entry.path) and entry.size > 0}
+        {
+            entry.path: entry.read()
+            for entry in snapshot.entries()
+            if is_licence_file(entry.path) and 0 < entry.size <= LARGEST
+        }
     )
     refused = "" if allowed(licence, options.licences) else f"licence {licence}"
     for entry in snapshot.entries():

@@ -6,14 +6,26 @@ import io
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pygit2.enums import FileMode
 
 from corpus import sources
-from corpus.sources import ABSENT, RevisionMissing, SourceBroken, SourceError, SourceRefused, SourceUnknown, snapshot
+from corpus.filters import LARGEST
+from corpus.sources import (
+    ABSENT,
+    Entry,
+    RevisionMissing,
+    SourceBroken,
+    SourceError,
+    SourceRefused,
+    SourceUnknown,
+    snapshot,
+)
+from corpus.survey import Options, survey
 from tests.corpus.repositories import module, repository
 
 CODE = module("one")
@@ -151,6 +163,21 @@ def test_a_torn_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
     tar.write_bytes(tar.read_bytes()[:200])
     with pytest.raises(SourceBroken, match=r"p\.tgz.*Download it again"):
         files(tar)
+
+
+def test_what_is_too_large_is_never_read(tmp_path: Path) -> None:
+    huge = b"x = 1\n" * (LARGEST // 6 + 1)
+    place = repository(tmp_path / "r.git", {"a.py": CODE, "huge.py": huge, "COPYING": huge, "script": huge})
+    opened = snapshot(str(place))
+    read: list[str] = []
+
+    def entries() -> Iterator[Entry]:
+        for entry in opened.entries():
+            yield replace(entry, read=lambda entry=entry: (read.append(entry.path), entry.read())[1])
+
+    found = survey(replace(opened, entries=entries), Options())
+    assert set(read) == {"a.py", "LICENSE"}
+    assert (found.dropped["too large"][0], [file.path for file in found.files]) == (1, ["a.py"])
 
 
 def test_nothing_is_written_to_a_source(tmp_path: Path) -> None:
