@@ -173,38 +173,41 @@ def _lines(file: Path) -> list[str]:
 
 
 def report(manifest: Manifest) -> None:
-    """Tables of what was kept, by language and part, and of what was not, by reason."""
+    """Tables of what was kept, by language and licence, and of what was not, by reason."""
     kept: dict[str, Counter[str]] = {}
-    dropped: Counter[str] = Counter()
-    dropped_bytes: Counter[str] = Counter()
+    licences: dict[str, Counter[str]] = {}
+    left_out: dict[str, Counter[str]] = {}
     parts: Counter[str] = Counter()
     for repository in manifest.repositories:
         parts[repository.part] += 1
-        for language, (files, size) in repository.languages.items():
-            row = kept.setdefault(language, Counter())
-            row["repositories"] += 1
-            row["files"] += files
-            row["bytes"] += size
-        for reason, (files, size) in repository.dropped.items():
-            dropped[reason] += files
-            dropped_bytes[reason] += size
-    table = Table(
-        title=f"kept of {len(manifest.repositories)} sources ({', '.join(f'{parts[p]} {p}' for p in sorted(parts))})"
+        _count(licences, repository.licence, repository.kept)
+        for language, sizes in repository.languages.items():
+            _count(kept, language, sizes)
+        for reason, sizes in repository.dropped.items():
+            _count(left_out, reason, sizes)
+    title = (
+        f"kept of {len(manifest.repositories)} sources ({', '.join(f'{parts[part]} {part}' for part in sorted(parts))})"
     )
-    for column in ("language", "sources", "files", "MB"):
-        table.add_column(column, justify="left" if column == "language" else "right")
-    for language, row in sorted(kept.items(), key=lambda pair: -pair[1]["bytes"]):
-        table.add_row(language, str(row["repositories"]), f"{row['files']:,}", f"{row['bytes'] / 1e6:,.1f}")
-    console.print(table)
-    if dropped:
-        table = Table(title="left out")
-        for column in ("reason", "files", "MB"):
-            table.add_column(column, justify="left" if column == "reason" else "right")
-        for reason, files in dropped.most_common():
-            table.add_row(reason, f"{files:,}", f"{dropped_bytes[reason] / 1e6:,.1f}")
-        console.print(table)
+    _print(title, "language", kept)
+    _print("by licence", "licence", licences)
+    _print("left out", "reason", left_out)
     for source, problem in manifest.failed.items():
         console.print(f"[yellow]{source}: {problem}[/]", highlight=False)
+
+
+def _count(rows: dict[str, Counter[str]], key: str, sizes: tuple[int, int]) -> None:
+    rows.setdefault(key, Counter()).update({"sources": 1, "files": sizes[0], "bytes": sizes[1]})
+
+
+def _print(title: str, first: str, rows: dict[str, Counter[str]]) -> None:
+    if not rows:
+        return
+    table = Table(title=title)
+    for column in (first, "sources", "files", "MB"):
+        table.add_column(column, justify="left" if column == first else "right")
+    for key, row in sorted(rows.items(), key=lambda pair: (-pair[1]["bytes"], pair[0])):
+        table.add_row(key, f"{row['sources']:,}", f"{row['files']:,}", f"{row['bytes'] / 1e6:,.1f}")
+    console.print(table)
 
 
 if __name__ == "__main__":

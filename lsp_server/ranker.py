@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,12 @@ class Ranker:
         folder = str(path.parent.resolve()) if path is not None else ""
         self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri), folder)
         if self.index is not None and path is not None:
-            self._upkeep.submit(self.index.hide, path)  # the open text counts, not the file
+            self._later(self.index.hide, path)  # the open text counts, not the file
             self._look_around(folder)
+
+    def _later(self, work: Callable[..., object], *arguments: object) -> None:
+        """Have upkeep do it after what it was asked for before; what fails is logged, and costs only itself."""
+        self._upkeep.submit(work, *arguments).add_done_callback(_log_failure)
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -163,14 +167,14 @@ class Ranker:
         self.documents.pop(uri, None)
         self._jobs.pop(uri, None)
         if self.index is not None and (path := path_of(uri)) is not None:
-            self._upkeep.submit(self.index.show, path)
+            self._later(self.index.show, path)
             self._look_around(*self._nearby)
 
     def did_change_files(self, params: dict[str, Any]) -> None:
         for change in params.get("changes", ()):
             path = path_of(change["uri"])
             if self.index is not None and path is not None and change["uri"] not in self.documents:
-                self._upkeep.submit(self.index.refresh, path)
+                self._later(self.index.refresh, path)
         self._look_around(*self._nearby)
 
     def configure(self, params: dict[str, Any]) -> None:
@@ -280,7 +284,7 @@ class Ranker:
         """Read the files nearest to each folder again, after what upkeep was asked for before."""
         if self.index is not None:
             for folder in filter(None, folders):
-                self._upkeep.submit(self._read_around, self.index, folder)
+                self._later(self._read_around, self.index, folder)
 
     def _read_around(self, index: WorkspaceIndex, folder: str) -> None:
         self._nearby[folder] = index.nearby(folder)
@@ -313,6 +317,11 @@ class Ranker:
         self._stop.set()
         if self.index is not None and self.index.ready:
             self.index.save()
+
+
+def _log_failure(done: Future[object]) -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.error("upkeep of the index failed", exc_info=error)
 
 
 def _short(uri: str) -> str:

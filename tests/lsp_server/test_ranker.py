@@ -6,7 +6,11 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from lsp_server.ranker import FOLDERS, Ranker
+from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.repeats import Nearby
 
 SIBLING = "def check(self, value):\n    if value is None:\n        return self.default.copy\n"
 TEXT = "def check(self, value):\n    if value is None:\n        return self.fallback."
@@ -81,3 +85,16 @@ async def test_few_folders_are_held_and_one_that_was_dropped_is_read_again(tmp_p
     dropped = await ratio(ranker, documents[0])
     await kept_up(ranker)
     assert await ratio(ranker, documents[0]) > dropped
+
+
+async def test_upkeep_that_fails_is_logged_and_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(index: WorkspaceIndex, folder: str) -> Nearby:
+        raise RuntimeError(f"can't look around {folder}")
+
+    monkeypatch.setattr(WorkspaceIndex, "nearby", broken)
+    document = tmp_path / "own.py"
+    ranker = await opened(tmp_path, document)
+    assert await ratio(ranker, document) > 0
+    assert "upkeep of the index failed" in caplog.text and "can't look around" in caplog.text
