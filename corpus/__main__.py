@@ -10,6 +10,7 @@ Nothing of a repository is ever run, and nothing is fetched: give it what is on 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import time
 from collections import Counter
@@ -29,11 +30,16 @@ from corpus.survey import Options
 from corpus.syntax.language import languages
 
 console = Console(stderr=True)
+NEEDED = ("pygit2", "pyarrow", "rensa", "askalono", "detect_secrets", "filelock")  # the extra `corpus`
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code: 1 where a source failed, 2 where nothing could be done."""
     given = _parser().parse_args(arguments)
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        console.print(f"[red]{', '.join(missing)} not installed.[/] Run: pip install '.\\[corpus]'", highlight=False)
+        return 2
     try:
         return given.run(given)
     except CorpusError as error:

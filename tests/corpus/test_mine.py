@@ -231,6 +231,14 @@ def test_a_manifest_is_enough_to_mine_the_same_again(
     assert "is not what the manifest lists" in " ".join(capfd.readouterr().err.split())
 
 
+def test_without_its_libraries_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("corpus.__main__.NEEDED", ("filelock", "no_such_library"))
+    assert main(["show", str(tmp_path)]) == 2
+    assert "no_such_library not installed. Run: pip install '.[corpus]'" in " ".join(capfd.readouterr().err.split())
+
+
 def test_rows_keep_their_columns() -> None:
     assert set(Row.__dataclass_fields__) == {
         "part", "repository", "revision", "licence", "path", "language", "sha256", "text", "sites",
