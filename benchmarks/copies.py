@@ -7,19 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.syntax.tokens import U64, mix, tokenize
-
-SHINGLE = 6  # tokens
-ALIKE = 0.7  # shared shingles of all shingles (Jaccard) from which a file is a copy
-SMALLEST = 20  # shingles; tinier files are alike by chance
+from corpus import copies
+from corpus.copies import ALIKE, FEWEST
+from corpus.syntax.tokens import U64, tokenize
 
 Shingles = Mapping[Path, U64]
 
 
 def shingles(root: Path, suffixes: tuple[str, ...]) -> Shingles:
-    """The distinct runs of SHINGLE tokens of every file below a folder, sorted uint64 [n] each."""
+    """The distinct shingles of every file below a folder, sorted uint64 [n] each."""
     files = (path for path in sorted(root.resolve().rglob("*")) if path.name.endswith(suffixes) and path.is_file())
-    return {path: _of(path.read_bytes()) for path in files}
+    return {path: np.unique(copies.shingles(tokenize(path.read_bytes()).hashes)) for path in files}
 
 
 def near_copies(path: Path, known: Shingles) -> list[Path]:
@@ -30,15 +28,7 @@ def near_copies(path: Path, known: Shingles) -> list[Path]:
 
 def _alike(a: U64, b: U64) -> bool:
     small, large = sorted((len(a), len(b)))
-    if small < max(SMALLEST, ALIKE * large):
+    if small < max(FEWEST, ALIKE * large):
         return False
     both = len(np.intersect1d(a, b, assume_unique=True))
     return both >= ALIKE * (small + large - both)
-
-
-def _of(data: bytes) -> U64:
-    hashes = tokenize(data).hashes
-    keys = np.zeros(max(0, len(hashes) - SHINGLE + 1), np.uint64)
-    for start in range(SHINGLE):
-        keys = mix(keys + hashes[start : start + len(keys)])
-    return np.unique(keys)

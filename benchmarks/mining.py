@@ -14,7 +14,6 @@ import tree_sitter
 from rich.console import Console
 from rich.table import Table
 
-from corpus.shards import counts
 from corpus.sources import snapshot
 from corpus.survey import Options, survey
 from corpus.syntax.language import languages
@@ -46,7 +45,7 @@ def main() -> None:
         if not size:
             continue
         total = [total[0] + size, total[1] + mining, total[2] + parsing]
-        left_out = counts(found.dropped)[1] / 1e6
+        left_out = sum(size for _, size in found.dropped.values()) / 1e6
         table.add_row(
             found.name, f"{len(found.files):,}", f"{size:.1f}", f"{left_out:.1f}", *_rates(size, mining, parsing)
         )

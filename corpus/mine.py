@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from corpus.copies import PERMUTATIONS, Signatures, near_copies
-from corpus.shards import CorpusError, Manifest, Repository, Row, Shard, replacing, write, write_manifest
+from corpus.shards import MANIFEST, CorpusError, Manifest, Repository, Row, Shard, replacing, write, write_manifest
 from corpus.sources import SourceError, is_repository, snapshot
 from corpus.split import PARTS, part_of
 from corpus.survey import Options, survey
@@ -70,7 +70,7 @@ def mine(
         surveys, failed = _surveys(wanted, work, options, jobs, done)
         _forget(work, forgotten)
         surveys = {key: stored for key, stored in surveys.items() if (work / key).is_dir()}
-        (out / "manifest.json").unlink(missing_ok=True)  # from here on the shards are not whole
+        (out / MANIFEST).unlink(missing_ok=True)  # from here on the shards are not whole
         return _written(out, work, surveys, failed, options)
 
 

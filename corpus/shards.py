@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,8 +181,3 @@ def replacing(path: Path) -> Generator[Path]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def counts(of: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    """Files and bytes of all reasons or languages together."""
-    return sum(files for files, _ in of.values()), sum(size for _, size in of.values())

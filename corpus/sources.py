@@ -233,10 +233,8 @@ def _archive(place: Path, name: str) -> Snapshot:
         files = _zipped if place.name.endswith((".zip", ".whl")) else _tarred
         try:
             yield from files(place)
-        except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
-            raise SourceBroken(
-                str(place), f"is no archive that can be read ({error}).", "Download it again."
-            ) from error
+        except TORN as error:
+            raise _torn(place, error) from error
 
     with place.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
