@@ -24,7 +24,7 @@ import numpy as np
 
 from corpus.copies import PERMUTATIONS, Signatures, near_copies
 from corpus.shards import MANIFEST, CorpusError, Manifest, Repository, Row, Shard, replacing, write, write_manifest
-from corpus.sources import SourceError, is_repository, snapshot
+from corpus.sources import SourceError, at_revision, snapshot
 from corpus.split import PARTS, part_of
 from corpus.survey import Options, survey
 
@@ -91,7 +91,7 @@ def rebuild(
         remedy = f"List where it is: {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}."
         raise CorpusError(out, f"needs {len(missing)} more of {len(wanted.repositories)} sources.", remedy)
     sources = [
-        Source(place=_at(places[repository.name], repository.revision), name=repository.name)
+        Source(place=at_revision(places[repository.name], repository.revision), name=repository.name)
         for repository in wanted.repositories
     ]
     found = mine(sources, out, msgspec.convert(wanted.options, Options), jobs=jobs, done=done)
@@ -100,11 +100,6 @@ def rebuild(
         names = ", ".join(different[:5]) or "the shards' bytes (another version of a library writes them otherwise)"
         raise CorpusError(out, f"is not what the manifest lists: {names}.", "Compare the two manifests.")
     return found
-
-
-def _at(place: str, revision: str) -> str:
-    """A repository at the revision; archives and folders are what they are."""
-    return f"{place}@{revision}" if Path(place).is_dir() and is_repository(place) else place
 
 
 def _forget(work: Path, names: Collection[str]) -> None:

@@ -112,9 +112,9 @@ def _name(place: Path) -> str:
 # Git
 
 
-def is_repository(place: str) -> bool:
-    """Whether a folder is a git repository, bare or not."""
-    return _repository(Path(place)) is not None
+def at_revision(place: str, revision: str) -> str:
+    """A source as `snapshot` takes it: a repository at the revision; archives and folders are what they are."""
+    return f"{place}@{revision}" if Path(place).is_dir() and _repository(Path(place)) is not None else place
 
 
 def _repository(place: Path) -> pygit2.Repository | None:

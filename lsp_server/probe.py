@@ -44,12 +44,20 @@ CLIENT_CAPABILITIES: dict[str, Any] = {
 class Probe:
     """One session with a server. `messages` holds each notification and request that the server sent."""
 
-    def __init__(self, command: Sequence[str], *, answers: dict[str, Callable[[Json], Json]] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        answers: dict[str, Callable[[Json], Json]] | None = None,
+        hear: Callable[[str, Json], object] | None = None,
+    ) -> None:
+        """`answers` replies to the server's requests by method; `hear` gets what it sends instead of `messages`."""
         self.messages: list[tuple[str, Json]] = []
         self.exited: BackendExited | None = None
         self.result: Json = None
         self.backend = Backend(command, on_message=self._message, on_exit=self._exit)
         self._answers = {"workspace/configuration": _no_configuration, **(answers or {})}
+        self._hear = hear or (lambda method, params: self.messages.append((method, params)))
         self._news = asyncio.Event()
 
     async def start(
@@ -110,7 +118,7 @@ class Probe:
     def _message(self, body: bytes, envelope: Envelope) -> None:
         params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
         method = str(envelope.method)
-        self.messages.append((method, params))
+        self._hear(method, params)
         if envelope.is_request and not isinstance(envelope.id, msgspec.UnsetType):
             answer = self._answers.get(method)
             self.backend.send(wire.response(envelope.id, answer(params) if answer is not None else None))

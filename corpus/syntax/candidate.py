@@ -121,6 +121,14 @@ def _candidate(item: _Item, place: int) -> Candidate:
     )
 
 
+def matches(name: str, prefix: str) -> bool:
+    """Whether the letters of `prefix` occur in order in `name`, as editors filter; give both case-folded."""
+    if name.startswith(prefix):
+        return True
+    letters = iter(name)
+    return all(letter in letters for letter in prefix)
+
+
 @lru_cache(maxsize=50_000)  # the same members come in list after list
 def name_of(label: str) -> str:
     """The identifier that a label starts with, past any punctuation.

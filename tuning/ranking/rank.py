@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.syntax.candidate import Candidate
+from corpus.syntax.candidate import Candidate, matches
 from corpus.syntax.site import CompletionSite
 from corpus.syntax.tokens import Tokens, hash_names, name_ids, tokenize
 from tuning.ranking.blend import Blend
@@ -88,7 +88,7 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
     scores = index.score(around.context, hashes)
     repeated = columns(name_ids(hashes), around.context.repeats, around.nearby)
     prefix = site.prefix.casefold()
-    fitting = np.array([_fits(candidate.name.casefold(), prefix) for candidate in candidates], bool)
+    fitting = np.array([matches(candidate.name.casefold(), prefix) for candidate in candidates], bool)
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
         fitting[:] = True
     return Listing(
@@ -122,11 +122,3 @@ def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: N
     places = np.array([candidate.place for candidate in found.candidates])
     order = np.lexsort((places, -logits, ~found.fitting))
     return Order(order=order, p=odds / odds.sum())
-
-
-def _fits(name: str, prefix: str) -> bool:
-    """Whether the letters of the prefix occur in order in the name, as editors filter."""
-    if name.startswith(prefix):
-        return True
-    letters = iter(name)
-    return all(letter in letters for letter in prefix)

@@ -1,0 +1,75 @@
+"""Which positions of a mined corpus are asked for: whole files of each repository, in an order that its name gives."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from corpus.candidates import Asked, Project
+from corpus.positions import Position, example, positions
+from corpus.shards import Row, read
+from corpus.sites import Site
+from corpus.sources import at_revision
+from corpus.syntax.language import languages
+
+FEWEST = 40  # positions: a repository with fewer is not worth a server's start
+
+
+def projects(
+    corpus: Path,
+    places: Mapping[str, str],
+    *,
+    per_project: int,
+    servers: Mapping[str, str] | None = None,
+    only: Collection[str] = (),
+    parts: Collection[str] = (),
+) -> list[Project]:
+    """For each repository that `places` has (name -> where it is), a project a server: some `per_project` positions.
+
+    `servers`: language -> preset's name, for those that are not to get their first; `only`: languages' ids.
+    """
+    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in read(corpus, parts=sorted(parts)):
+        if row.repository in places and row.sites and (not only or row.language in only):
+            language = languages()[row.language]
+            rows[row.repository, (servers or {}).get(row.language, language.servers[0].name)].append(row)
+    found: list[Project] = []
+    for (name, server), files in rows.items():
+        generator = random.Random(name)
+        generator.shuffle(files)
+        asked: list[Asked] = []
+        count = 0
+        for row in files:
+            data = row.text.encode()
+            sites = [Site(start=start, end=end, kind=kind) for start, end, kind in row.sites]
+            form = "name" if generator.random() < 0.25 else "line"
+            chosen = [
+                agreed
+                for position in positions(row.path, data, sites, turn=generator.randrange(6), form=form)
+                if (agreed := read_live(data, position)) is not None
+            ]
+            asked.append(Asked(path=row.path, language=row.language, data=data, positions=chosen))
+            count += len(chosen)
+            if count >= per_project:
+                break
+        if count >= min(FEWEST, per_project):
+            found.append(
+                Project(name=name, revision=files[0].revision, place=at_revision(places[name], files[0].revision), server=server, files=asked)
+            )
+    return found
+
+
+def read_live(data: bytes, position: Position) -> Position | None:
+    """The position as what serves live reads it, or None where that sees no place for a list: a declaration, a string.
+
+    Mining reads the whole file's tree; live there is only the text with its hole, which is what a list is asked for in.
+    """
+    kind = example(data, position).site.kind
+    if kind not in ("member", "name", "import"):
+        return None
+    if kind == "import" or position.kind == "import":
+        return replace(position, kind="import") if kind == "import" else None
+    return position

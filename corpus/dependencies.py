@@ -1,0 +1,168 @@
+"""What a project says that it needs, brought from its language's registry for a language server to read.
+
+Reads the project's lists as data and hands names and versions to the installer: nothing of the project is run, no package's
+script either, and nothing comes from an address that the project names. Connects; call it only where that was asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+SECONDS = 240.0  # for one project
+MOST = 80  # packages asked for
+PACKAGES = "packages"  # the folder, beside the sources, of what has no place of its own
+TOO_LARGE = frozenset(("torch", "torchvision", "torchaudio", "tensorflow", "jax", "jaxlib", "vllm", "pyspark", "triton"))  # GBs
+REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[\w,\s.-]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)*)(?:;.*)?$")
+NODE_PACKAGE = re.compile(r"(?:@[a-z0-9~-][\w.~-]*/)?[a-z0-9~-][\w.~-]*")
+NODE_VERSION = re.compile(r"[\^~<>=v]*\s*\d[\w.+-]*|\*|latest|[\w.<>=^~|\s-]+")
+
+
+def installed(how: str, project: Path, beside: Path) -> str:
+    """Bring what `project` needs into a folder above it; returns a line on how it went. `how`: a key of INSTALLERS, or ""."""
+    if not how:
+        return "nothing is looked for"
+    wanted, command = INSTALLERS[how]
+    names = list(dict.fromkeys(wanted(project)))[:MOST]
+    if not names:
+        return "none are named"
+    until = time.monotonic() + SECONDS
+    try:
+        if _run([*command(beside), "--", *names], beside, until):
+            return f"{len(names)} installed"
+        done = 0
+        for name in names if len(names) > 1 else ():  # one that is not to be had keeps the others away
+            done += _run([*command(beside), "--", name], beside, until)
+        return f"{done} of {len(names)} installed"
+    except subprocess.TimeoutExpired:
+        return f"{len(names)} took more than {SECONDS:.0f} s"
+    except FileNotFoundError as error:
+        return f"not installed: {error.filename} is not here"
+
+
+# Python
+
+
+def _python_wanted(project: Path) -> Iterator[str]:
+    """Requirements by name and version; addresses, paths and options are left out."""
+    for line in _python_lines(project):
+        found = REQUIREMENT.match(line)
+        if found is not None and found[1].lower() not in TOO_LARGE:
+            yield f"{found[1]}{(found[2] or '').replace(' ', '')}{found[3].strip().rstrip(',')}"
+
+
+def _python_lines(project: Path) -> Iterator[str]:
+    settings = _toml(project / "pyproject.toml")
+    own = settings.get("project")
+    if isinstance(own, dict):
+        yield from _strings(own.get("dependencies"))
+    tool = settings.get("tool")
+    poetry = tool.get("poetry", {}).get("dependencies") if isinstance(tool, dict) else None
+    if isinstance(poetry, dict):
+        yield from (name for name in poetry if name != "python")
+    metadata = _text(project / "PKG-INFO")
+    required = re.findall(r"^Requires-Dist: (.*)$", metadata.partition("\n\n")[0], re.MULTILINE)
+    yield from (line for line in required if "extra ==" not in line)
+    section = re.search(r"^install_requires\s*=(.*(?:\n[ \t]+.*|\n\s*)*)", _text(project / "setup.cfg"), re.MULTILINE)
+    yield from section[1].split("\n") if section is not None else ()
+    yield from _setup_requires(_text(project / "setup.py"))
+    for name in ("requirements.txt", "requirements/base.txt", "requirements/requirements.txt"):
+        yield from (line.partition(" #")[0] for line in _text(project / name).split("\n") if line[:1] not in "-#")
+
+
+def _setup_requires(text: str) -> Iterator[str]:
+    """The strings of `install_requires` and of lists with such a name in a setup.py, which is parsed and not run."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        named = node.arg if isinstance(node, ast.keyword) else ""
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            named = node.targets[0].id
+        if named.lower() in ("install_requires", "requires", "requirements", "required") and isinstance(
+            node, ast.keyword | ast.Assign
+        ):
+            for item in getattr(node.value, "elts", ()):
+                if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                    yield item.value
+
+
+def _pip(beside: Path) -> list[str]:
+    """Wheels only, for this Python: an sdist would run its own setup."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--no-compile", "--no-input"]
+    return [*command, "--no-warn-conflicts", "--disable-pip-version-check", "--upgrade", "--target", str(beside / PACKAGES)]
+
+
+# Node
+
+
+def _node_wanted(project: Path) -> Iterator[str]:
+    """Packages of every package.json near the top, those that the project itself holds left out."""
+    manifests = [_json(path) for path in _manifests(project)]
+    own = {manifest.get("name") for manifest in manifests}
+    for manifest in manifests:
+        for key in ("dependencies", "peerDependencies", "devDependencies"):
+            listed = manifest.get(key)
+            for name, version in listed.items() if isinstance(listed, dict) else ():
+                known = isinstance(version, str) and NODE_VERSION.fullmatch(version.removeprefix("workspace:"))
+                if name not in own and NODE_PACKAGE.fullmatch(name) and (key != "devDependencies" or _has_types(name)):
+                    yield f"{name}@{version}" if known and not str(version).startswith("workspace:") else name
+
+
+def _has_types(name: str) -> bool:
+    """Of what is used in development only, what code is written against: types and what tests are written with."""
+    return name.startswith("@types/") or name in ("vitest", "react", "vue", "chai", "sinon", "tap", "ava", "uvu")
+
+
+def _manifests(project: Path) -> list[Path]:
+    patterns = ("package.json", "*/package.json", "*/*/package.json")
+    return [path for pattern in patterns for path in sorted(project.glob(pattern))][:200]
+
+
+def _npm(beside: Path) -> list[str]:
+    """Into a folder above the project, where none of its settings count; no script of a package runs."""
+    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps", "--no-save", "--loglevel=error"]
+    return ["npm", "install", "--prefix", str(beside), *flags]
+
+
+INSTALLERS: Mapping[str, tuple[Callable[[Path], Iterable[str]], Callable[[Path], list[str]]]] = {
+    "pip": (_python_wanted, _pip),
+    "npm": (_node_wanted, _npm),
+}
+
+
+def _run(command: list[str], folder: Path, until: float) -> bool:
+    left = max(0.1, until - time.monotonic())
+    return subprocess.run(command, cwd=folder, capture_output=True, timeout=left, check=False).returncode == 0
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8", "replace") if path.is_file() and path.stat().st_size < 1_000_000 else ""
+
+
+def _toml(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(_text(path))
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(_text(path) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _strings(value: object) -> Iterator[str]:
+    yield from (item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
