@@ -1,6 +1,7 @@
 """python -m corpus: from git repositories to what the ranker learns from and is judged on.
 
     python -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
+    python -m corpus candidates CORPUS …       real completion lists at its sites, of real language servers
     python -m corpus show DIR                   what a corpus holds, and what was left out and why
     python -m corpus rebuild MANIFEST …         the same corpus again, from the repositories that a manifest lists
 
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from corpus import cli_candidates
 from corpus.licences import PERMISSIVE
 from corpus.mine import Source, jobs_by_default, mine, rebuild
 from corpus.shards import CorpusError, Manifest, read_manifest
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--out", type=Path, required=True, metavar="DIR")
     again.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
     again.set_defaults(run=_rebuild)
+    cli_candidates.add(commands)
     show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=_show)

@@ -168,7 +168,8 @@ async def _replayed(
 def _laid_out(project: Project, folder: Path, dependencies: bool) -> tuple[Replay, str]:
     """The project's files on disk with what it needs, and a server over them that is yet to start."""
     rules = rules_for(project.server)
-    root = unfold(snapshot(project.place, name=project.name), folder / "sources", rules.left_out)
+    base = folder / "sources"
+    root = unfold(snapshot(project.place, name=project.name), base, rules.left_out)
     note = installed(rules.dependencies, root, folder) if dependencies else ""
     command = expanded(by_name(project.server).command, workspace=root)
     suffixes = tuple(suffix for file in project.files for suffix in languages()[file.language].extensions)
@@ -178,7 +179,9 @@ def _laid_out(project: Project, folder: Path, dependencies: bool) -> tuple[Repla
     def fill(value: Mapping[str, object]) -> Mapping[str, object]:
         return filled(value, dependencies=folder / PACKAGES, source_roots=roots, server=server)
 
-    return Replay(root=root, command=command, settings=fill(rules.settings), options=fill(rules.options)), note
+    return Replay(
+        root=root, base=base, command=command, settings=fill(rules.settings), options=fill(rules.options)
+    ), note
 
 
 def _forget_cache(replay: Replay) -> None:

@@ -57,17 +57,23 @@ def projects(
                 break
         if count >= min(FEWEST, per_project):
             found.append(
-                Project(name=name, revision=files[0].revision, place=at_revision(places[name], files[0].revision), server=server, files=asked)
+                Project(
+                    name=name,
+                    revision=files[0].revision,
+                    place=at_revision(places[name], files[0].revision),
+                    server=server,
+                    files=asked,
+                )
             )
     return found
 
 
-def read_live(data: bytes, position: Position) -> Position | None:
+def read_live(data: bytes, position: Position, parent: bytes | None = None) -> Position | None:
     """The position as what serves live reads it, or None where that sees no place for a list: a declaration, a string.
 
     Mining reads the whole file's tree; live there is only the text with its hole, which is what a list is asked for in.
     """
-    kind = example(data, position).site.kind
+    kind = example(data, position, parent).site.kind
     if kind not in ("member", "name", "import"):
         return None
     if kind == "import" or position.kind == "import":

@@ -20,8 +20,12 @@ from typing import Any
 SECONDS = 240.0  # for one project
 MOST = 80  # packages asked for
 PACKAGES = "packages"  # the folder, beside the sources, of what has no place of its own
-TOO_LARGE = frozenset(("torch", "torchvision", "torchaudio", "tensorflow", "jax", "jaxlib", "vllm", "pyspark", "triton"))  # GBs
-REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[\w,\s.-]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)*)(?:;.*)?$")
+TOO_LARGE = frozenset(
+    ("torch", "torchvision", "torchaudio", "tensorflow", "jax", "jaxlib", "vllm", "pyspark", "triton")
+)  # GBs
+REQUIREMENT = re.compile(
+    r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[\w,\s.-]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)*)(?:;.*)?$"
+)
 NODE_PACKAGE = re.compile(r"(?:@[a-z0-9~-][\w.~-]*/)?[a-z0-9~-][\w.~-]*")
 NODE_VERSION = re.compile(r"[\^~<>=v]*\s*\d[\w.+-]*|\*|latest|[\w.<>=^~|\s-]+")
 
@@ -55,22 +59,18 @@ def _python_wanted(project: Path) -> Iterator[str]:
     """Requirements by name and version; addresses, paths and options are left out."""
     for line in _python_lines(project):
         found = REQUIREMENT.match(line)
-        if found is not None and found[1].lower() not in TOO_LARGE:
-            yield f"{found[1]}{(found[2] or '').replace(' ', '')}{found[3].strip().rstrip(',')}"
+        name, extras, version = found.groups("") if found is not None else ("", "", "")
+        if name and name.lower() not in TOO_LARGE:
+            yield f"{name}{extras.replace(' ', '')}{version.strip().rstrip(',')}"
 
 
 def _python_lines(project: Path) -> Iterator[str]:
     settings = _toml(project / "pyproject.toml")
-    own = settings.get("project")
-    if isinstance(own, dict):
-        yield from _strings(own.get("dependencies"))
-    tool = settings.get("tool")
-    poetry = tool.get("poetry", {}).get("dependencies") if isinstance(tool, dict) else None
-    if isinstance(poetry, dict):
-        yield from (name for name in poetry if name != "python")
-    metadata = _text(project / "PKG-INFO")
-    required = re.findall(r"^Requires-Dist: (.*)$", metadata.partition("\n\n")[0], re.MULTILINE)
-    yield from (line for line in required if "extra ==" not in line)
+    yield from _strings(_table(settings, "project").get("dependencies"))
+    yield from (name for name in _table(settings, "tool", "poetry", "dependencies") if name != "python")
+    for file in (project / "PKG-INFO", *sorted(project.glob("*.dist-info/METADATA"))):
+        required = re.findall(r"^Requires-Dist: (.*)$", _text(file).partition("\n\n")[0], re.MULTILINE)
+        yield from (line for line in required if "extra ==" not in line)
     section = re.search(r"^install_requires\s*=(.*(?:\n[ \t]+.*|\n\s*)*)", _text(project / "setup.cfg"), re.MULTILINE)
     yield from section[1].split("\n") if section is not None else ()
     yield from _setup_requires(_text(project / "setup.py"))
@@ -99,7 +99,14 @@ def _setup_requires(text: str) -> Iterator[str]:
 def _pip(beside: Path) -> list[str]:
     """Wheels only, for this Python: an sdist would run its own setup."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--no-compile", "--no-input"]
-    return [*command, "--no-warn-conflicts", "--disable-pip-version-check", "--upgrade", "--target", str(beside / PACKAGES)]
+    return [
+        *command,
+        "--no-warn-conflicts",
+        "--disable-pip-version-check",
+        "--upgrade",
+        "--target",
+        str(beside / PACKAGES),
+    ]
 
 
 # Node
@@ -154,6 +161,14 @@ def _toml(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(_text(path))
     except tomllib.TOMLDecodeError:
         return {}
+
+
+def _table(settings: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The table that the keys lead to; empty where something else stands there."""
+    found: Any = settings
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -123,7 +123,10 @@ def write_lists(path: Path, rows: Iterable[Recorded]) -> int:
     import pyarrow.parquet as pq
 
     count = 0
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema(), compression="zstd", compression_level=12) as out:
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema(), compression="zstd", compression_level=12) as out,
+    ):
         waiting: list[Recorded] = []
         for row in rows:
             waiting.append(row)

@@ -57,6 +57,7 @@ class Replay:
     """A server over the folder `root`. Use `ask` for one file after another, then `stop`."""
 
     root: Path
+    base: Path  # what the files' paths are below: `root`, or a folder above it
     command: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Replay:
             try:
                 if self._probe is None:
                     self._probe, document = await self._started(), None
-                document = document or _Document(self._probe, self.root / file.path, file.language_id)
+                document = document or _Document(self._probe, self.base / file.path, file.language_id)
                 before, after = cut(file.data, file.positions[place], file.parent)
                 document.show(before + after)
                 found[place] = await self._list(document, before)

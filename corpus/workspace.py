@@ -13,8 +13,24 @@ from corpus.sources import Snapshot
 LARGEST = 2_000_000  # bytes a file
 MOST = 400_000_000  # bytes in all
 # What would tell a server to load code that came with the sources, and what the sources brought along of others'.
-LEFT_OUT = frozenset((".git", ".hg", "node_modules", ".yarn", ".pnp.cjs", ".pnp.loader.mjs", ".venv", "venv", ".vscode"))
-_ENDINGS_LEFT_OUT = (".png", ".jpg", ".gif", ".mp4", ".zip", ".gz", ".jar", ".so", ".dll", ".exe", ".bin", ".pdf", ".svg")
+LEFT_OUT = frozenset(
+    (".git", ".hg", "node_modules", ".yarn", ".pnp.cjs", ".pnp.loader.mjs", ".venv", "venv", ".vscode")
+)
+_ENDINGS_LEFT_OUT = (
+    ".png",
+    ".jpg",
+    ".gif",
+    ".mp4",
+    ".zip",
+    ".gz",
+    ".jar",
+    ".so",
+    ".dll",
+    ".exe",
+    ".bin",
+    ".pdf",
+    ".svg",
+)
 
 
 def unfold(snapshot: Snapshot, folder: Path, left_out: Collection[str] = ()) -> Path:
@@ -27,7 +43,12 @@ def unfold(snapshot: Snapshot, folder: Path, left_out: Collection[str] = ()) -> 
     tops: set[str] = set()
     for entry in snapshot.entries():
         parts = _parts(entry.path)
-        if not parts or parts[-1] in left_out or not 0 <= entry.size <= LARGEST or entry.path.lower().endswith(_ENDINGS_LEFT_OUT):
+        if (
+            not parts
+            or parts[-1] in left_out
+            or not 0 <= entry.size <= LARGEST
+            or entry.path.lower().endswith(_ENDINGS_LEFT_OUT)
+        ):
             continue
         total += entry.size
         if total > MOST:

@@ -1,0 +1,174 @@
+"""`python -m corpus candidates`: its flags, its progress and what it says at the end."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corpus.candidates import Project, Tally, record
+from corpus.choosing import projects
+from corpus.lists import Recorded, write_lists
+from corpus.positions import CLASSES
+from corpus.pseudo import pseudo_lists
+from corpus.shards import CorpusError, replacing
+from corpus.syntax.language import languages
+
+LISTS, REPORT, WORK = "lists.parquet", "lists.json", "work"
+DESCRIPTION = """Lay the repositories of a mined corpus out one by one, start the language's own server over each, and ask it for
+completion at the corpus's sites, the identifier and the rest of its line taken away. The lists go into DIR/lists.parquet.
+Nothing of a repository is run. Run the same again after it was cut off: it goes on with the file at which it stopped."""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    job = commands.add_parser("candidates", help="real completion lists at a corpus's sites", description=DESCRIPTION)
+    job.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder that `mine` wrote")
+    job.add_argument("--out", type=Path, required=True, metavar="DIR")
+    job.add_argument(
+        "--list", type=Path, required=True, metavar="FILE", help="where each repository is, one a line: PATH NAME"
+    )
+    job.add_argument(
+        "--language", action="append", default=[], choices=sorted(languages()), help="only this one; may be repeated"
+    )
+    job.add_argument(
+        "--part", action="append", default=[], choices=("train", "validation", "test"), help="may be repeated"
+    )
+    job.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="LANGUAGE=NAME",
+        help="another server than the language's first; may be repeated",
+    )
+    job.add_argument(
+        "--per-repository", type=int, default=400, metavar="N", help="positions of each, a server (default %(default)s)"
+    )
+    job.add_argument("--repositories", type=int, default=0, metavar="N", help="so many a server at most (default: all)")
+    job.add_argument(
+        "--dependencies",
+        action="store_true",
+        help="fetch what a project needs from its language's registry first: wheels and packages only, no script of theirs run",
+    )
+    job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    job.add_argument(
+        "--pseudo",
+        action="store_true",
+        help="no server: lists made of names that the repository itself uses, marked as such; fast, for volume",
+    )
+    job.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Record, write, and say what came of it; 1 where a repository failed."""
+    console = Console(stderr=True)
+    logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
+    places = places_of(given.list)
+    servers = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
+    chosen = projects(
+        given.corpus, places, per_project=given.per_repository, servers=servers, only=given.language, parts=given.part
+    )
+    chosen = _first(chosen, given.repositories)
+    if not chosen:
+        raise CorpusError(given.corpus, "has no repository to ask about.", "Check --list, --language and --part.")
+    given.out.mkdir(parents=True, exist_ok=True)
+    if given.pseudo:
+        rows, tally = list(pseudo_lists(chosen)), Tally()
+    else:
+        with progress(console, sum(project.count for project in chosen)) as done:
+            rows, tally = record(chosen, given.out / WORK, jobs=given.jobs, dependencies=given.dependencies, done=done)
+    write_lists(given.out / LISTS, rows)
+    summary = by_repository(rows, tally)
+    with replacing(given.out / REPORT) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(summary, order="sorted"), indent=1) + b"\n")
+    report(console, rows, tally)
+    return 1 if tally.failed else 0
+
+
+def places_of(file: Path) -> dict[str, str]:
+    """name -> place, of a list with a line `PLACE [NAME]` each."""
+    lines = (line.partition("#")[0].split() for line in file.read_text("utf-8").splitlines())
+    return {line[1] if len(line) > 1 else Path(line[0]).name: line[0] for line in lines if line}
+
+
+def _first(chosen: Sequence[Project], count: int) -> list[Project]:
+    """At most `count` (all, for 0) projects a server."""
+    seen: Counter[str] = Counter()
+    found: list[Project] = []
+    for project in chosen:
+        seen[project.server] += 1
+        if not count or seen[project.server] <= count:
+            found.append(project)
+    return found
+
+
+@contextmanager
+def progress(console: Console, total: int) -> Generator[Callable[[str, int], None]]:
+    """A bar with positions a second and the time left; what earlier runs answered does not count for the rate."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("asking", total=total, rate="")
+        started = time.monotonic()
+        count = 0
+
+        def done(name: str, positions: int) -> None:
+            nonlocal count
+            count += positions
+            rate = f"{count / max(0.1, time.monotonic() - started):.1f} lists/s"
+            bar.update(task, advance=positions, description=name[-48:], rate=rate)
+
+        yield done
+
+
+def by_repository(rows: Iterable[Recorded], tally: Tally) -> dict[str, Any]:
+    """What was asked of whom, and how often the list had the truth: the manifest of a file of lists."""
+    counted: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        counted[row.repository, row.revision, row.server].update(
+            positions=1, answered=int(row.offered >= 0), with_truth=int(row.has_truth)
+        )
+    repositories = [
+        {"name": name, "revision": revision, "server": server, **counts, "dependencies": tally.notes.get(name, "")}
+        for (name, revision, server), counts in sorted(counted.items())
+    ]
+    return {"version": 1, "repositories": repositories, "failed": dict(sorted(tally.failed.items()))}
+
+
+def report(console: Console, rows: Sequence[Recorded], tally: Tally) -> None:
+    """How many lists there are of each class and how many of them have the truth, and where the time went."""
+    counted: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    repositories: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        repositories[row.language].add(row.repository)
+        for kind in (row.named, ""):
+            counted[row.language, kind].update(asked=1, known=int(row.has_truth), items=len(row.names))
+    table = Table(title="lists, by what was completed")
+    for column in ("language", "class", "repositories", "asked", "with the truth", "share", "candidates"):
+        table.add_column(column, justify="left" if column in ("language", "class") else "right")
+    for language in sorted(repositories):
+        for kind in ("", *CLASSES):
+            row = counted[language, kind]
+            if row["asked"]:
+                share, mean = row["known"] / row["asked"], row["items"] / max(1, row["known"])
+                first = (language, "all", str(len(repositories[language]))) if not kind else ("", kind, "")
+                table.add_row(*first, f"{row['asked']:,}", f"{row['known']:,}", f"{share:.0%}", f"{mean:,.0f}")
+        table.add_section()
+    console.print(table)
+    if tally.waiting:
+        console.print(
+            f"servers worked {tally.waiting:,.0f} s; with everything around it {tally.total:,.0f} s, {tally.total / tally.waiting:.2f} times",
+            highlight=False,
+        )
+    for name, problem in tally.failed.items():
+        console.print(f"[yellow]{name}: {problem}[/]", highlight=False)
