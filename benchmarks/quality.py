@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.copies import near_copies, shingles
 from benchmarks.quality_data import Bench, Recorded, asked, cut, home, load, record, unpacked
 from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
 from tuning.ranking.blend import Blend, fit
+from tuning.ranking.copies import near_copies, shingles
 from tuning.ranking.features import MODEL, SIGNALS, Floats, with_model
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt

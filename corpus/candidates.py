@@ -54,12 +54,13 @@ class Project:
     place: str  # where it is on disk: what `corpus.sources.snapshot` takes
     server: str  # a preset's name
     files: Sequence[Asked]
+    command: tuple[str, ...] = ()  # what to ask instead of the preset's own command, by the preset's rules
 
     @property
     def key(self) -> str:
         """What its answers are kept by."""
         asked = [[file.path, file.written, *(msgspec.to_builtins(p) for p in file.positions)] for file in self.files]
-        content = msgspec.json.encode([self.name, self.revision, self.server, asked])
+        content = msgspec.json.encode([self.name, self.revision, self.server, *self.command, asked])
         return hashlib.sha256(content).hexdigest()[:20]
 
     @property
@@ -92,7 +93,10 @@ def record(
     """Ask for every position of every project; `done` hears of each file. Raises OSError (a full disk)."""
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     tally = Tally()
-    asyncio.run(_all(projects, work, jobs, dependencies, done, tally))
+    needs = work / "needs" if dependencies else None
+    asyncio.run(_all(projects, work, jobs, needs, done, tally))
+    if needs is not None:
+        shutil.rmtree(needs, ignore_errors=True)
     rows: list[Recorded] = []
     for project in projects:
         rows += [row for _, found in kept(work / f"{project.key}.jsonl") for row in found]
@@ -103,7 +107,7 @@ async def _all(
     projects: Sequence[Project],
     work: Path,
     jobs: int,
-    dependencies: bool,
+    needs: Path | None,
     done: Callable[[str, int], object],
     tally: Tally,
 ) -> None:
@@ -113,7 +117,7 @@ async def _all(
     async def worker() -> None:
         for project in queue:
             try:
-                await _replayed(project, work, dependencies, done, tally)
+                await _replayed(project, work, needs, done, tally)
             except (SourceError, BackendError) as error:
                 tally.failed[f"{project.name} ({project.server})"] = str(error)
                 log.warning("%s: %s", project.name, error)
@@ -124,7 +128,7 @@ async def _all(
 
 
 async def _replayed(
-    project: Project, work: Path, dependencies: bool, done: Callable[[str, int], object], tally: Tally
+    project: Project, work: Path, needs: Path | None, done: Callable[[str, int], object], tally: Tally
 ) -> None:
     """One project asked from the first file that has no answers yet."""
     file = work / f"{project.key}.jsonl"
@@ -139,7 +143,7 @@ async def _replayed(
     if not left:
         return
     with tempfile.TemporaryDirectory(prefix="starling-replay-") as folder:
-        replay, note = await asyncio.to_thread(_laid_out, project, Path(folder), dependencies)
+        replay, note = await asyncio.to_thread(_laid_out, project, Path(folder), needs)
         tally.notes[project.name] = note
         try:
             for asked in left:
@@ -165,13 +169,13 @@ async def _replayed(
             await asyncio.to_thread(_forget_cache, replay)
 
 
-def _laid_out(project: Project, folder: Path, dependencies: bool) -> tuple[Replay, str]:
+def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Replay, str]:
     """The project's files on disk with what it needs, and a server over them that is yet to start."""
     rules = rules_for(project.server)
     base = folder / "sources"
     root = unfold(snapshot(project.place, name=project.name), base, rules.left_out)
-    note = installed(rules.dependencies, root, folder) if dependencies else ""
-    command = expanded(by_name(project.server).command, workspace=root)
+    note = installed(rules.dependencies, root, folder, needs, rules.not_brought) if needs is not None else ""
+    command = project.command or expanded(by_name(project.server).command, workspace=root)
     suffixes = tuple(suffix for file in project.files for suffix in languages()[file.language].extensions)
     roots = source_roots(root, rules.source_root, suffixes)
     server = Path(find_command(command) or command[0])

@@ -7,22 +7,24 @@ script either, and nothing comes from an address that the project names. Connect
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 SECONDS = 240.0  # for one project
 MOST = 80  # packages asked for
 PACKAGES = "packages"  # the folder, beside the sources, of what has no place of its own
-TOO_LARGE = frozenset(
-    ("torch", "torchvision", "torchaudio", "tensorflow", "jax", "jaxlib", "vllm", "pyspark", "triton")
-)  # GBs
+NAME = re.compile(r"@?[\w./-]*")
 REQUIREMENT = re.compile(
     r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[\w,\s.-]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)*)(?:;.*)?$"
 )
@@ -30,22 +32,40 @@ NODE_PACKAGE = re.compile(r"(?:@[a-z0-9~-][\w.~-]*/)?[a-z0-9~-][\w.~-]*")
 NODE_VERSION = re.compile(r"[\^~<>=v]*\s*\d[\w.+-]*|\*|latest|[\w.<>=^~|\s-]+")
 
 
-def installed(how: str, project: Path, beside: Path) -> str:
-    """Bring what `project` needs into a folder above it; returns a line on how it went. `how`: a key of INSTALLERS, or ""."""
+def installed(how: str, project: Path, beside: Path, kept: Path, not_brought: Collection[str] = ()) -> str:
+    """Bring what `project` needs into the folder `beside`, above it; returns a line on how it went.
+
+    `how` is a key of INSTALLERS, or "". Projects that name the same things share what is in `kept`.
+    """
     if not how:
         return "nothing is looked for"
-    wanted, command = INSTALLERS[how]
-    names = list(dict.fromkeys(wanted(project)))[:MOST]
+    installer = INSTALLERS[how]
+    named = (name for name in installer.wanted(project) if _bare(name) not in not_brought)
+    names = list(dict.fromkeys(named))[:MOST]
     if not names:
         return "none are named"
+    folder = kept / hashlib.sha256(repr((how, sorted(names))).encode()).hexdigest()[:20]
+    if not folder.is_dir():
+        kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = Path(tempfile.mkdtemp(prefix="new-", dir=kept))
+        (temporary / "note").write_text(_brought(installer, names, temporary))
+        if folder.is_dir():  # another project was quicker
+            shutil.rmtree(temporary)
+        else:
+            temporary.rename(folder)
+    if (folder / installer.folder).is_dir():
+        (beside / installer.folder).symlink_to(folder / installer.folder, target_is_directory=True)
+    return (folder / "note").read_text()
+
+
+def _brought(installer: Installer, names: list[str], to: Path) -> str:
     until = time.monotonic() + SECONDS
+    command = [*installer.command(to), "--"]
     try:
-        if _run([*command(beside), "--", *names], beside, until):
+        if _run([*command, *names], to, until):
             return f"{len(names)} installed"
-        done = 0
-        for name in names if len(names) > 1 else ():  # one that is not to be had keeps the others away
-            done += _run([*command(beside), "--", name], beside, until)
-        return f"{done} of {len(names)} installed"
+        done = sum(_run([*command, name], to, until) for name in names) if len(names) > 1 else 0
+        return f"{done} of {len(names)} installed"  # one that is not to be had keeps the others away
     except subprocess.TimeoutExpired:
         return f"{len(names)} took more than {SECONDS:.0f} s"
     except FileNotFoundError as error:
@@ -59,15 +79,15 @@ def _python_wanted(project: Path) -> Iterator[str]:
     """Requirements by name and version; addresses, paths and options are left out."""
     for line in _python_lines(project):
         found = REQUIREMENT.match(line)
-        name, extras, version = found.groups("") if found is not None else ("", "", "")
-        if name and name.lower() not in TOO_LARGE:
+        if found is not None:
+            name, extras, version = found.groups("")
             yield f"{name}{extras.replace(' ', '')}{version.strip().rstrip(',')}"
 
 
 def _python_lines(project: Path) -> Iterator[str]:
     settings = _toml(project / "pyproject.toml")
     yield from _strings(_table(settings, "project").get("dependencies"))
-    yield from (name for name in _table(settings, "tool", "poetry", "dependencies") if name != "python")
+    yield from _table(settings, "tool", "poetry", "dependencies")
     for file in (project / "PKG-INFO", *sorted(project.glob("*.dist-info/METADATA"))):
         required = re.findall(r"^Requires-Dist: (.*)$", _text(file).partition("\n\n")[0], re.MULTILINE)
         yield from (line for line in required if "extra ==" not in line)
@@ -85,7 +105,7 @@ def _setup_requires(text: str) -> Iterator[str]:
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
-        named = node.arg if isinstance(node, ast.keyword) else ""
+        named = (node.arg or "") if isinstance(node, ast.keyword) else ""
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             named = node.targets[0].id
         if named.lower() in ("install_requires", "requires", "requirements", "required") and isinstance(
@@ -96,7 +116,7 @@ def _setup_requires(text: str) -> Iterator[str]:
                     yield item.value
 
 
-def _pip(beside: Path) -> list[str]:
+def _pip(to: Path) -> list[str]:
     """Wheels only, for this Python: an sdist would run its own setup."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--no-compile", "--no-input"]
     return [
@@ -105,7 +125,7 @@ def _pip(beside: Path) -> list[str]:
         "--disable-pip-version-check",
         "--upgrade",
         "--target",
-        str(beside / PACKAGES),
+        str(to / PACKAGES),
     ]
 
 
@@ -135,21 +155,36 @@ def _manifests(project: Path) -> list[Path]:
     return [path for pattern in patterns for path in sorted(project.glob(pattern))][:200]
 
 
-def _npm(beside: Path) -> list[str]:
+def _npm(to: Path) -> list[str]:
     """Into a folder above the project, where none of its settings count; no script of a package runs."""
     flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps", "--no-save", "--loglevel=error"]
-    return ["npm", "install", "--prefix", str(beside), *flags]
+    return ["npm", "install", "--prefix", str(to), *flags]
 
 
-INSTALLERS: Mapping[str, tuple[Callable[[Path], Iterable[str]], Callable[[Path], list[str]]]] = {
-    "pip": (_python_wanted, _pip),
-    "npm": (_node_wanted, _npm),
+@dataclass(frozen=True, kw_only=True)
+class Installer:
+    """How one registry's packages are brought: what a project wants, the command to put it into a folder, and where in there."""
+
+    wanted: Callable[[Path], Iterable[str]]
+    command: Callable[[Path], list[str]]
+    folder: str
+
+
+INSTALLERS: Mapping[str, Installer] = {
+    "pip": Installer(wanted=_python_wanted, command=_pip, folder=PACKAGES),
+    "npm": Installer(wanted=_node_wanted, command=_npm, folder="node_modules"),
 }
 
 
 def _run(command: list[str], folder: Path, until: float) -> bool:
     left = max(0.1, until - time.monotonic())
     return subprocess.run(command, cwd=folder, capture_output=True, timeout=left, check=False).returncode == 0
+
+
+def _bare(name: str) -> str:
+    """A package's name without its version."""
+    found = NAME.match(name)
+    return found[0].lower() if found is not None else ""
 
 
 def _text(path: Path) -> str:

@@ -12,22 +12,34 @@ from functools import cache
 PERMISSIVE = frozenset(
     {
         "0BSD", "Apache-2.0", "BlueOak-1.0.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-2-Clause-Patent", "BSD-3-Clause",
-        "BSD-3-Clause-Clear", "BSD-4-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "PostgreSQL", "PSF-2.0",
-        "Python-2.0", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib",
+        "BSD-3-Clause-Clear", "BSD-4-Clause", "BSL-1.0", "CC0-1.0", "curl", "ISC", "MIT", "MIT-0", "PostgreSQL", "PSF-2.0",
+        "Python-2.0", "Python-2.0.1", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib",
     }
 )  # fmt: skip
 UNKNOWN = "unknown"
 CERTAIN = 0.85  # of askalono's score: a text with a name and a year filled in has above 0.95
 LONGEST = 200_000  # bytes of a licence file that are read
-_FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_][\w-]+)*(?:\.(?:txt|md|rst))?$")
+_FILE = re.compile(
+    r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_][\w-]+)*(?:\.(?:txt|md|rst|mit|bsd|apache|apl|asl|isc)[\w.-]*)?$"
+)
+_OF_WHEEL = re.compile(r"[^/]+\.dist-info/licenses(?:/LICENSES?)?$")
 _WHOSE = re.compile(r"(?i)\W*copyright\W+(?:\(c\)|©|\d|by\b)")
+_APACHE_ENDS = "END OF TERMS AND CONDITIONS"  # what follows is how to apply it, and the licences of bundled parts
+_VARIANTS = {
+    "Pixar": ("pixar", "Apache-2.0")
+}  # a text that is another's but for a clause: only where it says whose it is
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 
 def is_licence_file(path: str) -> bool:
-    """Whether a path at the root, or in the root's one folder (an unpacked archive), may state the licence of all."""
+    """Whether a path at the root, in the root's one folder (an unpacked archive) or where a wheel has it, may state the
+    licence of all."""
     folder, _, name = path.rpartition("/")
-    return folder.count("/") < 1 and bool(_FILE.match(name)) and not _STATES_OTHERS.search(name)
+    return (
+        ("/" not in folder or bool(_OF_WHEEL.match(folder)))
+        and bool(_FILE.match(name))
+        and not _STATES_OTHERS.search(name)
+    )
 
 
 def licence_of(texts: Mapping[str, bytes]) -> str:
@@ -50,7 +62,12 @@ def allowed(licence: str, wanted: Collection[str] = PERMISSIVE) -> bool:
 
 def _identified(text: bytes) -> str:
     decoded = text[:LONGEST].decode("utf-8", "replace")
-    return _of_text("\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line)))
+    whole = "\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line))
+    found = _of_text(whole)
+    if found == UNKNOWN and _APACHE_ENDS in whole:
+        found = _of_text(whole[: whole.index(_APACHE_ENDS) + len(_APACHE_ENDS)])
+    mark, meant = _VARIANTS.get(found, ("", found))
+    return found if mark and mark in whole.lower() else meant
 
 
 @cache

@@ -2,6 +2,7 @@
 
     [basedpyright]
     dependencies = "pip"                                    # how what the sources need is brought: see corpus.dependencies
+    not_brought = ["torch"]                                 # names left out of it
     settings = { python = { analysis = {…} } }              # what it is told where it asks for its configuration
     options = {…}                                           # initializationOptions
     left_out = ["pom.xml"]                                  # names of files that the server is not shown
@@ -32,6 +33,7 @@ class Rules:
     """How one server is run. All empty: as it comes."""
 
     dependencies: str = ""
+    not_brought: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     source_root: str = ""

@@ -117,6 +117,12 @@ def at_revision(place: str, revision: str) -> str:
     return f"{place}@{revision}" if Path(place).is_dir() and _repository(Path(place)) is not None else place
 
 
+def file_at(place: str, revision: str, path: str) -> bytes:
+    """A file of the repository that `place` (PATH@REVISION) names, at another revision; b"" where it has none."""
+    found = snapshot(at_revision(place.rpartition("@")[0], revision)).entries()
+    return next((entry.read() for entry in found if entry.path == path), b"")
+
+
 def _repository(place: Path) -> pygit2.Repository | None:
     import pygit2
 

@@ -81,7 +81,9 @@ def _record(given: argparse.Namespace, chosen: list[Bench]) -> int:
     for bench in chosen:
         projects = chosen_projects(bench, given.against)
         with progress(console, sum(project.count for project in projects)) as done:
-            rows, tally = record(projects, home() / "work", jobs=given.jobs, dependencies=True, done=done)
+            rows, tally = record(
+                projects, home() / "work" / bench.language, jobs=given.jobs, dependencies=True, done=done
+            )
         write_lists(bench.lists, rows)
         report(console, rows, tally)
     return 0

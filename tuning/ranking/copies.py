@@ -17,7 +17,12 @@ Shingles = Mapping[Path, U64]
 def shingles(root: Path, suffixes: tuple[str, ...]) -> Shingles:
     """The distinct shingles of every file below a folder, sorted uint64 [n] each."""
     files = (path for path in sorted(root.resolve().rglob("*")) if path.name.endswith(suffixes) and path.is_file())
-    return {path: np.unique(copies.shingles(tokenize(path.read_bytes()).hashes)) for path in files}
+    return {path: shingled(path.read_bytes()) for path in files}
+
+
+def shingled(data: bytes) -> U64:
+    """A text's distinct shingles, sorted uint64 [n]."""
+    return np.unique(copies.shingles(tokenize(data).hashes))
 
 
 def near_copies(path: Path, known: Shingles) -> list[Path]:

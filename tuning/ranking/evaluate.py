@@ -1,0 +1,271 @@
+"""python -m tuning.ranking.evaluate: rankers side by side on RankBench.
+
+    python -m tuning.ranking.evaluate                                 baselines that look at the list alone
+    python -m tuning.ranking.evaluate --source                        the others, index and signals too (after `rankbench fetch`)
+    python -m tuning.ranking.evaluate --source --model --limit 400    and the model, without a deadline, on a sample
+    python -m tuning.ranking.evaluate --language python --command starling --stdio --ranker signals
+                                                                      any LSP command end to end: its own order counts
+
+Every figure is over positions whose list has the truth; how often it has is the coverage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from corpus.lists import Recorded, read_lists
+from corpus.positions import CLASSES
+from corpus.rankbench.origins import OriginError, benches, place_of
+from corpus.sources import SourceError
+from tuning.ranking.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
+from tuning.ranking.blend import Blend
+from tuning.ranking.cases import Case, cases
+from tuning.ranking.features import Floats
+from tuning.ranking.metrics import rank_of, summary
+from tuning.ranking.rank import Order, ordered, shortlist
+
+console = Console()
+VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
+OVERALL = "all"
+
+
+@dataclass
+class Scores:
+    """What the rankers made of one language's positions."""
+
+    asked: int = 0
+    positions: int = 0
+    repositories: int = 0
+    candidates: list[int] = field(default_factory=list)
+    ranks: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    firsts: dict[str, list[tuple[float, bool]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, ranker: str, row: Recorded, rank: int) -> None:
+        slices = [OVERALL, row.named, f"form: {row.form}"]
+        for name in slices:
+            self.ranks[ranker][name].append(rank)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code: 2 where a source or a tool is missing."""
+    given = _parser().parse_args(arguments)
+    found: dict[str, Scores] = {}
+    try:
+        for name in given.language or benches():
+            rows = list(read_lists(benches()[name].lists))
+            if given.command:
+                from tuning.ranking.end_to_end import replayed
+
+                found[name] = replayed(benches()[name], sample(rows, given.limit), tuple(given.command), given.jobs)
+            else:
+                found[name] = score(rows, given)
+            print_table(name, found[name])
+    except (OriginError, SourceError, FileNotFoundError) as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        return 2
+    if given.json:
+        given.json.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
+    if given.plots:
+        from tuning.ranking.plots import draw
+
+        for path in draw(found, given.plots):
+            console.print(f"{path}", highlight=False)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog="python -m tuning.ranking.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument(
+        "--language", action="append", default=[], choices=sorted(benches()), help="may be repeated; default all"
+    )
+    options.add_argument(
+        "--source", action="store_true", help="also what needs the source: run `python -m corpus.rankbench fetch` first"
+    )
+    options.add_argument(
+        "--model", action="store_true", help="also the base model, searched to the end: half a second a position"
+    )
+    options.add_argument("--base", type=Path, help="another model folder than the default")
+    options.add_argument("--limit", type=int, default=0, metavar="N", help="a sample of N positions a language")
+    options.add_argument(
+        "--vscode",
+        type=Path,
+        default=VSCODE,
+        metavar="FOLDER",
+        help="of npm's @vtsls/vscode-fuzzy (default %(default)s)",
+    )
+    options.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    options.add_argument("--plots", type=Path, metavar="FOLDER", help="draw R@k by class, and calibration")
+    options.add_argument("--jobs", type=int, default=1, help="servers at once, with --command (default %(default)s)")
+    options.add_argument(
+        "--command", nargs=argparse.REMAINDER, help="an LSP command to ask instead; takes all that follows"
+    )
+    return options
+
+
+def sample(rows: Sequence[Recorded], limit: int) -> list[Recorded]:
+    """At most `limit` (all, for 0) rows, the same every time, in the order of the lists."""
+    if not limit or len(rows) <= limit:
+        return list(rows)
+    chosen = sorted(random.Random(0).sample(range(len(rows)), limit))
+    return [rows[place] for place in chosen]
+
+
+def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
+    """Every ranker that was asked for, over the rows that have the truth."""
+    rows = sample(rows, given.limit)
+    known = [row for row in rows if row.has_truth]
+    found = Scores(
+        asked=len(rows),
+        positions=len(known),
+        repositories=len({row.repository.partition("@")[0] for row in known}),
+        candidates=[len(row.names) for row in known],
+    )
+    vscode = _vscode(known, given.vscode)
+    for row, fuzzy in zip(known, vscode, strict=True):
+        is_truth = np.array([name == row.truth for name in row.names])
+        for name, of in LISTS.items():
+            found.add(name, row, rank_of(of(row), is_truth))
+        if fuzzy is not None:
+            found.add("wrapped server, in VS Code", row, rank_of(fuzzy + LISTS["wrapped server"](row) / 1e6, is_truth))
+    if given.source or given.model:
+        by_row = {_key(row): fuzzy for row, fuzzy in zip(known, vscode, strict=True)}
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("looking up", total=len(known))
+            looked_up = cases(
+                known, place_of, lambda name, count: progress.update(task, advance=count, description=name[-48:])
+            )
+            _score_cases(looked_up, by_row, found, given)
+    return found
+
+
+def _key(row: Recorded) -> tuple[object, ...]:
+    return row.repository, row.revision, row.written, row.path, row.offset, row.form
+
+
+def _vscode(rows: Sequence[Recorded], matcher: Path) -> list[Floats | None]:
+    """VS Code's scores of each row's names; None each where its matcher is not installed, which is said."""
+    try:
+        return [*vscode_scores(matcher, [(row.truth[: letters(row)], row.names) for row in rows])]
+    except FileNotFoundError as error:
+        console.print(f"[yellow]Without VS Code's order: {error}[/]", highlight=False)
+        return [None] * len(rows)
+
+
+def letters(row: Recorded) -> int:
+    """How many characters of the identifier are typed."""
+    return len(row.truth.encode()[: row.offset - row.start].decode("utf-8", "replace"))
+
+
+def _score_cases(
+    found_cases: Iterable[Case],
+    vscode: Mapping[tuple[object, ...], Floats | None],
+    found: Scores,
+    given: argparse.Namespace,
+) -> None:
+    blend = Blend.load()
+    scorer = None
+    if given.model:
+        from tuning.ranking.base import default_base_dir
+        from tuning.ranking.scorer import Scorer
+
+        scorer = Scorer.load(given.base or default_base_dir(), quantize=True)
+    for case in found_cases:
+        row = case.recorded
+        for name, of in TEXT.items():
+            found.add(name, row, rank_of(of(row, case.before), case.is_truth))
+        found.add("index alone", row, rank_of(case.known.index.probability, case.is_truth))
+        orders = {"Starling, signals": ordered(case.known, blend)}
+        if scorer is not None:
+            chosen = shortlist(case.known, blend)
+            names = sorted({case.known.candidates[i].name for i in chosen})
+            search = scorer.search("bench", case.prompt, names)
+            while not search.step(top=12):
+                pass
+            search.close()
+            logs = dict(zip(names, search.bounds().tolist(), strict=True))
+            columns = np.array([logs[case.known.candidates[i].name] for i in chosen])
+            alone = np.full(len(row.names), -np.inf)
+            alone[chosen] = columns
+            found.add("model alone", row, rank_of(alone, case.is_truth))
+            orders["Starling, model, no deadline"] = ordered(case.known, blend, columns, chosen)
+        for name, order in orders.items():
+            _add_order(name, order, case, vscode.get(_key(row)), found)
+
+
+def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:
+    place = np.empty(len(order.order))
+    place[order.order] = np.arange(len(order.order))
+    rank = int(place[case.is_truth].min())
+    found.add(name, case.recorded, rank)
+    found.firsts[name].append((float(order.p[order.order[0]]), rank == 0))
+    if fuzzy is not None:
+        shown = np.where(fuzzy == NO_MATCH, -np.inf, fuzzy - place / 1e6)
+        if np.isfinite(shown[case.is_truth]).any():
+            found.add(f"{name}, in VS Code", case.recorded, rank_of(shown, case.is_truth))
+
+
+def print_table(language: str, found: Scores) -> None:
+    """R@1, R@5 and MRR of each ranker, then R@1 by class."""
+    table = Table(
+        title=f"{language}: {found.positions:,} positions ({found.positions / max(1, found.asked):.0%} of {found.asked:,} lists have the "
+        f"truth), {found.repositories} repositories, {int(np.median(found.candidates or [0]))} candidates at the median"
+    )
+    for column in ("ranker", "R@1", "R@5", "MRR"):
+        table.add_column(column)
+    for ranker, slices in found.ranks.items():
+        figures = summary(slices[OVERALL])
+        table.add_row(ranker, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values()))
+    console.print(table)
+    names = [
+        name
+        for name in (*CLASSES, "form: line", "form: name", "form: written")
+        if any(name in s for s in found.ranks.values())
+    ]
+    by_class = Table(title="R@1 / R@5 by class")
+    by_class.add_column("class")
+    by_class.add_column("n", justify="right")
+    for ranker in found.ranks:
+        by_class.add_column(ranker)
+    for name in names:
+        cells: list[str] = []
+        for slices in found.ranks.values():
+            figures = summary(slices[name]) if slices.get(name) else None
+            cells.append(f"{figures['R@1'][0]:.2f} / {figures['R@5'][0]:.2f}" if figures else "")
+        by_class.add_row(name, f"{max(len(s.get(name, ())) for s in found.ranks.values()):,}", *cells)
+    console.print(by_class)
+
+
+def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
+    """Every figure with its interval, by language, ranker and slice."""
+    return {
+        language: {
+            "asked": scores.asked,
+            "positions": scores.positions,
+            "repositories": scores.repositories,
+            "rankers": {
+                ranker: {name: {"n": len(ranks), **summary(ranks)} for name, ranks in slices.items()}
+                for ranker, slices in scores.ranks.items()
+            },
+        }
+        for language, scores in found.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
