@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 ROWS = 1_000  # a row group
+LAST_KIND = 25  # CompletionItemKind.TypeParameter, LSP 3.17
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +93,18 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 def listed(found: Sequence[Candidate]) -> dict[str, Sequence[Any]]:
     """The four columns of a list, in the server's order."""
     ordered = sorted(found, key=lambda candidate: candidate.place)
-    details = [candidate.detail for candidate in ordered]
+    details = [_whole(candidate.detail) for candidate in ordered]
     return {
-        "names": [candidate.name for candidate in ordered],
-        "kinds": [candidate.kind for candidate in ordered],
+        "names": [_whole(candidate.name) for candidate in ordered],
+        "kinds": [candidate.kind if 0 <= candidate.kind <= LAST_KIND else 0 for candidate in ordered],
         "details": details if any(details) else [],
         "flags": [candidate.deprecated + 2 * candidate.edits_elsewhere for candidate in ordered],
     }
+
+
+def _whole(text: str) -> str:
+    """A text that UTF-8 can hold: half a character, which a server may cut one to, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def schema() -> pa.Schema:

@@ -73,6 +73,7 @@ def positions(path: str, data: bytes, sites: Sequence[Site], *, turn: int = 0, f
         if site.kind == "decorator" and not letters and data[site.start - 1 : site.start] != b".":
             letters = min(1, len(name) - 1)
         offset = site.start + len(name[:letters].encode())
+        offset = offset if offset < site.end else site.start  # what is no UTF-8 counts no letters
         tail = site.end if form == "name" else line_end(data, site.start)
         found.append(
             Position(

@@ -16,7 +16,7 @@ from typing import Any
 
 from corpus.positions import Position, cut
 from corpus.syntax.candidate import Candidate, candidates
-from lsp_server.backend import BackendError, BackendSilent
+from lsp_server.backend import BackendError, BackendMissing, BackendSilent
 from lsp_server.positions import units
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe
 from lsp_server.wire import Json
@@ -28,6 +28,7 @@ WARM_SECONDS = 60.0  # what a server may take from its first document to its fir
 QUIET_SECONDS = 90.0  # what it may go on for at most, saying that it is at work, before it is asked all the same
 ANSWER_SECONDS = 20.0
 FILE_SECONDS = 120.0
+GIVEN_UP = 8
 INCREMENTAL = 2  # TextDocumentSyncKind
 CAPABILITIES: Mapping[str, Any] = {**CLIENT_CAPABILITIES, "general": {"positionEncodings": ["utf-16"]}}
 
@@ -65,9 +66,13 @@ class Replay:
     _probe: Probe | None = None
     _at_work: set[str] = field(default_factory=set)
     _is_warm: bool = False
+    _failures: int = 0  # in a row
 
     async def ask(self, file: Opened) -> list[list[Candidate] | None]:
-        """The list at each position; None where the server gave none in time or died of it. Raises BackendMissing."""
+        """The list at each position; None where the server gave none in time or died of it.
+
+        Raises BackendMissing, and any BackendError that came GIVEN_UP times in a row.
+        """
         began = time.monotonic()
         found: list[list[Candidate] | None] = [None] * len(file.positions)
         order = sorted(range(len(found)), key=lambda place: file.positions[place].offset)
@@ -82,14 +87,15 @@ class Replay:
                 before, after = cut(file.data, file.positions[place], file.parent)
                 document.show(before + after)
                 found[place] = await self._list(document, before)
-            except BackendSilent as error:
-                log.warning("%s: %s", file.path, error)
-                await self._end()
+                self._failures = 0
+            except BackendMissing:
+                raise
             except BackendError as error:
                 log.warning("%s: %s", file.path, error)
-                if self._probe is None or not self._probe.backend.alive:
+                self._failures += 1
+                if isinstance(error, BackendSilent) or self._probe is None or not self._probe.backend.alive:
                     await self._end()
-                if self.spent.starts == 0:
+                if self._failures == GIVEN_UP:
                     raise
         if document is not None and self._probe is not None:
             document.close()

@@ -6,6 +6,7 @@ The command line, the benchmarks and the tests use it, so that what they show is
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ class Probe:
         await self.backend.start(cwd=str(root) if root is not None else None)
         folders = [{"uri": root.as_uri(), "name": root.name}] if root is not None else None
         params = {
-            "processId": None,
+            "processId": os.getpid(),  # a server that watches it ends with us, even where we are killed
             "rootUri": root.as_uri() if root is not None else None,
             "workspaceFolders": folders,
             "capabilities": CLIENT_CAPABILITIES if capabilities is None else capabilities,
