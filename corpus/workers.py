@@ -16,6 +16,7 @@ import importlib
 import itertools
 import logging
 import os
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,6 +28,7 @@ R = TypeVar("R")
 
 AHEAD = 2  # pieces under way a process
 RETRIES = 3  # of a piece whose process or node was lost; with Ray, which loses nodes
+PATIENCE = 10  # seconds for a cluster to answer
 
 
 class WorkersError(Exception):
@@ -153,16 +155,23 @@ def _outcome(ray: Any, reference: Any) -> Any:
 
 
 def _connected(jobs: int, address: str) -> Any:
-    """Ray, connected; what only a cluster of our own heeds is given to that alone."""
+    """Ray, connected; a cluster of our own ("local") has no dashboard and listens on the loopback interface alone."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    own: dict[str, Any] = {}
+    if address == "local":
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray takes another address for 127.0.0.1
+        own = {"num_cpus": jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
         raise RayMissing("Ray is not installed.", "Run: pip install '.[corpus,ray]'") from None
-    own = {"num_cpus": jobs, "include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address == "local" else {}
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdecimal() and "://" not in host:
+            # Ray would wait for minutes, and then end this process.
+            socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         problem = f"no Ray cluster can be used at {address} ({error})."
         raise RayUnreachable(problem, "Start one (docs/at-scale.md), or leave --ray out.") from error
     return ray
