@@ -128,7 +128,7 @@ def _add_workers(command: argparse.ArgumentParser) -> None:
 
 
 def _mine(given: argparse.Namespace) -> int:
-    sources = [Source(place=place) for place in given.sources] + (_listed(given.list) if given.list else [])
+    sources = [Source(place=place) for place in given.sources] + (listed(given.list) if given.list else [])
     if not sources:
         console.print("[red]No source was given.[/] Name a repository, a folder or an archive, or --list FILE.")
         return 2
@@ -147,7 +147,7 @@ def _mine(given: argparse.Namespace) -> int:
 
 def _rebuild(given: argparse.Namespace) -> int:
     wanted = read_manifest(given.manifest if given.manifest.is_dir() else given.manifest.parent)
-    places = {source.name or Path(source.place).name: source.place for source in _listed(given.list)}
+    places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:
         rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, done=done)
     console.print(f"{given.out} is what {given.manifest} lists, byte for byte.", highlight=False)
@@ -178,7 +178,8 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
-def _listed(file: Path) -> list[Source]:
+def listed(file: Path) -> list[Source]:
+    """The sources of a list: SOURCE [NAME] a line."""
     found: list[Source] = []
     for line in _lines(file):
         place, _, name = line.partition(" ")

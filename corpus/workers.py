@@ -173,5 +173,7 @@ def _connected(jobs: int, address: str) -> Any:
         ray.init(address, log_to_driver=False, logging_level=logging.WARNING, **own)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         problem = f"no Ray cluster can be used at {address} ({error})."
-        raise RayUnreachable(problem, "Start one (docs/at-scale.md), or leave --ray out.") from error
+        raise RayUnreachable(
+            problem, "Start one, give it and this run the same token (docs/at-scale.md), or leave --ray out."
+        ) from error
     return ray
