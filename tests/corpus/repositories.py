@@ -1,4 +1,4 @@
-"""Small git repositories for tests, made of objects alone."""
+"""Small git repositories for tests, made of objects alone, and the corpora that they give."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
+from corpus.readings import Source
+
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_bytes()
 AUTHOR = pygit2.Signature("A. Author", "author@example.org", 1_700_000_000, 0)
+NAMES = ("ada", "bea", "cyd", "dan", "eve", "fay")
 
 Content = bytes | tuple[FileMode, bytes | str]
 
@@ -50,3 +53,17 @@ def module(name: str, lines: int = 12) -> bytes:
         for i in range(lines)
     )
     return f"import {name}_base\n\n\nclass {name.title()}({name}_base.Base):\n{body}".encode()
+
+
+def six_sources(folder: Path) -> list[Source]:
+    """Six repositories; bea's second file is nearly ada's, cyd's is ada's own."""
+    ada = module("ada", 60)
+    files: dict[str, dict[str, Content]] = {name: {f"src/{name}.py": module(name, 60)} for name in NAMES}
+    files["bea"]["copied.py"] = ada.replace(b"value_7", b"other_7")
+    files["cyd"]["same.py"] = ada
+    return [Source(place=str(repository(folder / f"{name}.git", files[name])), name=f"o/{name}") for name in NAMES]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """A corpus as bytes: its shards and manifest by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from corpus import dependencies
@@ -225,6 +225,8 @@ ANYTHING = HOSTILE | st.text("-@/:.~=a1 \n", max_size=8)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@example({"x": ".."}, "npm")
+@example({"--global": "1"}, "npm")
 @given(st.dictionaries(ANYTHING, ANYTHING, max_size=6), st.sampled_from(["pip", "npm"]))
 def test_no_address_path_or_option_of_a_project_is_on_a_command_line(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, pairs: dict[str, str], how: str

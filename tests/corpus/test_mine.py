@@ -9,25 +9,19 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from corpus import mine as mining
+from corpus import readings
 from corpus.__main__ import main
-from corpus.mine import Source, mine
+from corpus.mine import mine
+from corpus.readings import Reading, Source
 from corpus.shards import CorpusError, Manifest, Row, read, read_manifest
 from corpus.split import PARTS, part_of
 from corpus.survey import Options
-from tests.corpus.repositories import module, repository
-
-NAMES = ("ada", "bea", "cyd", "dan", "eve", "fay")
+from tests.corpus.repositories import NAMES, contents, module, repository, six_sources
 
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
-    """Six repositories; bea's second file is nearly ada's, cyd's is ada's own."""
-    ada = module("ada", 60)
-    files = {name: {f"src/{name}.py": module(name, 60)} for name in NAMES}
-    files["bea"]["copied.py"] = ada.replace(b"value_7", b"other_7")
-    files["cyd"]["same.py"] = ada
-    return [Source(place=str(repository(tmp_path / f"{name}.git", files[name])), name=f"o/{name}") for name in NAMES]
+    return six_sources(tmp_path)
 
 
 def mined(sources: list[Source], out: Path, options: Options | None = None, **given: object) -> Manifest:
@@ -36,10 +30,6 @@ def mined(sources: list[Source], out: Path, options: Options | None = None, **gi
 
 def kept(out: Path) -> set[tuple[str, str]]:
     return {(row.repository, row.path) for row in read(out, checked=True)}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
 
 
 def test_what_is_kept_and_why_the_rest_is_not(tmp_path: Path, sources: list[Source]) -> None:
@@ -128,20 +118,20 @@ def test_a_bad_source_costs_only_itself(tmp_path: Path, sources: list[Source]) -
     assert len(manifest.repositories) == len(NAMES)
 
 
-def _dies(source: Source, work: str, options: Options) -> str:
+def _dies(source: Source, *, options: Options, base: str) -> Reading:
     if source.name == "o/dan":
         os._exit(9)
-    return mining_survey(source, work, options)
+    return read_source(source, options=options, base=base)
 
 
-mining_survey = mining._survey  # pyright: ignore[reportPrivateUsage]
+read_source = readings.read
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_process_that_dies_costs_only_its_source(
     tmp_path: Path, sources: list[Source], monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    monkeypatch.setattr(mining, "_survey", _dies)
+    monkeypatch.setattr(readings, "read", _dies)
     manifest = mined(sources, tmp_path / "out", jobs=jobs)
     assert list(manifest.failed) == [next(source.place for source in sources if source.name == "o/dan")]
     assert len(manifest.repositories) == len(NAMES) - 1

@@ -1,0 +1,132 @@
+"""The work folder: what was read of each source, kept so that a later run does not read it again.
+
+A survey is made by `read`, wherever that runs, and put down by `keep`, where the folder is. One whose head is missing was cut
+off while it was put down, and counts for nothing. The folder may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from corpus.copies import PERMUTATIONS, Signatures
+from corpus.shards import replacing
+from corpus.sources import Snapshot, SourceError, snapshot
+from corpus.survey import Options, survey
+
+VERSION = 2  # of what a survey keeps; a change of the rules changes it
+HEAD, TEXTS, SIGNATURES = "head.json", "texts", "signatures"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where to read, and what it is called ("owner/name"); '' for its folder's name."""
+
+    place: str
+    name: str = ""
+
+
+class Head(msgspec.Struct, kw_only=True):
+    """A survey without its files' texts and signatures, which stand beside it."""
+
+    name: str
+    revision: str
+    licence: str
+    files: list[tuple[str, str, str, int, list[tuple[int, int, str]]]]  # path, language, sha256, bytes, sites
+    dropped: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A survey on its way to the work folder; `head` is a Head in JSON, `signatures` uint32 [files, PERMUTATIONS]."""
+
+    key: str
+    name: str
+    head: bytes
+    texts: bytes
+    signatures: bytes
+
+
+def read(source: Source, *, options: Options, base: str) -> Reading:
+    """Survey one source, whose place may be relative to `base`. Raises SourceError."""
+    opened = snapshot(os.path.join(base, source.place), name=source.name)  # noqa: PTH118  (a revision may follow)
+    found = survey(opened, options)
+    files = [
+        (file.path, file.language, file.sha256.hex(), len(file.data), [(s.start, s.end, s.kind) for s in file.sites])
+        for file in found.files
+    ]
+    head = Head(
+        name=found.name, revision=found.revision, licence=found.licence, files=files, dropped=dict(found.dropped)
+    )
+    return Reading(
+        key=_key(opened, options),
+        name=found.name,
+        head=msgspec.json.encode(head),
+        texts=b"".join(file.data for file in found.files),
+        signatures=found.signatures.tobytes(),
+    )
+
+
+def key_of(source: Source, options: Options) -> str:
+    """What its survey is kept as; '' for a source that can't be opened."""
+    try:
+        return _key(snapshot(source.place, name=source.name), options)
+    except SourceError:
+        return ""
+
+
+def _key(opened: Snapshot, options: Options) -> str:
+    asked = msgspec.json.encode([VERSION, opened.name, opened.revision, asdict(options)])
+    return hashlib.sha256(asked).hexdigest()[:20]
+
+
+def keep(work: Path, found: Reading) -> None:
+    """Put a survey down; its head is last, with it the survey is whole."""
+    folder = work / found.key
+    folder.mkdir(exist_ok=True, mode=0o700)
+    for name, content in ((TEXTS, found.texts), (SIGNATURES, found.signatures), (HEAD, found.head)):
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+
+
+def keys(work: Path) -> set[str]:
+    """The surveys that are whole."""
+    return {head.parent.name for head in work.glob(f"*/{HEAD}")}
+
+
+def head(folder: Path) -> Head:
+    """One survey's head."""
+    return msgspec.json.decode((folder / HEAD).read_bytes(), type=Head)
+
+
+def texts(folder: Path, stored: Head) -> Iterator[bytes]:
+    """Its files, in the order of `stored.files`."""
+    with (folder / TEXTS).open("rb") as stream:
+        for _, _, _, size, _ in stored.files:
+            yield stream.read(size)
+
+
+def signatures(work: Path, surveys: Collection[str], out: Path) -> Signatures:
+    """The signatures of these surveys one after another, mapped from `out`, which the caller removes."""
+    with out.open("wb") as stream:
+        for key in surveys:
+            with (work / key / SIGNATURES).open("rb") as part:
+                shutil.copyfileobj(part, stream)
+        total = stream.tell() // (4 * PERMUTATIONS)
+    if not total:
+        return np.zeros((0, PERMUTATIONS), np.uint32)
+    return np.memmap(out, np.uint32, "r", shape=(total, PERMUTATIONS))
+
+
+def forget(work: Path, names: Collection[str]) -> None:
+    """Remove what was read of these repositories (folded), now or earlier. Other surveys stay for when they are asked for."""
+    for folder in work.iterdir():
+        if folder.is_dir() and (not (folder / HEAD).is_file() or head(folder).name.casefold() in names):
+            shutil.rmtree(folder)
