@@ -5,6 +5,7 @@ Only whole texts count, found by askalono; a name in a README is no licence. Wha
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -21,6 +22,12 @@ CERTAIN = 0.85  # of askalono's score: a text with a name and a year filled in h
 LONGEST = 200_000  # bytes of a licence file that are read
 _FILE = re.compile(r"(?i)^(?:un)?(?:licen[cs]e|copying|notice)(?:[-_][\w-]+)*(?:\.(?:txt|md|rst))?$")
 _WHOSE = re.compile(r"(?i)\W*copyright\W+(?:\(c\)|©|\d|by\b)")
+# The words of the texts that most repositories have, as digests; and what texts of the same licence differ in: a title, a
+# line to fill in, how an address begins. Spares a search that takes as long as reading a megabyte of code.
+_KNOWN = {"0cf21bdfd1964a97": "MIT", "e87dea5078ce2faa": "Apache-2.0"}
+_VARIES = re.compile(
+    r"^(?:the )?mit licen[sc]e (?:mit )?(?=permission )|\bcopyright yyyy name of copyright owner |(?<=\bhttp)s(?= )"
+)
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 
@@ -49,13 +56,21 @@ def allowed(licence: str, wanted: Collection[str] = PERMISSIVE) -> bool:
 
 
 def _identified(text: bytes) -> str:
+    """By a text without its owners, which many repositories share."""
     decoded = text[:LONGEST].decode("utf-8", "replace")
-    return _of_text("\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line)))
+    whole = "\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line))
+    return _KNOWN.get(digest_of_words(whole)) or searched(whole)
+
+
+def digest_of_words(text: str) -> str:
+    """Equal for texts of the same words, however they are broken into lines and marked up."""
+    words = _VARIES.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 @cache
-def _of_text(text: str) -> str:
-    """By a text without its owners, which many repositories share: a search takes some 0.2 s."""
+def searched(text: str) -> str:
+    """The licence whose text is most like this one, or 'unknown' where none is. Takes some 0.2 s."""
     from askalono import identify  # pyright: ignore[reportAttributeAccessIssue]  (it ships no types)
 
     try:
