@@ -30,7 +30,15 @@ from corpus.survey import Options
 from corpus.syntax.language import languages
 
 console = Console(stderr=True)
-NEEDED = ("pygit2", "pyarrow", "rensa", "askalono", "detect_secrets", "filelock")  # the extra `corpus`
+NEEDED = (
+    "pygit2",
+    "pyarrow",
+    "rensa",
+    "askalono",
+    "detect_secrets",
+    "ahocorasick_rs",
+    "filelock",
+)  # the extra `corpus`
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -58,7 +58,7 @@ def language_of(path: str, head: bytes) -> Language | None:
 
 
 def name_ending(path: str) -> str:
-    """ ".py" of "src/app.py"; '' of a name without an ending (".bashrc" has none). pathlib's, at a tenth of its time."""
+    """The suffix with its dot, or '' (of ".bashrc" too): pathlib's, at a tenth of its time."""
     stem, dot, ending = path.rpartition("/")[2].rpartition(".")
     return dot + ending if stem and ending else ""
 
