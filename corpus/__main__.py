@@ -35,7 +35,15 @@ from corpus.syntax.language import languages
 from corpus.workers import WorkersError
 
 console = Console(stderr=True)
-NEEDED = ("pygit2", "pyarrow", "rensa", "askalono", "detect_secrets", "filelock")  # the extra `corpus`
+NEEDED = (
+    "pygit2",
+    "pyarrow",
+    "rensa",
+    "askalono",
+    "detect_secrets",
+    "ahocorasick_rs",
+    "filelock",
+)  # the extra `corpus`
 
 
 def main(arguments: list[str] | None = None) -> int:

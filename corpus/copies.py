@@ -24,14 +24,18 @@ Signatures = NDArray[np.uint32]
 
 def shingles(hashes: U64) -> U64:
     """A hash of every SHINGLE tokens in a row, uint64 [n], from those of all; empty for a file with few."""
-    n = len(hashes) - SHINGLE + 1
-    if n < FEWEST:
-        return np.zeros(0, np.uint64)
+    return shingles_of(hashes, [slice(0, len(hashes))])[0]
+
+
+def shingles_of(hashes: U64, texts: Sequence[slice]) -> list[U64]:
+    """`shingles` of each text, whose tokens are that part of `hashes`."""
+    n = max(0, len(hashes) - SHINGLE + 1)
     keys = hashes[:n].copy()
     for start in range(1, SHINGLE):
         keys *= _STEP
         keys += hashes[start : start + n]
-    return keys
+    counts = [text.stop - text.start - SHINGLE + 1 for text in texts]
+    return [keys[text.start :][: count if count >= FEWEST else 0] for text, count in zip(texts, counts, strict=True)]
 
 
 def signatures(texts: Sequence[U64]) -> Signatures:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 
 from corpus.secrets import has_secret
 from corpus.sources import ABSENT
@@ -21,10 +20,13 @@ MEAN_LINE = 120  # bytes a line on average, and
 LONGEST_LINE = 1_000  # bytes: more than both is for machines
 HEAD = 2_000  # bytes in which a file says that it is generated
 
-_VENDORED = re.compile(
-    r"(?:^|/)(?:node_modules|vendor|vendored|_vendor|third[-_]?party|extern|external|bower_components|site-packages|dist|"
-    r"build|target|out|\.?venv|\.tox|\.yarn|Pods|Godeps)/"
-)
+_VENDORED = frozenset(
+    {
+        "node_modules", "vendor", "vendored", "_vendor", "thirdparty", "third-party", "third_party", "extern", "external",
+        "bower_components", "site-packages", "dist", "build", "target", "out", "venv", ".venv", ".tox", ".yarn", "Pods",
+        "Godeps",
+    }
+)  # fmt: skip
 _GENERATED_PATH = re.compile(
     r"(?:^|/)(?:generated|__generated__|gen|autogen)/|\.min\.\w+$|\.bundle\.\w+$|_pb2(?:_grpc)?\.\w+$|\.pb\.\w+$|\.g\.\w+$|\.d\.ts$"
 )
@@ -45,14 +47,20 @@ class File:
 
 def language_of(path: str, head: bytes) -> Language | None:
     """By the name's ending; of a file without one by the interpreter that its first line names."""
-    suffix = PurePosixPath(path).suffix
-    if suffix:
-        return _claims()[0].get(suffix)
+    ending = name_ending(path)
+    if ending:
+        return _claims()[0].get(ending)
     line = head.partition(b"\n")[0].decode("utf-8", "replace")
     if not line.startswith("#!"):
         return None
     words = (word.rpartition("/")[2].rstrip("0123456789.") for word in line[2:].split())
     return next((_claims()[1][word] for word in words if word in _claims()[1]), None)
+
+
+def name_ending(path: str) -> str:
+    """The suffix with its dot, or '' (of ".bashrc" too): pathlib's, at a tenth of its time."""
+    stem, dot, ending = path.rpartition("/")[2].rpartition(".")
+    return dot + ending if stem and ending else ""
 
 
 @cache
@@ -77,7 +85,18 @@ def by_content(file: File) -> str:
 
 def _is_minified(file: File) -> bool:
     lines = file.data.count(b"\n") + 1
-    return len(file.data) > MEAN_LINE * lines or max(map(len, file.data.split(b"\n"))) > LONGEST_LINE
+    return len(file.data) > MEAN_LINE * lines or _has_longer_line(file.data, LONGEST_LINE)
+
+
+def _has_longer_line(data: bytes, most: int) -> bool:
+    """Whether a line has more than `most` bytes. Looks at one line in many, from each for the farthest that begins in reach."""
+    start = 0
+    while len(data) - start > most:
+        end = data.rfind(b"\n", start, start + most + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _says_generated(file: File) -> bool:
@@ -95,7 +114,7 @@ def _is_text(file: File) -> bool:
 
 PATH_FILTERS: Mapping[str, Callable[[str, int], object]] = {
     "absent": lambda _, size: size == ABSENT,
-    "vendored": lambda path, _: _VENDORED.search(path),
+    "vendored": lambda path, _: not _VENDORED.isdisjoint(path.split("/")[:-1]),
     "generated": lambda path, _: _GENERATED_PATH.search(path),
     "too large": lambda _, size: size > LARGEST,
     "too small": lambda _, size: size < SMALLEST,

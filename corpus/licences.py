@@ -5,6 +5,7 @@ Only whole texts count, found by askalono; a name in a README is no licence. Wha
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -25,9 +26,14 @@ _FILE = re.compile(
 _OF_WHEEL = re.compile(r"[^/]+\.dist-info/licenses(?:/LICENSES?)?$")
 _WHOSE = re.compile(r"(?i)\W*copyright\W+(?:\(c\)|©|\d|by\b)")
 _APACHE_ENDS = "END OF TERMS AND CONDITIONS"  # what follows is how to apply it, and the licences of bundled parts
-_VARIANTS = {
-    "Pixar": ("pixar", "Apache-2.0")
-}  # a text that is another's but for a clause: only where it says whose it is
+# A text that is another's but for a clause: only where it says whose it is.
+_VARIANTS = {"Pixar": ("pixar", "Apache-2.0")}
+# The words of the texts that most repositories have, as digests; and what texts of the same licence differ in: a title, a
+# line to fill in, how an address begins. Spares a search that takes as long as reading a megabyte of code.
+_KNOWN = {"0cf21bdfd1964a97": "MIT", "e87dea5078ce2faa": "Apache-2.0"}
+_VARIES = re.compile(
+    r"^(?:the )?mit licen[sc]e (?:mit )?(?=permission )|\bcopyright yyyy name of copyright owner |(?<=\bhttp)s(?= )"
+)
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 
@@ -61,6 +67,7 @@ def allowed(licence: str, wanted: Collection[str] = PERMISSIVE) -> bool:
 
 
 def _identified(text: bytes) -> str:
+    """By a text without its owners, which many repositories share."""
     decoded = text[:LONGEST].decode("utf-8", "replace")
     whole = "\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line))
     found = _of_text(whole)
@@ -70,9 +77,19 @@ def _identified(text: bytes) -> str:
     return found if mark and mark in whole.lower() else meant
 
 
-@cache
 def _of_text(text: str) -> str:
-    """By a text without its owners, which many repositories share: a search takes some 0.2 s."""
+    return _KNOWN.get(digest_of_words(text)) or searched(text)
+
+
+def digest_of_words(text: str) -> str:
+    """Equal for texts of the same words, however they are broken into lines and marked up."""
+    words = _VARIES.sub("", " ".join(re.findall(r"[a-z0-9]+", text.lower())))
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+@cache
+def searched(text: str) -> str:
+    """The licence whose text is most like this one, or 'unknown' where none is. Takes some 0.2 s."""
     from askalono import identify  # pyright: ignore[reportAttributeAccessIssue]  (it ships no types)
 
     try:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ahocorasick_rs import BytesAhoCorasick
     from detect_secrets.plugins.base import BasePlugin
 
 # What the patterns of these detectors have that ordinary code seldom has: most files have none of it.
@@ -23,17 +24,21 @@ _PASSWORD = re.compile(rb"://[^\s/@{}]*:[^\s/@{}]*@")
 
 def has_secret(data: bytes) -> bool:
     """Whether any line holds a known kind of secret."""
-    signs = [sign for sign in _SIGNS if sign in data]
-    if not signs and not _PASSWORD.search(data):
-        return False
-    suspect = re.compile(b"|".join([*map(re.escape, signs), _PASSWORD.pattern]))
-    for found in suspect.finditer(data):
-        start = data.rfind(b"\n", 0, found.start()) + 1
-        end = data.find(b"\n", found.end())
+    places = [start for _, start, _ in _signs().find_matches_as_indexes(data)]
+    places += [found.start() for found in _PASSWORD.finditer(data)]
+    for start in {data.rfind(b"\n", 0, place) + 1 for place in places}:
+        end = data.find(b"\n", start)
         line = data[start : end if end >= 0 else len(data)].decode("utf-8", "replace")
         if any(True for detector in _detectors() for _ in detector.analyze_string(line)):
             return True
     return False
+
+
+@cache
+def _signs() -> BytesAhoCorasick:
+    from ahocorasick_rs import BytesAhoCorasick
+
+    return BytesAhoCorasick(_SIGNS)
 
 
 @cache

@@ -7,14 +7,14 @@ Reads the whole file's tree, so it is quick; what is known of such a cursor whil
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.syntax.language import Language
-from corpus.syntax.tokens import I64
+from corpus.syntax.tokens import I64, Bools
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -52,58 +52,81 @@ def sites(
     first, last = names
     if not len(first) or not limit:
         return []
-    before = np.frombuffer(data, np.uint8)[np.maximum(first - 1, 0)]
-    member = np.zeros(len(first), np.bool_)
-    for operator in language.member_operators:
-        member |= before == operator.encode()[-1]
+    member = _ends_operator(language)[np.frombuffer(data, np.uint8)[np.maximum(first - 1, 0)]]
+    root = tree.root_node
     found: list[Site] = []
     for places, wanted in ((np.flatnonzero(member), limit // 2), (np.flatnonzero(~member), limit)):
-        for chosen in _spread(len(places), TRIES * limit, seed):
+        tried = places[_spread(len(places), TRIES * limit, seed)]
+        for start, end in zip(first[tried].tolist(), last[tried].tolist(), strict=True):
             if len(found) >= wanted:
                 break
-            start, end = int(first[places[chosen]]), int(last[places[chosen]])
-            kind = _kind(data, tree, language, start, end)
+            kind = _kind(data, root, language, start, end)
             if kind:
                 found.append(Site(start=start, end=end, kind=kind))
     return sorted(found, key=lambda site: site.start)
 
 
-def _spread(n: int, count: int, seed: int) -> Iterator[int]:
+def _spread(n: int, count: int, seed: int) -> I64:
     """`count` different numbers below n (all, where there are fewer), far apart: multiples of the golden section from a start."""
     if n <= count:
-        yield from range(n)
-        return
+        return np.arange(n)
     step = round(n * GOLDEN)
     while math.gcd(step, n) != 1:
         step += 1
-    for number in range(count):
-        yield (seed + number * step) % n
+    return (seed % n + step * np.arange(count)) % n
 
 
-def _kind(data: bytes, tree: tree_sitter.Tree, language: Language, start: int, end: int) -> str:
-    """What an identifier is, or '' where no list would be asked for: text, a keyword, a name's own declaration."""
-    node = tree.root_node.descendant_for_byte_range(start, end)
-    if node is None or node.start_byte != start or node.end_byte != end or not node.type.endswith("identifier"):
+def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, end: int) -> str:
+    """What an identifier is, or '' where no list would be asked for: text, a keyword, a name's own declaration.
+
+    Most of its time are questions to tree-sitter, so those that leave out the most come first.
+    """
+    node = root.descendant_for_byte_range(start, end)
+    if node is None or node.end_byte != end or node.start_byte != start or not node.type.endswith("identifier"):
         return ""
     above = node.parent
-    follows = data[end : end + 80].lstrip(SPACE)[:2]
-    if above is not None and "argument" in above.type and follows[:1] == b"=" and follows != b"==":
-        return "keyword" if language.lexis.argument_assignment else ""
-    if above is not None and above.child_by_field_name("name") == node and not _uses(above.type):
-        return ""
+    if above is not None:
+        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(SPACE)):
+            return "keyword" if language.lexis.argument_assignment else ""
+        if not _uses(above.type) and above.child_by_field_name("name") == node:
+            return ""
     ancestor = above
     for _ in range(ANCESTORS):
         if ancestor is None:
             break
-        if "import" in ancestor.type:
-            return "import"
-        if ancestor.type in DECORATORS:
-            return "decorator"
+        kind = _kind_below(ancestor.type)
+        if kind:
+            return kind
         ancestor = ancestor.parent
     before = data[max(0, start - 80) : start].rstrip(SPACE)
-    return "member" if before.endswith(tuple(operator.encode() for operator in language.member_operators)) else "name"
+    return "member" if before.endswith(_operators(language)) else "name"
 
 
+def _is_assigned(follows: bytes) -> bool:
+    return follows[:1] == b"=" and follows[:2] != b"=="
+
+
+@cache
 def _uses(type: str) -> bool:
     """Whether a node with a field `name` uses the name that stands there, rather than declare it."""
     return any(word in type for word in USES)
+
+
+@cache
+def _kind_below(type: str) -> str:
+    """The kind of all identifiers in a node of this type, or ''."""
+    return "import" if "import" in type else "decorator" if type in DECORATORS else ""
+
+
+@cache
+def _operators(language: Language) -> tuple[bytes, ...]:
+    return tuple(operator.encode() for operator in language.member_operators)
+
+
+@cache
+def _ends_operator(language: Language) -> Bools:
+    """bool [256]: whether a byte is the last of a member operator."""
+    table = np.zeros(256, np.bool_)
+    for operator in _operators(language):
+        table[operator[-1]] = True
+    return table

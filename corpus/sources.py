@@ -17,8 +17,9 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, final
 
@@ -68,7 +69,7 @@ class Entry:
     """One file. `read` gives its bytes and may raise SourceBroken."""
 
     path: str  # below the source's root, with "/"
-    size: int  # ABSENT where the repository has no such object
+    size: int  # ABSENT where the repository has no such object, or a corrupt one
     read: Callable[[], bytes]
 
 
@@ -148,13 +149,14 @@ def _revision(repository: pygit2.Repository, source: str, name: str, revision: s
             ) from error
         raise _broken(source, error) from error
 
-    def entries() -> Iterator[Entry]:
+    @cache  # the first walk reads every folder, and asks for the size of every file
+    def walked() -> Sequence[Entry]:
         try:
-            yield from _walk(repository, source, tree, "")
+            return list(_walk(repository, source, tree, ""))
         except (KeyError, pygit2.GitError) as error:
             raise _broken(source, error) from error
 
-    return Snapshot(name=name, revision=str(commit.id), entries=entries)
+    return Snapshot(name=name, revision=str(commit.id), entries=lambda: iter(walked()))
 
 
 def _broken(source: str, error: Exception) -> SourceBroken:
@@ -167,18 +169,20 @@ def _walk(repository: pygit2.Repository, source: str, tree: pygit2.Tree, prefix:
     import pygit2
 
     for item in sorted(tree, key=lambda item: item.name or ""):
-        path = f"{prefix}{item.name}"
-        if item.filemode == pygit2.enums.FileMode.TREE:
+        path, mode = f"{prefix}{item.name}", item.filemode
+        if mode == pygit2.enums.FileMode.TREE:
             yield from _walk(repository, source, repository[item.id].peel(pygit2.Tree), f"{path}/")
-        elif item.filemode in (pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.BLOB_EXECUTABLE):
+        elif mode in (pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.BLOB_EXECUTABLE):
             yield Entry(path=path, size=_size(repository, item.id), read=_blob(repository, source, item.id))
         # A link leads out of the tree, a submodule into another repository: neither is this one's code.
 
 
 def _size(repository: pygit2.Repository, id: pygit2.Oid) -> int:
+    import pygit2
+
     try:
         return repository.odb.read_header(id)[1]
-    except KeyError:  # a clone that left large files out
+    except (KeyError, pygit2.GitError):  # a clone that left large files out, or a broken file
         return ABSENT
 
 

@@ -6,27 +6,26 @@ Pure reading: nothing of it is run, written or asked of anyone.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corpus.copies import Signatures, shingles, signatures
-from corpus.filters import LARGEST, File, by_content, by_path, language_of
+from corpus.copies import Signatures, shingles_of, signatures
+from corpus.filters import LARGEST, SMALLEST, File, by_content, by_path, language_of, name_ending
 from corpus.licences import PERMISSIVE, allowed, is_licence_file, licence_of
 from corpus.sites import PER_FILE, Site, sites
 from corpus.sources import Entry, Snapshot, SourceBroken
 from corpus.syntax.language import Language
 from corpus.syntax.parse import grammar
-from corpus.syntax.tokens import U64, spanned
+from corpus.syntax.tokens import U64, cut
 
 if TYPE_CHECKING:
     import tree_sitter
 
+BATCH = 1 << 16  # bytes cut into tokens at once
 WAITING = 1_000_000  # shingles held at once
 
 
@@ -65,11 +64,6 @@ class Survey:
 
 def survey(snapshot: Snapshot, options: Options) -> Survey:
     """Read a source to its end. Raises SourceError."""
-    counted: Counter[str] = Counter()
-    dropped_bytes: Counter[str] = Counter()
-    files: list[Kept] = []
-    signed: list[Signatures] = []
-    waiting: list[U64] = []
     licence = licence_of(
         {
             entry.path: entry.read()
@@ -78,53 +72,86 @@ def survey(snapshot: Snapshot, options: Options) -> Survey:
         }
     )
     refused = "" if allowed(licence, options.licences) else f"licence {licence}"
-    for entry in snapshot.entries():
-        found = _kept(entry, options, refused)
-        if isinstance(found, str):
-            counted[found] += 1
-            dropped_bytes[found] += max(0, entry.size)
-        elif found is not None:
-            files.append(found[0])
-            waiting.append(found[1])
-            if sum(map(len, waiting)) > WAITING:
-                signed.append(signatures(waiting))
-                waiting = []
+    dropped: dict[str, tuple[int, int]] = {}
+    files: list[Kept] = []
+    signed: list[Signatures] = []
+    waiting: list[U64] = []
+    held = 0
+    for batch in _batches(_wanted(snapshot, options, refused, dropped)):
+        kept, shingled = _kept(batch, options)
+        files += kept
+        waiting += shingled
+        held += sum(map(len, shingled))
+        if held > WAITING:
+            signed.append(signatures(waiting))
+            waiting, held = [], 0
     return Survey(
         name=snapshot.name,
         revision=snapshot.revision,
         licence=licence,
         files=files,
         signatures=np.concatenate([*signed, signatures(waiting)]),
-        dropped={reason: (counted[reason], dropped_bytes[reason]) for reason in sorted(counted)},
+        dropped=dict(sorted(dropped.items())),
     )
 
 
-def _kept(entry: Entry, options: Options, refused: str) -> tuple[Kept, U64] | str | None:
-    """The file and its shingles, or the reason to leave it out; None for what is no code in a wanted language."""
+def _wanted(snapshot: Snapshot, options: Options, refused: str, dropped: dict[str, tuple[int, int]]) -> Iterator[File]:
+    """The files to keep; the others are counted in `dropped`, with their bytes."""
+    for entry in snapshot.entries():
+        found = _read(entry, options, refused)
+        if isinstance(found, str):
+            count, size = dropped.get(found, (0, 0))
+            dropped[found] = count + 1, size + max(0, entry.size)
+        elif found is not None:
+            yield found
+
+
+def _read(entry: Entry, options: Options, refused: str) -> File | str | None:
+    """The file, or the reason to leave it out; None for what is no code in a wanted language, as far as is known unread."""
     data = b""
-    suffix = PurePosixPath(entry.path).suffix
-    if not suffix and 0 < entry.size <= LARGEST:
-        data = entry.read()
-    language = language_of(entry.path, data)
-    if language is None or (options.languages and language.id not in options.languages):
-        return None
-    reason = refused or by_path(entry.path, entry.size)
-    if reason:
-        return reason
     try:
-        data = data or entry.read()
+        if not name_ending(entry.path):  # its first line says what it is, however small it is
+            if entry.size <= 0 or by_path(entry.path, max(entry.size, SMALLEST)):
+                return None
+            data = entry.read()
+        language = language_of(entry.path, data)
+        if language is None or (options.languages and language.id not in options.languages):
+            return None
+        reason = refused or by_path(entry.path, entry.size)
+        if reason:
+            return reason
+        file = File(path=entry.path, language=language, data=data or entry.read())
     except SourceBroken:
         return "absent"
-    reason = by_content(File(path=entry.path, language=language, data=data))
-    if reason:
-        return reason
-    digest = hashlib.sha256(data).digest()
-    tokens, first, last = spanned(data)
-    names = first[tokens.names], last[tokens.names]
-    seed = int.from_bytes(digest[:8], "big") ^ options.seed
-    chosen = sites(data, names, _parser(language).parse(data), language, seed, options.sites_per_file)
-    kept = Kept(path=entry.path, language=language.id, sha256=digest, data=data, sites=chosen)
-    return kept, shingles(tokens.hashes)
+    return by_content(file) or file
+
+
+def _batches(files: Iterator[File]) -> Iterator[list[File]]:
+    """Files in groups of some BATCH bytes."""
+    batch: list[File] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += len(file.data)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _kept(batch: Sequence[File], options: Options) -> tuple[list[Kept], list[U64]]:
+    """The files with their sites, and the shingles of each."""
+    tokens = cut([file.data for file in batch])
+    kept: list[Kept] = []
+    for file, own in zip(batch, tokens.names, strict=True):
+        digest = hashlib.sha256(file.data).digest()
+        seed = int.from_bytes(digest[:8], "big") ^ options.seed
+        names = tokens.first[own], tokens.last[own]
+        tree = _parser(file.language).parse(file.data)
+        chosen = sites(file.data, names, tree, file.language, seed, options.sites_per_file)
+        kept.append(Kept(path=file.path, language=file.language.id, sha256=digest, data=file.data, sites=chosen))
+    return kept, shingles_of(tokens.hashes, tokens.tokens)
 
 
 @cache

@@ -20,19 +20,24 @@ I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 PIECE = 1 << 16  # bytes hashed at once: the working set stays in the processor's cache, the power table small
+SEPARATOR = b"\1"  # between texts that are cut together: a mark, so no word and no run of blank lines goes on behind it
 
-SPACE, WORD, MARK, LINE_END = range(4)
+SPACE, MARK, LINE_END, DIGIT, LETTER = range(5)  # a word is of digits and letters
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_$"
 _DIGITS = b"0123456789"
 _LINE_FEED = 10
 
-_CLASS = np.full(256, MARK, np.uint8)
-_CLASS[list(b" \t\r\f\v\0")] = SPACE
-_CLASS[list(b"\n")] = LINE_END
-_CLASS[list(_LETTERS + _DIGITS)] = WORD
-_CLASS[0x80:] = WORD
-_IS_DIGIT = np.zeros(256, np.bool_)
-_IS_DIGIT[list(_DIGITS)] = True
+
+def _classes() -> bytes:
+    """The class of every byte."""
+    classes = bytearray([MARK]) * 0x80 + bytearray([LETTER]) * 0x80
+    for members, own in ((b" \t\r\f\v\0", SPACE), (b"\n", LINE_END), (_DIGITS, DIGIT), (_LETTERS, LETTER)):
+        for code in members:
+            classes[code] = own
+    return bytes(classes)
+
+
+_CLASSES = _classes()
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -66,10 +71,48 @@ def tokenize(data: bytes) -> Tokens:
     parts: list[Tokens] = []
     start = 0
     while start < len(data):
-        end = _cut(data, start)
-        parts.append(_tokenize_piece(np.frombuffer(data, np.uint8, end - start, start)))
+        end = _piece_end(data, start)
+        piece = data[start:end]
+        first, last, names = _spans(piece)
+        parts.append(Tokens(_hash_spans(np.frombuffer(piece, np.uint8), first, last), names))
         start = end
     return _joined(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Texts cut together. A name's offsets are bytes from the start of its own text."""
+
+    hashes: U64  # [n] of all tokens, and of what stands between the texts
+    tokens: Sequence[slice]  # of each text, its part of `hashes`
+    first: I64  # [m] where each name starts
+    last: I64  # [m] where it ends
+    names: Sequence[slice]  # of each text, its part of `first` and `last`
+
+
+def cut(texts: Sequence[bytes]) -> Cut:
+    """The tokens of each text, and where its names stand. Some 64 kB at once are quickest: small arrays cost by the call."""
+    joined = SEPARATOR.join([*texts, b""])
+    first, last, named = _spans(joined)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    ends = np.cumsum(lengths + 1) - 1
+    separators = np.searchsorted(first, ends)
+    names = np.flatnonzero(named)
+    bounds = np.searchsorted(names, separators)
+    shift = np.repeat(ends - lengths, np.diff(bounds, prepend=0))
+    return Cut(
+        hashes=_hash_pieces(joined, first, last),
+        tokens=_slices(separators, 1),
+        first=first[names] - shift,
+        last=last[names] - shift,
+        names=_slices(bounds, 0),
+    )
+
+
+def _slices(ends: I64, between: int) -> list[slice]:
+    """Stretches that end there, so many apart."""
+    found = ends.tolist()
+    return [slice(start, end) for start, end in zip([0, *(end + between for end in found)], found, strict=False)]
 
 
 @final
@@ -154,7 +197,7 @@ def mix(values: U64) -> U64:
     return values ^ (values >> np.uint64(31))
 
 
-def _cut(data: bytes, start: int) -> int:
+def _piece_end(data: bytes, start: int) -> int:
     """Where the piece from `start` ends: at a line end, so that no token is split (a 64 kB line may be)."""
     if len(data) - start <= PIECE:
         return len(data)
@@ -162,43 +205,45 @@ def _cut(data: bytes, start: int) -> int:
     return end or start + PIECE
 
 
-def _tokenize_piece(codes: U8) -> Tokens:
-    """A piece's tokens; a number is no name."""
-    first, last, names = _spans(codes)
-    return Tokens(_hash_spans(codes, first, last), names)
-
-
-def spanned(data: bytes) -> tuple[Tokens, I64, I64]:
-    """The tokens of `data` with where each starts and ends, byte offsets int64 [n]."""
-    first, last, names = _spans(np.frombuffer(data, np.uint8))
-    tokens = (
-        Tokens(_hash_spans(np.frombuffer(data, np.uint8), first, last), names) if len(data) <= PIECE else tokenize(data)
-    )
-    return tokens, first, last
-
-
-def _spans(codes: U8) -> tuple[I64, I64, Bools]:
-    """Where each token starts and ends, and whether it is a name. A run of blank lines is one line end."""
-    kinds = _CLASS[codes]
-    word = kinds == WORD
+def _spans(data: bytes) -> tuple[I64, I64, Bools]:
+    """Where each token starts and ends, and whether it is a name: a word, no number. A run of blank lines is one line end."""
+    kinds = np.frombuffer(data.translate(_CLASSES), np.uint8)
+    word = kinds >= DIGIT
     starts = kinds != SPACE
     ends = starts.copy()
     inner = word[1:] & word[:-1]
     starts[1:] &= ~inner
     ends[:-1] &= ~inner
     first, last = np.flatnonzero(starts), np.flatnonzero(ends) + 1
-    line_end = kinds[first] == LINE_END
+    opening = kinds[first]
+    line_end = opening == LINE_END
     single = ~line_end
     single[1:] |= ~line_end[:-1]
     single[:1] = True
-    first, last = first[single], last[single]
-    return first, last, word[first] & ~_IS_DIGIT[codes[first]]
+    kept = np.flatnonzero(single)
+    return first[kept], last[kept], opening[kept] == LETTER
+
+
+def _hash_pieces(data: bytes, first: I64, last: I64) -> U64:
+    """`_hash_spans` of a text that may be longer than a piece."""
+    parts: list[U64] = []
+    start = 0
+    while start < len(data):
+        end = _piece_end(data, start)
+        begin, until = np.searchsorted(first, [start, end])
+        codes = np.frombuffer(data, np.uint8, end - start, start)
+        parts.append(_hash_spans(codes, first[begin:until] - start, np.minimum(last[begin:until], end) - start))
+        start = end
+    return np.concatenate(parts)
 
 
 def _hash_spans(codes: U8, starts: I64, ends: I64) -> U64:
     """Polynomial hashes of `codes[start:end]`, from differences of prefix sums shifted back to power zero."""
+    terms = codes.astype(np.uint64)
+    terms += np.uint64(1)
+    terms *= _UP[: len(codes)]
     sums = np.zeros(len(codes) + 1, np.uint64)
-    np.cumsum((codes + np.uint64(1)) * _UP[: len(codes)], out=sums[1:])
+    np.cumsum(terms, out=sums[1:])
     down = _DOWN[np.minimum(starts, PIECE - 1)]  # an empty last name starts behind the piece
     return mix((sums[ends] - sums[starts]) * down)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from corpus.filters import LARGEST, File, by_content, by_path, language_of
-from corpus.licences import UNKNOWN, allowed, is_licence_file, licence_of
 from corpus.secrets import has_secret
 from corpus.sources import ABSENT
 from corpus.syntax.language import languages
-from tests.corpus.repositories import APACHE, module
+from tests.corpus.repositories import module
 
 PATHS = [
     ("src/app.py", 1000, ""),
@@ -94,38 +93,3 @@ def test_a_secret_is_found_wherever_it_stands(secret: str) -> None:
 )
 def test_what_only_looks_a_little_like_one_is_kept(code: str) -> None:
     assert not has_secret(module("code") + code.encode())
-
-
-def test_the_licence_is_that_of_whole_texts() -> None:
-    assert licence_of({"LICENSE": APACHE}) == "Apache-2.0"
-    assert licence_of({"LICENSE": APACHE, "deep/er/LICENSE": b"All rights reserved."}) == "Apache-2.0"
-    assert licence_of({"LICENSE": b"You may use this under MIT."}) == UNKNOWN
-    assert licence_of({"LICENSE-APACHE": APACHE, "LICENSE-OTHER": b"All rights reserved."}) == UNKNOWN
-    assert licence_of({}) == UNKNOWN
-
-
-def test_what_is_unknown_is_not_allowed() -> None:
-    assert allowed("Apache-2.0") and allowed("Apache-2.0 OR MIT")
-    assert not allowed(UNKNOWN) and not allowed("GPL-3.0") and not allowed("GPL-3.0 OR MIT")
-    assert allowed(UNKNOWN, ["unknown"])
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("LICENSE", True),
-        ("License.txt", True),
-        ("LICENCE.md", True),
-        ("COPYING", True),
-        ("LICENSE-MIT", True),
-        ("UNLICENSE", True),
-        ("pkg-1.0/LICENSE", True),
-        ("src/deep/LICENSE", False),
-        ("licenses.py", False),
-        ("THIRD-PARTY-NOTICES", False),
-        ("LICENSE-third-party.txt", False),
-        ("license_checker.js", False),
-    ],
-)
-def test_which_files_state_the_licence(path: str, expected: bool) -> None:
-    assert is_licence_file(path) == expected

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corpus.sites import KINDS, sites
 from corpus.syntax.language import languages
 from corpus.syntax.parse import grammar
-from corpus.syntax.tokens import spanned
+from corpus.syntax.tokens import cut
 
 PYTHON = b"""import os.path
 from pkg import helper as other
@@ -78,8 +78,8 @@ EXPECTED = {
 def found(language: str, data: bytes, limit: int, seed: int = 0) -> list[tuple[str, str]]:
     known = languages()[language]
     tree = tree_sitter.Parser(grammar(known)).parse(data)
-    tokens, first, last = spanned(data)
-    names = first[tokens.names], last[tokens.names]
+    tokens = cut([data])
+    names = tokens.first, tokens.last
     return [
         (data[site.start : site.end].decode("utf-8", "replace"), site.kind)
         for site in sites(data, names, tree, known, seed, limit)

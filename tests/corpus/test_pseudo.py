@@ -71,15 +71,7 @@ def test_members_are_those_of_the_receiver_anywhere_and_of_any_in_the_file() -> 
 
 
 def test_the_receiver_of_a_longer_path_is_the_name_before_the_operator() -> None:
-    check(
-        "self.store.|get|(1)\n",
-        "get",
-        "put",
-        "store",
-        b="self.store.get(2)\nself.store.put(3)\n",
-        c="self.store\n",
-        turn=0,
-    )
+    check("self.store.|get|(1)\n", "get", "put", "store", b="self.store.get(2)\nself.store.put(3)\n")
 
 
 def test_other_uses_in_a_longer_path_are_uses() -> None:
@@ -87,10 +79,14 @@ def test_other_uses_in_a_longer_path_are_uses() -> None:
     check("self.store.|get|(1)\nother.get(2)\n", "get", "store")
 
 
+def test_digits_are_no_members() -> None:
+    check("f.|a|\nf.a\nx = 1.5 + 1.e5\n", "a")
+
+
 def test_names_are_those_of_the_same_file() -> None:
     check("value = 1\nprint(|value|)\n", "value", kind="name", b="value = other\n", turn=0)
     check("x = |value|\n", kind="name", b="value = 1\n")
-    check("value_1 = v\nx = |value|_2\n".replace("|_2", "|"), kind="name")
+    check("value_1 = v\nx = |value|\n", kind="name")
     assert "print" in listed("p = print\nx = |p|\n", kind="name").names
 
 
