@@ -22,7 +22,7 @@ from corpus.positions import Position, positions
 from corpus.sites import sites
 from corpus.syntax.language import Language
 from corpus.syntax.parse import grammar
-from corpus.syntax.tokens import spanned
+from corpus.syntax.tokens import cut as cut_tokens
 
 if TYPE_CHECKING:
     import pygit2
@@ -104,8 +104,9 @@ def _in_hunks(
 
     tree = tree_sitter.Parser(grammar(language)).parse(data)
     starts, old_starts = _line_starts(data), _line_starts(parent)
-    tokens, first, last = spanned(data)
-    first, last = first[tokens.names], last[tokens.names]
+    tokens = cut_tokens([data])
+    (names,) = tokens.names
+    first, last = tokens.first[names], tokens.last[names]
     found: list[Position] = []
     for hunk in hunks:
         begin, end = starts[hunk.new_start - 1], starts[min(hunk.new_start - 1 + hunk.new_lines, len(starts) - 1)]
