@@ -26,7 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from corpus.lists import Recorded, read_lists
-from corpus.positions import CLASSES
+from corpus.positions import CLASSES, FORMS
 from corpus.rankbench.origins import OriginError, benches, place_of
 from corpus.sources import SourceError
 from tuning.ranking.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
@@ -232,22 +232,17 @@ def print_table(language: str, found: Scores) -> None:
         figures = summary(slices[OVERALL])
         table.add_row(ranker, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values()))
     console.print(table)
-    names = [
-        name
-        for name in (*CLASSES, "form: line", "form: name", "form: written")
-        if any(name in s for s in found.ranks.values())
-    ]
-    by_class = Table(title="R@1 / R@5 by class")
-    by_class.add_column("class")
-    by_class.add_column("n", justify="right")
-    for ranker in found.ranks:
-        by_class.add_column(ranker)
-    for name in names:
-        cells: list[str] = []
-        for slices in found.ranks.values():
-            figures = summary(slices[name]) if slices.get(name) else None
-            cells.append(f"{figures['R@1'][0]:.2f} / {figures['R@5'][0]:.2f}" if figures else "")
-        by_class.add_row(name, f"{max(len(s.get(name, ())) for s in found.ranks.values()):,}", *cells)
+    shown = [*CLASSES, *(f"form: {form}" for form in FORMS)]
+    shown = [name for name in shown if any(name in slices for slices in found.ranks.values())]
+    by_class = Table(title="R@1 by what was completed, and by the form of the text")
+    by_class.add_column("ranker")
+    for name in shown:
+        by_class.add_column(name, justify="right")
+    counts = [max(len(slices.get(name, ())) for slices in found.ranks.values()) for name in shown]
+    by_class.add_row("n", *(f"{count:,}" for count in counts), end_section=True)
+    for ranker, slices in found.ranks.items():
+        figures = (f"{summary(slices[name])['R@1'][0]:.2f}" if name in slices else "" for name in shown)
+        by_class.add_row(ranker, *figures)
     console.print(by_class)
 
 
