@@ -7,6 +7,7 @@ script either, and nothing comes from an address that the project names. Connect
 from __future__ import annotations
 
 import ast
+import configparser
 import hashlib
 import json
 import re
@@ -25,11 +26,16 @@ SECONDS = 240.0  # for one project
 MOST = 80  # packages asked for
 PACKAGES = "packages"  # the folder, beside the sources, of what has no place of its own
 NAME = re.compile(r"@?[\w./-]*")
-REQUIREMENT = re.compile(
-    r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[\w,\s.-]*\])?\s*((?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)*)(?:;.*)?$"
-)
-NODE_PACKAGE = re.compile(r"(?:@[a-z0-9~-][\w.~-]*/)?[a-z0-9~-][\w.~-]*")
-NODE_VERSION = re.compile(r"[\^~<>=v]*\s*\d[\w.+-]*|\*|latest|[\w.<>=^~|\s-]+")
+LONGEST = 200  # characters of a name with its version
+NODE_PACKAGE = re.compile(r"(?:@[a-z0-9][\w.~-]*/)?[a-z0-9][\w.~-]*")
+NODE_VERSION = re.compile(r"\*|latest|[\^~<>=v]*\s*\d[\w.+-]*(?:\s*(?:\|\||-|\s)\s*[\^~<>=v]*\s*\d[\w.+-]*)*")
+UNREADABLE = (
+    ValueError,
+    SyntaxError,
+    RecursionError,
+    MemoryError,
+    configparser.Error,
+)  # what parsers raise on odd files
 
 
 def installed(how: str, project: Path, beside: Path, kept: Path, not_brought: Collection[str] = ()) -> str:
@@ -40,36 +46,41 @@ def installed(how: str, project: Path, beside: Path, kept: Path, not_brought: Co
     if not how:
         return "nothing is looked for"
     installer = INSTALLERS[how]
-    named = (name for name in installer.wanted(project) if _bare(name) not in not_brought)
+    named = (name for name in installer.wanted(project) if len(name) <= LONGEST and _bare(name) not in not_brought)
     names = list(dict.fromkeys(named))[:MOST]
     if not names:
         return "none are named"
+    kept = kept.absolute()  # the installer works in a folder of its own
     folder = kept / hashlib.sha256(repr((how, sorted(names))).encode()).hexdigest()[:20]
     if not folder.is_dir():
         kept.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = Path(tempfile.mkdtemp(prefix="new-", dir=kept))
-        (temporary / "note").write_text(_brought(installer, names, temporary))
+        note, is_lasting = _brought(installer, names, temporary)
+        (temporary / "note").write_text(note)
         if folder.is_dir():  # another project was quicker
             shutil.rmtree(temporary)
-        else:
+        elif is_lasting:
             temporary.rename(folder)
+        else:
+            folder = temporary  # the next project tries again
     if (folder / installer.folder).is_dir():
         (beside / installer.folder).symlink_to(folder / installer.folder, target_is_directory=True)
     return (folder / "note").read_text()
 
 
-def _brought(installer: Installer, names: list[str], to: Path) -> str:
+def _brought(installer: Installer, names: list[str], to: Path) -> tuple[str, bool]:
+    """A line on how it went, and whether it would go the same way again."""
     until = time.monotonic() + SECONDS
     command = [*installer.command(to), "--"]
     try:
         if _run([*command, *names], to, until):
-            return f"{len(names)} installed"
+            return f"{len(names)} installed", True
         done = sum(_run([*command, name], to, until) for name in names) if len(names) > 1 else 0
-        return f"{done} of {len(names)} installed"  # one that is not to be had keeps the others away
+        return f"{done} of {len(names)} installed", True  # one that is not to be had keeps the others away
     except subprocess.TimeoutExpired:
-        return f"{len(names)} took more than {SECONDS:.0f} s"
+        return f"{len(names)} took more than {SECONDS:.0f} s", False
     except FileNotFoundError as error:
-        return f"not installed: {error.filename} is not here"
+        return f"not installed: {error.filename} is not here", False
 
 
 # Python
@@ -77,32 +88,49 @@ def _brought(installer: Installer, names: list[str], to: Path) -> str:
 
 def _python_wanted(project: Path) -> Iterator[str]:
     """Requirements by name and version; addresses, paths and options are left out."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     for line in _python_lines(project):
-        found = REQUIREMENT.match(line)
-        if found is not None:
-            name, extras, version = found.groups("")
-            yield f"{name}{extras.replace(' ', '')}{version.strip().rstrip(',')}"
+        try:
+            found = Requirement(line[: 2 * LONGEST])
+        except InvalidRequirement:
+            continue
+        if not found.url:
+            extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
+            yield f"{found.name}{extras}{found.specifier}"
 
 
 def _python_lines(project: Path) -> Iterator[str]:
     settings = _toml(project / "pyproject.toml")
     yield from _strings(_table(settings, "project").get("dependencies"))
-    yield from _table(settings, "tool", "poetry", "dependencies")
+    for name, wanted in _table(settings, "tool", "poetry", "dependencies").items():
+        if isinstance(wanted, str) or (isinstance(wanted, dict) and not {"path", "git", "url", "file"} & set(wanted)):
+            yield name
     for file in (project / "PKG-INFO", *sorted(project.glob("*.dist-info/METADATA"))):
         required = re.findall(r"^Requires-Dist: (.*)$", _text(file).partition("\n\n")[0], re.MULTILINE)
         yield from (line for line in required if "extra ==" not in line)
-    section = re.search(r"^install_requires\s*=(.*(?:\n[ \t]+.*|\n\s*)*)", _text(project / "setup.cfg"), re.MULTILINE)
-    yield from section[1].split("\n") if section is not None else ()
+    yield from _configured(_text(project / "setup.cfg"))
     yield from _setup_requires(_text(project / "setup.py"))
     for name in ("requirements.txt", "requirements/base.txt", "requirements/requirements.txt"):
-        yield from (line.partition(" #")[0] for line in _text(project / name).split("\n") if line[:1] not in "-#")
+        lines = _text(project / name).replace("\\\n", " ").split("\n")
+        yield from (line.partition(" #")[0].partition(" --")[0] for line in lines if line[:1] not in "-#")
+
+
+def _configured(text: str) -> list[str]:
+    """The requirements of a setup.cfg."""
+    settings = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        settings.read_string(text)
+        return settings.get("options", "install_requires", fallback="").split("\n")
+    except UNREADABLE:
+        return []
 
 
 def _setup_requires(text: str) -> Iterator[str]:
     """The strings of `install_requires` and of lists with such a name in a setup.py, which is parsed and not run."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):
+    except UNREADABLE:
         return
     for node in ast.walk(tree):
         named = (node.arg or "") if isinstance(node, ast.keyword) else ""
@@ -135,14 +163,20 @@ def _pip(to: Path) -> list[str]:
 def _node_wanted(project: Path) -> Iterator[str]:
     """Packages of every package.json near the top, those that the project itself holds left out."""
     manifests = [_json(path) for path in _manifests(project)]
-    own = {manifest.get("name") for manifest in manifests}
+    own = {str(manifest.get("name")) for manifest in manifests}
     for manifest in manifests:
         for key in ("dependencies", "peerDependencies", "devDependencies"):
-            listed = manifest.get(key)
-            for name, version in listed.items() if isinstance(listed, dict) else ():
-                known = isinstance(version, str) and NODE_VERSION.fullmatch(version.removeprefix("workspace:"))
-                if name not in own and NODE_PACKAGE.fullmatch(name) and (key != "devDependencies" or _has_types(name)):
-                    yield f"{name}@{version}" if known and not str(version).startswith("workspace:") else name
+            for name, version in _table(manifest, key).items():
+                if (
+                    name in own
+                    or not NODE_PACKAGE.fullmatch(name)
+                    or (key == "devDependencies" and not _has_types(name))
+                ):
+                    continue
+                spelled = version.removeprefix("workspace:") if isinstance(version, str) else ""
+                if "npm:" in spelled:  # another package by this name
+                    continue
+                yield f"{name}@{version}" if spelled == version and NODE_VERSION.fullmatch(spelled) else name
 
 
 def _has_types(name: str) -> bool:
@@ -194,7 +228,7 @@ def _text(path: Path) -> str:
 def _toml(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError:
+    except UNREADABLE:
         return {}
 
 
@@ -209,7 +243,7 @@ def _table(settings: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 def _json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(_text(path) or "{}")
-    except ValueError:
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from corpus.positions import Position, class_of
-from corpus.shards import replacing
+from corpus.shards import CorpusError, replacing
 from corpus.syntax.candidate import Candidate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
+VERSION_KEY = b"starling.lists"
 ROWS = 1_000  # a row group
 LAST_KIND = 25  # CompletionItemKind.TypeParameter, LSP 3.17
 
@@ -119,7 +120,7 @@ def schema() -> pa.Schema:
     several = [("names", pa.string()), ("kinds", pa.int8()), ("details", pa.string()), ("flags", pa.int8())]
     return pa.schema(
         [*columns, *((name, pa.list_(type)) for name, type in several)],
-        metadata={"starling.lists": str(SCHEMA_VERSION)},
+        metadata={VERSION_KEY: str(SCHEMA_VERSION)},
     )
 
 
@@ -144,9 +145,15 @@ def write_lists(path: Path, rows: Iterable[Recorded]) -> int:
 
 
 def read_lists(path: Path) -> Iterator[Recorded]:
-    """Every row of a file of lists."""
+    """Every row of a file of lists. Raises CorpusError for a file of another version or of something else."""
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
+    file = pq.ParquetFile(path)
+    version = (file.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise CorpusError(
+            path, f"holds lists of version {version}, this Starling reads {SCHEMA_VERSION}.", "Record them again."
+        )
+    for batch in file.iter_batches(batch_size=ROWS):
         for values in batch.to_pylist():
             yield Recorded(**values)

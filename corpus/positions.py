@@ -94,7 +94,7 @@ def example(data: bytes, position: Position, parent: bytes | None = None) -> Exa
 
     What syntax says of the cursor is what it says live: the same code reads the same text.
     """
-    from corpus.syntax.language import language_for
+    from corpus.filters import language_of
     from corpus.syntax.parse import SyntaxDocument
     from corpus.syntax.site import site_at
 
@@ -104,7 +104,7 @@ def example(data: bytes, position: Position, parent: bytes | None = None) -> Exa
         after=after,
         truth=data[position.start : position.end].decode("utf-8", "replace"),
         kind=position.named,
-        site=site_at(SyntaxDocument(before + after, language_for("", position.path)), position.offset),
+        site=site_at(SyntaxDocument(before + after, language_of(position.path, data)), position.offset),
     )
 
 

@@ -19,9 +19,11 @@ from corpus.lists import Recorded
 from corpus.positions import Position
 from corpus.syntax.candidate import Candidate
 
-MEMBER = re.compile(rb"([\w$\x80-\xff]+|\))(?:\?\.|\.|->|::)([\w$\x80-\xff]+)")
-RECEIVER = re.compile(rb"([\w$\x80-\xff]+|\))(?:\?\.|\.|->|::)\Z")
 NAME = re.compile(rb"[A-Za-z_$\x80-\xff][\w$\x80-\xff]*")
+OPERATOR = rb"(?:\?\.|\.|->|::)"
+# Overlapping, so that each link of a chain counts; what begins with a digit is a number.
+MEMBER = re.compile(rb"(?=((?<![\w$\x80-\xff])" + NAME.pattern + rb"|\))" + OPERATOR + rb"(" + NAME.pattern + rb"))")
+RECEIVER = re.compile(rb"([\w$\x80-\xff]+|\))" + OPERATOR + rb"\Z")
 MOST = 400  # names of a list
 Uses = Mapping[bytes, Counter[bytes]]
 

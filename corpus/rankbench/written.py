@@ -117,12 +117,17 @@ def _in_hunks(
         seed = generator.randrange(1 << 30)
         chosen = sites(data, (first[inside], last[inside]), tree, language, seed, PER_FILE)
         for position in positions(path, data, chosen, turn=generator.randrange(6), form="written"):
-            position = replace(position, tail=max(0, resumes - 1))
+            position = replace(position, tail=_line_end_before(parent, resumes))
             agreed = read_live(data, position, parent)
             if agreed is not None:
                 found.append(agreed)
     generator.shuffle(found)
     return sorted(found[:PER_FILE], key=lambda position: position.start)
+
+
+def _line_end_before(data: bytes, start: int) -> int:
+    """Where the line end that stands before a line's start begins; 0 for the first line."""
+    return max(0, start - (2 if data[start - 2 : start] == b"\r\n" else 1))
 
 
 def _line_starts(data: bytes) -> list[int]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from corpus import lists
 from corpus.lists import Recorded, listed, read_lists, schema, write_lists
 from corpus.positions import Position
+from corpus.shards import CorpusError
 from corpus.syntax.candidate import Candidate, candidates
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -144,3 +145,11 @@ def test_an_odd_item_of_a_server_costs_no_list(tmp_path: Path, item: bytes) -> N
     assert msgspec.json.encode(found)  # as it is kept while a run goes on
     assert write_lists(tmp_path / "lists.parquet", [found]) == 1
     assert [back.has_truth for back in read_lists(tmp_path / "lists.parquet")] == [True]
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "SCHEMA_VERSION", 2)
+    check_kept(tmp_path, [row(candidate("b"))])
+    monkeypatch.setattr(lists, "SCHEMA_VERSION", 1)
+    with pytest.raises(CorpusError, match="version 2"):
+        list(read_lists(tmp_path / "lists.parquet"))

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.filters import language_of
 from corpus.lists import Recorded
 from corpus.positions import cut
 from corpus.sources import SourceError, file_at, snapshot
-from corpus.syntax.language import language_for, languages
+from corpus.syntax.language import languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
 from corpus.workspace import unfold
@@ -90,7 +91,7 @@ def _like(data: bytes, known: Shingles) -> list[Path]:
 
 def _case(row: Recorded, data: bytes, parent: bytes | None, own: Path, index: WorkspaceIndex) -> Case:
     before, after = cut(data, row.position, parent)
-    language = language_for("", row.path)
+    language = language_of(row.path, data)
     site = site_at(SyntaxDocument(before + after, language), row.offset)
     line_end = after.find(b"\n")
     later = after[line_end + 1 :] if line_end >= 0 else b""

@@ -30,6 +30,11 @@ def summary(ranks: Sequence[int]) -> dict[str, tuple[float, float, float]]:
 
 
 def rank_of(scores: NDArray[np.float64], is_truth: NDArray[np.bool_]) -> int:
-    """Place of the truth by falling score, from 0; equal scores count against it half the time."""
+    """Place of the truth by falling score, from 0; others of equal score count against it half the time.
+
+    Where several candidates are the truth (overloads), the best placed counts. No score (NaN) is the lowest.
+    """
+    scores = np.where(np.isnan(scores), -np.inf, scores)
     best = scores[is_truth].max()
-    return int((scores > best).sum() + max(0, int((scores == best).sum()) - 1) // 2)
+    others = scores[~is_truth]
+    return int((others > best).sum() + (others == best).sum() // 2)

@@ -1,0 +1,111 @@
+"""RankBench: what is kept of it is enough to score on and no source; how its sources are named and brought back."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pygit2
+import pytest
+
+from corpus.lists import read_lists
+from corpus.positions import CLASSES, cut
+from corpus.rankbench import origins
+from corpus.rankbench.origins import GIT, NPM, PYPI, OriginError, benches, fetch, place_of
+from corpus.rankbench.written import written
+from corpus.sources import file_at, snapshot
+from tests.corpus.repositories import module, repository
+
+POSITIONS, REPOSITORIES = 2_000, 10  # that a language should have at least
+
+
+@pytest.mark.parametrize("language", benches())
+def test_a_language_has_enough_positions_of_many_kinds(language: str) -> None:
+    bench = benches()[language]
+    rows = [row for row in read_lists(bench.lists) if row.has_truth]
+    assert len(rows) >= POSITIONS
+    assert len({row.repository.partition("@")[0].partition("==")[0] for row in rows}) >= REPOSITORIES
+    assert {row.language for row in rows} == set(bench.languages)
+    assert {row.form for row in rows} == {"line", "name", "written"}
+    counted = Counter(row.named for row in rows)
+    assert all(counted[name] >= 30 for name in CLASSES[:7])  # keywords and decorators are not every language's
+    assert all(len(row.names) == len(row.kinds) == len(row.flags) for row in rows)
+
+
+@pytest.mark.parametrize("language", benches())
+def test_every_origin_is_pinned_and_each_row_is_of_one(language: str) -> None:
+    bench = benches()[language]
+    for origin in (*bench.origins, *bench.written):
+        assert any(form.fullmatch(origin) for form in (GIT, NPM, PYPI)), origin
+    known = {
+        origin.partition("@")[0] if origin.startswith("git:") else origin for origin in (*bench.origins, *bench.written)
+    }
+    for row in read_lists(bench.lists):
+        assert row.repository in bench.origins or row.repository.partition("@")[0] in known
+        assert (row.form == "written") == bool(row.written)
+
+
+def test_lines_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text at a position has what was added above it, and below it what its parent had."""
+    old, new = module("old", 20), module("new", 40).replace(b"class New", b"class Other")
+    change = old[:200] + b"\n" + new + old[200:]
+    place = repository(tmp_path / "r.git", {"a.py": old, "b.py": old}, {"a.py": change, "b.py": old})
+    monkeypatch.setattr("corpus.rankbench.written.SINCE", 0)
+    monkeypatch.setattr("random.Random.random", lambda self: 0.9)
+    head = str(pygit2.Repository(str(place)).head.target)
+    ((parent, files),) = written(str(place), head, ["python"], 50)
+    (file,) = files
+    assert (file.path, file.data, file.parent, file.written) == ("a.py", change, old, head)
+    assert file_at(f"{place}@{parent}", head, "a.py") == change
+    for position in file.positions:
+        before, after = cut(file.data, position, file.parent)
+        assert before == change[: position.offset]
+        assert after[:1] == b"\n"
+        assert old.endswith(after)
+        assert position.form == "written"
+
+
+def test_a_repository_is_taken_from_a_folder_of_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = repository(tmp_path / "o+n" / "repo", {"a.py": module("a")})
+    commit = str(pygit2.Repository(str(place)).head.target)
+    monkeypatch.setenv(origins.MIRROR, str(tmp_path))
+    fetch(f"git:o/n@{commit}")  # connects to nothing: the commit is there
+    assert snapshot(place_of(f"git:o/n@{commit}")).revision == commit
+
+
+def test_an_archive_is_downloaded_once_and_no_script_of_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        folder = next(Path(word) for word in command if word.startswith(str(tmp_path)))
+        (folder / "x-1.0.tgz").write_bytes(b"")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(origins, "home", lambda: tmp_path)
+    monkeypatch.setattr(origins.subprocess, "run", run)
+    for origin in ("npm:@o/x@1.0", "pypi:x==1.0"):
+        fetch(origin)
+        fetch(origin)
+        assert place_of(origin).endswith("x-1.0.tgz")
+    assert len(ran) == 2
+    assert "--ignore-scripts" in ran[0]
+    assert "--only-binary=:all:" in ran[1]
+
+
+def test_what_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origins, "home", lambda: tmp_path)
+    with pytest.raises(OriginError, match=r"python -m corpus\.rankbench fetch"):
+        place_of("npm:nothing@1.0")
+    with pytest.raises(OriginError, match="should begin with"):
+        fetch("svn:nothing@1.0")
+
+
+def test_a_list_says_nothing_of_the_source_but_names() -> None:
+    row = next(row for row in read_lists(benches()["python"].lists) if row.has_truth)
+    assert replace(row.position, path="") is not None
+    assert not any("\n" in name or " " in name for name in row.names)
