@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-corpus clean help
+.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-rank bench-corpus clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-ray       the tests with a Ray cluster of two nodes, here"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
+	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
 	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
 	@echo "make bench-quality  how often the first item is the right one"
 
@@ -61,6 +62,12 @@ bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality record --split eval
 	$(BIN)/python -m benchmarks.quality evaluate --split eval --model
 	$(BIN)/python -m benchmarks.quality_live
+
+bench-rank: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -e '.[plots]'
+	$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m corpus.rankbench fetch
+	$(BIN)/python -m tuning.ranking.evaluate --source --plots docs/rankbench --json docs/rankbench/figures.json
 
 bench-corpus: $(INSTALLED)
 	$(BIN)/python -m benchmarks.mining $(REPOS)

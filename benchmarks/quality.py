@@ -31,6 +31,7 @@ from tuning.ranking.blend import Blend, fit
 from tuning.ranking.copies import near_copies, shingles
 from tuning.ranking.features import MODEL, SIGNALS, Floats, with_model
 from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.metrics import summary
 from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Surroundings, listing, ordered, shortlist
 
@@ -290,17 +291,6 @@ def _rank(case: Case, names: list[str], scores: Floats) -> int:
 
 def _place(case: Case, names: list[str], order: np.ndarray) -> int:
     return next(place for place, i in enumerate(order) if names[i] == case.recorded.truth)
-
-
-def summary(ranks: list[int]) -> dict[str, tuple[float, float, float]]:
-    values = np.array(ranks)
-    generator = np.random.default_rng(0)
-    samples = values[generator.integers(0, len(values), (1000, len(values)))]
-    out: dict[str, tuple[float, float, float]] = {}
-    for name, of in (("R@1", lambda v: v < 1), ("R@5", lambda v: v < 5), ("MRR", lambda v: 1 / (v + 1))):
-        spread = np.quantile(of(samples).mean(axis=1), (0.025, 0.975))
-        out[name] = (float(of(values).mean()), float(spread[0]), float(spread[1]))
-    return out
 
 
 def figures(ranks: list[int]) -> str:

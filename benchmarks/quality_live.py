@@ -18,11 +18,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
-from benchmarks.quality import summary
 from benchmarks.quality_data import Bench, Recorded, cut, load, unpacked, utf16
 from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
 from lsp_server.probe import Probe, in_order, items_of
+from tuning.ranking.metrics import summary
 
 console = Console()
 KEYS = 4

@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -124,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     cli_candidates.add(commands)
     show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
     show.add_argument("folder", type=Path, metavar="DIR")
+    show.add_argument(
+        "--markdown", action="store_true", help="as tables of Markdown, on the standard output: a data card"
+    )
     show.set_defaults(run=_show)
     return options
 
@@ -185,7 +189,11 @@ def _progress(total: int) -> Generator[Callable[[str, int], None]]:
 
 
 def _show(given: argparse.Namespace) -> int:
-    report(read_manifest(given.folder))
+    manifest = read_manifest(given.folder)
+    if given.markdown:
+        report(manifest, Console(width=200), box.MARKDOWN)
+    else:
+        report(manifest)
     return 0
 
 
@@ -203,7 +211,7 @@ def _lines(file: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def report(manifest: Manifest) -> None:
+def report(manifest: Manifest, out: Console = console, frame: box.Box = box.HEAVY_HEAD) -> None:
     """Tables of what was kept, by language and licence, and of what was not, by reason."""
     kept: dict[str, Counter[str]] = {}
     licences: dict[str, Counter[str]] = {}
@@ -219,9 +227,9 @@ def report(manifest: Manifest) -> None:
     title = (
         f"kept of {len(manifest.repositories)} sources ({', '.join(f'{parts[part]} {part}' for part in sorted(parts))})"
     )
-    _print(title, "language", kept)
-    _print("by licence", "licence", licences)
-    _print("left out", "reason", left_out)
+    _print(out, frame, title, "language", kept)
+    _print(out, frame, "by licence", "licence", licences)
+    _print(out, frame, "left out", "reason", left_out)
     for source, problem in manifest.failed.items():
         console.print(f"[yellow]{escape(f'{source}: {problem}')}[/]", highlight=False)
 
@@ -230,15 +238,15 @@ def _count(rows: dict[str, Counter[str]], key: str, sizes: tuple[int, int]) -> N
     rows.setdefault(key, Counter()).update({"sources": 1, "files": sizes[0], "bytes": sizes[1]})
 
 
-def _print(title: str, first: str, rows: dict[str, Counter[str]]) -> None:
+def _print(out: Console, frame: box.Box, title: str, first: str, rows: dict[str, Counter[str]]) -> None:
     if not rows:
         return
-    table = Table(title=title)
+    table = Table(title=title, box=frame)
     for column in (first, "sources", "files", "MB"):
         table.add_column(column, justify="left" if column == first else "right")
     for key, row in sorted(rows.items(), key=lambda pair: (-pair[1]["bytes"], pair[0])):
         table.add_row(key, f"{row['sources']:,}", f"{row['files']:,}", f"{row['bytes'] / 1e6:,.1f}")
-    console.print(table)
+    out.print(table)
 
 
 if __name__ == "__main__":

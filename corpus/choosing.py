@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +26,12 @@ def projects(
     servers: Mapping[str, str] | None = None,
     only: Collection[str] = (),
     parts: Collection[str] = (),
+    most: int = 0,
 ) -> list[Project]:
     """For each repository that `places` has (name -> where it is), a project a server: some `per_project` positions.
 
-    `servers`: language -> preset's name, for those that are not to get their first; `only`: languages' ids.
+    `servers`: language -> preset's name, for those that are not to get their first; `only`: languages' ids;
+    `most`: so many projects a server, 0 for all.
     """
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in read(corpus, parts=sorted(parts)):
@@ -37,7 +39,10 @@ def projects(
             language = languages()[row.language]
             rows[row.repository, (servers or {}).get(row.language, language.servers[0].name)].append(row)
     found: list[Project] = []
+    taken: Counter[str] = Counter()
     for (name, server), files in rows.items():
+        if most and taken[server] == most:
+            continue
         generator = random.Random(name)
         generator.shuffle(files)
         asked: list[Asked] = []
@@ -56,6 +61,7 @@ def projects(
             if count >= per_project:
                 break
         if count >= min(FEWEST, per_project):
+            taken[server] += 1
             found.append(
                 Project(
                     name=name,

@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from corpus.candidates import Project, Tally, record
+from corpus.candidates import Tally, record
 from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
@@ -77,9 +77,14 @@ def run(given: argparse.Namespace) -> int:
     places = places_of(given.list)
     servers = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
     chosen = projects(
-        given.corpus, places, per_project=given.per_repository, servers=servers, only=given.language, parts=given.part
+        given.corpus,
+        places,
+        per_project=given.per_repository,
+        servers=servers,
+        only=given.language,
+        parts=given.part,
+        most=given.repositories,
     )
-    chosen = _first(chosen, given.repositories)
     if not chosen:
         raise CorpusError(given.corpus, "has no repository to ask about.", "Check --list, --language and --part.")
     given.out.mkdir(parents=True, exist_ok=True)
@@ -100,17 +105,6 @@ def places_of(file: Path) -> dict[str, str]:
     """name -> place, of a list with a line `PLACE [NAME]` each."""
     lines = (line.partition("#")[0].split() for line in file.read_text("utf-8").splitlines())
     return {line[1] if len(line) > 1 else Path(line[0]).name: line[0] for line in lines if line}
-
-
-def _first(chosen: Sequence[Project], count: int) -> list[Project]:
-    """At most `count` (all, for 0) projects a server."""
-    seen: Counter[str] = Counter()
-    found: list[Project] = []
-    for project in chosen:
-        seen[project.server] += 1
-        if not count or seen[project.server] <= count:
-            found.append(project)
-    return found
 
 
 @contextmanager

@@ -1,0 +1,64 @@
+"""`python -m corpus candidates` as a person runs it: what it writes, what it says, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from corpus.__main__ import main
+from corpus.lists import read_lists
+from corpus.mine import Source, mine
+from corpus.survey import Options
+from tests.corpus.repositories import module, repository
+
+NAMES = ("ada", "bea")
+
+
+@pytest.fixture
+def mined(tmp_path: Path) -> Path:
+    """A corpus of two repositories; `places` beside it says where they are."""
+    files = {name: {f"src/{name}_{n}.py": module(f"{name}{n}", 40) for n in range(3)} for name in NAMES}
+    sources = [Source(place=str(repository(tmp_path / f"{name}.git", files[name])), name=f"o/{name}") for name in NAMES]
+    mine(sources, tmp_path / "corpus", Options())
+    (tmp_path / "places").write_text(
+        "# where they are\n" + "".join(f"{source.place} {source.name}\n" for source in sources)
+    )
+    return tmp_path / "corpus"
+
+
+def run(mined: Path, *flags: str) -> int:
+    given = ("candidates", str(mined), "--list", str(mined.parent / "places"), "--out", str(mined.parent / "lists"))
+    return main([*given, *flags])
+
+
+def test_pseudo_lists_are_written_and_counted(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mined, "--pseudo", "--per-repository", "20") == 0
+    rows = list(read_lists(mined.parent / "lists" / "lists.parquet"))
+    assert {row.repository for row in rows} == {"o/ada", "o/bea"}
+    assert {row.server for row in rows} == {""}
+    summary = json.loads((mined.parent / "lists" / "lists.json").read_text())
+    assert sum(row["positions"] for row in summary["repositories"]) == len(rows)
+    assert "lists, by what was completed" in capsys.readouterr().err
+
+
+def test_no_more_repositories_than_asked_for(mined: Path) -> None:
+    assert run(mined, "--pseudo", "--repositories", "1", "--per-repository", "20") == 0
+    assert len({row.repository for row in read_lists(mined.parent / "lists" / "lists.parquet")}) == 1
+
+
+def test_nothing_to_ask_about_says_what_to_check(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mined, "--pseudo", "--language", "java") == 2
+    assert "Check --list, --language and --part" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_corpus_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "places").write_text("")
+    assert main(["candidates", str(tmp_path), "--list", str(tmp_path / "places"), "--out", str(tmp_path / "out")]) == 2
+    assert "no manifest" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_data_card_is_markdown(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(mined), "--markdown"]) == 0
+    assert "| python " in capsys.readouterr().out

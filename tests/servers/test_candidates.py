@@ -1,0 +1,54 @@
+"""Lists recorded from real servers over a small repository: what the author wrote is among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corpus.candidates import Asked, Project, record
+from corpus.positions import positions
+from corpus.sites import Site
+from tests.corpus.repositories import repository
+from tests.servers.catalog import CATALOG
+from tests.servers.conftest import needs
+
+pytestmark = pytest.mark.servers
+
+SOURCES = {
+    "basedpyright": (
+        "shop.py",
+        "python",
+        b"import collections\n\nfound = collections.OrderedDict()\nfound.move_to_end('x')\n",
+    ),
+    "ty": ("shop.py", "python", b"import collections\n\nfound = collections.OrderedDict()\nfound.move_to_end('x')\n"),
+    "typescript-language-server": (
+        "shop.ts",
+        "typescript",
+        b"const found = new Map<string, number>()\nfound.forEach(x => x)\n",
+    ),
+    "jdtls": (
+        "src/main/java/shop/Shop.java",
+        "java",
+        b"package shop;\n\nclass Shop {\n    int size(String name) {\n        return name.length();\n    }\n}\n",
+    ),
+}
+LAST = {"python": b"move_to_end", "typescript": b"forEach", "java": b"length"}
+
+
+@pytest.mark.parametrize("server", SOURCES)
+def test_the_truth_is_in_the_list(tmp_path: Path, server: str) -> None:
+    needs(CATALOG[server])
+    path, language, data = SOURCES[server]
+    place = repository(
+        tmp_path / "r.git",
+        {path: data, "pom.xml": b"<project/>", "tsconfig.json": b'{"compilerOptions": {"target": "ES2022"}}'},
+    )
+    start = data.index(LAST[language])
+    site = Site(start=start, end=start + len(LAST[language]), kind="member")
+    asked = Asked(path=path, language=language, data=data, positions=positions(path, data, [site]))
+    project = Project(name="o/r", revision="HEAD", place=str(place), server=server, files=[asked])
+    (row,), tally = record([project], tmp_path / "work")
+    assert tally.failed == {}
+    assert row.has_truth
+    assert len(row.names) > 3
