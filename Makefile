@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,python,dev]' | grep -v -E 'already satisfied|^  '
+	$(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,plots,python,dev]' | grep -v -E 'already satisfied|^  '
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)
@@ -64,7 +64,6 @@ bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality_live
 
 bench-rank: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet -e '.[plots]'
 	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m corpus.rankbench fetch
 	$(BIN)/python -m tuning.ranking.evaluate --source --plots docs/rankbench --json docs/rankbench/figures.json
