@@ -17,12 +17,12 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from corpus.candidates import Tally, record
+from corpus.candidates import Project, Tally, record
 from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
 from corpus.pseudo import pseudo_lists
-from corpus.shards import CorpusError, replacing
+from corpus.shards import CorpusError, alone, replacing
 from corpus.syntax.language import languages
 
 LISTS, REPORT, WORK = "lists.parquet", "lists.json", "work"
@@ -88,6 +88,11 @@ def run(given: argparse.Namespace) -> int:
     if not chosen:
         raise CorpusError(given.corpus, "has no repository to ask about.", "Check --list, --language and --part.")
     given.out.mkdir(parents=True, exist_ok=True)
+    with alone(given.out):
+        return _recorded(given, chosen, console)
+
+
+def _recorded(given: argparse.Namespace, chosen: Sequence[Project], console: Console) -> int:
     if given.pseudo:
         rows, tally = list(pseudo_lists(chosen)), Tally()
     else:

@@ -6,14 +6,12 @@ cut off goes on where it stopped. Two runs on one folder are refused. The order 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,7 +19,18 @@ import numpy as np
 from corpus import readings
 from corpus.copies import near_copies
 from corpus.readings import Head, Reading, Source
-from corpus.shards import MANIFEST, CorpusError, Manifest, Repository, Row, Shard, replacing, write, write_manifest
+from corpus.shards import (
+    MANIFEST,
+    CorpusError,
+    Manifest,
+    Repository,
+    Row,
+    Shard,
+    alone,
+    replacing,
+    write,
+    write_manifest,
+)
 from corpus.sources import SourceError, at_revision
 from corpus.split import PARTS, part_of
 from corpus.survey import Options
@@ -46,7 +55,7 @@ def mine(
     Raises CorpusError, WorkersError and OSError (a full disk).
     """
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with alone(out):
         work = out / WORK
         work.mkdir(exist_ok=True, mode=0o700)
         forgotten = {name.casefold() for name in excluded}
@@ -209,21 +218,6 @@ def _repository(stored: Head, part: str, copies: Sequence[str]) -> Repository:
         languages={language: (files[language], sizes[language]) for language in sorted(files)},
         dropped=dict(sorted(dropped.items())),
     )
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Generator[Any]:
-    """Hold the folder; CorpusError where another run does."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        with lock:
-            yield lock
-    except Timeout:
-        raise CorpusError(
-            folder, "is being mined into by another run.", "Wait for it, or give another folder."
-        ) from None
 
 
 def jobs_by_default() -> int:

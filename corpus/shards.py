@@ -178,6 +178,19 @@ def replacing(path: Path) -> Generator[Path]:
         raise
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Generator[Any]:
+    """Hold the folder; CorpusError where another run does."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            yield lock
+    except Timeout:
+        raise CorpusError(folder, "is being written by another run.", "Wait for it, or give another folder.") from None
+
+
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ import pytest
 from corpus.__main__ import main
 from corpus.lists import read_lists
 from corpus.mine import Source, mine
+from corpus.shards import alone
 from corpus.survey import Options
 from tests.corpus.repositories import module, repository
 
@@ -57,6 +58,13 @@ def test_a_corpus_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "places").write_text("")
     assert main(["candidates", str(tmp_path), "--list", str(tmp_path / "places"), "--out", str(tmp_path / "out")]) == 2
     assert "no manifest" in " ".join(capsys.readouterr().err.split())
+
+
+def test_two_runs_on_one_folder_are_refused(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mined.parent / "lists").mkdir()
+    with alone(mined.parent / "lists"):
+        assert run(mined, "--pseudo", "--per-repository", "20") == 2
+    assert "is being written by another run" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_data_card_is_markdown(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
