@@ -232,8 +232,8 @@ def _generic(language: Language) -> re.Pattern[bytes]:
     """Matches type arguments after a name or an operator, two levels deep; comparisons rarely look so."""
     opens, closes = (re.escape(bracket.encode()) for bracket in language.lexis.type_arguments)
     plain = rb"[\w\x80-\xff\s.,:?&*|'\[\]$\"]*+"
-    inner = rb"(?:%s%s%s%s)*+" % (opens, plain, closes, plain)
-    inner = rb"(?:%s%s%s%s%s)*+" % (opens, plain, inner, closes, plain)
+    inner = rb"(?>(?:%s%s%s%s)*)" % (opens, plain, closes, plain)
+    inner = rb"(?>(?:%s%s%s%s%s)*)" % (opens, plain, inner, closes, plain)
     return re.compile(rb"(?<=[\w\x80-\xff$.:])%s%s%s%s" % (opens, plain, inner, closes))
 
 

@@ -191,14 +191,17 @@ def _texts(language: Language) -> re.Pattern[bytes]:
 
 
 def _body(form: StringForm) -> bytes:
-    """Matches what stands between a literal's ends, up to an interpolation that does not end."""
+    """Matches what stands between a literal's ends, up to an interpolation that does not end.
+
+    Atomic groups, not possessive repeats: those match wrongly over alternatives before Python 3.11.5.
+    """
     close = re.escape(form.close.encode())
     first = re.escape(form.close[:1].encode())
     stop = b"" if form.multiline else b"\r\n"
     parts: list[bytes] = [form.whole.encode()] if form.whole else []
     brackets = [bracket.encode() for bracket in form.interpolation]
     pairs = list(zip(brackets[::2], brackets[1::2], strict=True)) if form.nested else []
-    plain = rb"[^%s%s%s%s]" % (b"" if form.raw else rb"\\", first, stop, b"".join(re.escape(o[:1]) for o, _ in pairs))
+    plain = rb"[^%s%s%s%s]++" % (b"" if form.raw else rb"\\", first, stop, b"".join(re.escape(o[:1]) for o, _ in pairs))
     parts.append(plain)
     if not form.raw:
         parts.append(rb"\\(?:\r\n|[\s\S])?")
@@ -211,8 +214,8 @@ def _body(form: StringForm) -> bytes:
     literal = b""
     for _ in range(_NESTED if pairs else 0):
         inner = [_interpolated(opens, closes, first, literal) for opens, closes in pairs]
-        literal = rb"%s(?:%s)*+%s" % (form.opens.encode(), b"|".join([*parts, *inner]), close)
-    return rb"(?:%s)*+" % b"|".join([*parts, *(_interpolated(o, c, first, literal) for o, c in pairs)])
+        literal = rb"%s(?>(?:%s)*)%s" % (form.opens.encode(), b"|".join([*parts, *inner]), close)
+    return rb"(?>(?:%s)*)" % b"|".join([*parts, *(_interpolated(o, c, first, literal) for o, c in pairs)])
 
 
 def _interpolated(opens: bytes, closes: bytes, quote: bytes, literal: bytes) -> bytes:
@@ -220,5 +223,5 @@ def _interpolated(opens: bytes, closes: bytes, quote: bytes, literal: bytes) -> 
     opening, closing = re.escape(opens[-1:]), re.escape(closes[:1])
     within = rb"""'[^'\\\r\n]*+'|"[^"\\\r\n]*+"|""" + (literal + b"|" if literal else b"")
     plain = rb"[^%s%s%s]" % (opening, closing, quote)
-    deeper = rb"%s(?:%s%s)*+%s" % (opening, within, plain, closing)
-    return rb"%s(?:%s%s|%s)*+%s" % (re.escape(opens), within, deeper, plain, re.escape(closes))
+    deeper = rb"%s(?>(?:%s%s)*)%s" % (opening, within, plain, closing)
+    return rb"%s(?>(?:%s%s|%s)*)%s" % (re.escape(opens), within, deeper, plain, re.escape(closes))
