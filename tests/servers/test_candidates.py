@@ -10,7 +10,7 @@ from corpus.candidates import Asked, Project, record
 from corpus.positions import positions
 from corpus.sites import Site
 from tests.corpus.repositories import repository
-from tests.servers.catalog import CATALOG
+from tests.servers.catalog import CATALOG, path_with_servers
 from tests.servers.conftest import needs
 
 pytestmark = pytest.mark.servers
@@ -37,8 +37,9 @@ LAST = {"python": b"move_to_end", "typescript": b"forEach", "java": b"length"}
 
 
 @pytest.mark.parametrize("server", SOURCES)
-def test_the_truth_is_in_the_list(tmp_path: Path, server: str) -> None:
+def test_the_truth_is_in_the_list(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     needs(CATALOG[server])
+    monkeypatch.setenv("PATH", path_with_servers())
     path, language, data = SOURCES[server]
     place = repository(
         tmp_path / "r.git",
