@@ -36,11 +36,13 @@ read_source = readings.read
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
     folder = tempfile.mkdtemp(prefix="ray")  # short: sockets are in it
+    monkeypatch.setenv("RAY_TMPDIR", folder)  # where the cluster writes its address, into a folder that has to be there
+    Path(folder, "ray").mkdir()
     made = Cluster()
     try:
         for _ in range(2):
