@@ -1,1 +1,57 @@
-"""The PEFT engine. Importing this package loads no torch."""
+"""Parameter-efficient fine-tuning of `transformers` models, by PEFT's names: `import tuning as peft`.
+
+Importing this package loads no torch: a name is resolved when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "tuning.config": ("PeftConfig", "TaskType"),
+    "tuning.errors": (
+        *("TuningError", "TargetError", "ConfigError", "AdapterError", "CheckpointError"),
+        *("LibraryMissing", "TrainingError"),
+    ),
+    "tuning.model": (
+        *("PeftModel", "get_peft_model", "get_peft_model_state_dict", "set_peft_model_state_dict"),
+        *("get_layer_status", "get_model_status", "get_peft_config", "inject_adapter_in_model", "load_peft_weights"),
+    ),
+    "tuning.tasks": (
+        *("PeftModelForCausalLM", "PeftModelForSequenceClassification", "PeftModelForSeq2SeqLM"),
+        *("PeftModelForTokenClassification", "PeftModelForQuestionAnswering", "PeftModelForFeatureExtraction"),
+        *("AutoPeftModelForCausalLM", "AutoPeftModelForSequenceClassification", "AutoPeftModelForSeq2SeqLM"),
+        *("AutoPeftModelForTokenClassification", "AutoPeftModelForQuestionAnswering"),
+        "AutoPeftModelForFeatureExtraction",
+    ),
+    "tuning.quantised": ("prepare_model_for_kbit_training",),
+    "tuning.registry": ("PeftType",),
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    from tuning.registry import module_of
+
+    module = _MODULES.get(name) or module_of(name)
+    if module is None:
+        raise AttributeError(f"module 'tuning' has no attribute {name!r}")
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _configs() -> list[str]:
+    """The methods' configs, by what their files say."""
+    import re
+
+    from tuning.registry import FOLDER
+
+    found = (re.findall(r"^class (\w+Config)\(", path.read_text("utf-8"), re.MULTILINE) for path in FOLDER.glob("*.py"))
+    return [name for names in found for name in names]
+
+
+__all__ = sorted([*_MODULES, *_configs()])

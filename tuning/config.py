@@ -1,0 +1,187 @@
+"""What an adapter is: PEFT's configs, read from and written to `adapter_config.json`.
+
+At this edge everything is PEFT's: mutable, its names, its defaults, its `**kwargs`. Loads no torch.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import logging
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tuning.errors import CheckpointError, ConfigError, nearest
+from tuning.files import replacing
+
+log = logging.getLogger(__name__)
+
+FILE = "adapter_config.json"
+WRITTEN_FOR = "0.21.2"  # the version of PEFT whose fields these are
+
+
+class TaskType(enum.StrEnum):
+    SEQ_CLS = "SEQ_CLS"
+    SEQ_2_SEQ_LM = "SEQ_2_SEQ_LM"
+    CAUSAL_LM = "CAUSAL_LM"
+    TOKEN_CLS = "TOKEN_CLS"
+    QUESTION_ANS = "QUESTION_ANS"
+    FEATURE_EXTRACTION = "FEATURE_EXTRACTION"
+
+
+@dataclass(kw_only=True)
+class PeftConfig:
+    """What every adapter has. A method's own config says its `METHOD`: PEFT's name for it."""
+
+    METHOD: ClassVar[str] = ""
+    NOT_HERE: ClassVar[
+        Mapping[str, object]
+    ] = {}  # options of PEFT's that this engine lacks -> the value that turns them off
+    is_prompt_learning: ClassVar[bool] = False
+
+    task_type: str | None = None
+    peft_type: str | None = None
+    auto_mapping: dict[str, Any] | None = None
+    peft_version: str | None = None
+    base_model_name_or_path: str | None = None
+    revision: str | None = None
+    inference_mode: bool = False
+
+    def __post_init__(self) -> None:
+        if self.task_type is not None and self.task_type not in list(TaskType):
+            raise ConfigError(f"task_type is {self.task_type!r}; it can be {', '.join(TaskType)}")
+        self.peft_type = self.METHOD or self.peft_type
+        self.peft_version = self.peft_version or WRITTEN_FOR
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, (list, tuple)) and entry.name in ("target_modules", "exclude_modules"):
+                setattr(self, entry.name, set(value))
+        self.check()
+
+    def check(self) -> None:
+        """Raises ConfigError where options contradict each other. A method's config adds its own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write `adapter_config.json` into a folder, whole or not at all. Raises OSError."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {key: _plain(value) for key, value in self.to_dict().items() if key != "runtime_config"}
+        if (mapping := kwargs.get("auto_mapping_dict")) is not None:
+            content["auto_mapping"] = mapping
+        with replacing(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], subfolder: str | None = None, **kwargs: Any
+    ) -> PeftConfig:
+        """The config in an adapter's folder, of the class that its `peft_type` names. Raises CheckpointError."""
+        from tuning.hub import resolved
+
+        folder = resolved(pretrained_model_name_or_path, subfolder, **kwargs)
+        return cls.from_peft_type(**cls.from_json_file(folder / FILE))
+
+    @classmethod
+    def from_json_file(cls, path_json_file: str | os.PathLike[str], **kwargs: Any) -> dict[str, Any]:
+        path = Path(path_json_file)
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            there = ", ".join(sorted(entry.name for entry in path.parent.glob("*"))[:12]) or "nothing"
+            raise CheckpointError(f"{path.parent} holds no {FILE} (there is: {there})") from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} can't be read: {error}") from error
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} holds no JSON object")
+        return content
+
+    @classmethod
+    def from_peft_type(cls, **kwargs: Any) -> PeftConfig:
+        """A config of the class that `peft_type` names; fields that this engine does not know are left out, and named."""
+        from tuning.registry import method_named
+
+        kind: type[PeftConfig] = method_named(kwargs["peft_type"]).config if kwargs.get("peft_type") else cls
+        known = {entry.name for entry in fields(kind)}
+        unknown = {
+            key: value for key, value in kwargs.items() if key not in known and value not in (None, False, {}, [])
+        }
+        telling = sorted(
+            key for key, value in unknown.items() if key not in kind.NOT_HERE or kind.NOT_HERE[key] != value
+        )
+        if lacking := [key for key in telling if key in kind.NOT_HERE]:
+            raise ConfigError(f"{kind.__name__}: {', '.join(lacking)} can't be done here; load this adapter with PEFT")
+        if telling:
+            log.warning("%s: left out what this engine does not know: %s", kind.__name__, ", ".join(telling))
+        return kind(**{key: value for key, value in kwargs.items() if key in known})
+
+
+@dataclass(kw_only=True)
+class LayerConfig(PeftConfig):
+    """What every method that adapts layers has: which ones."""
+
+    target_modules: Collection[str] | str | None = None
+    exclude_modules: Collection[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    modules_to_save: list[str] | None = None
+
+    def check(self) -> None:
+        if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
+            raise ConfigError("layers_to_transform goes with a list of target_modules; a pattern says layers itself")
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ConfigError("layers_pattern goes with layers_to_transform")
+
+
+@dataclass(kw_only=True)
+class PromptConfig(PeftConfig):
+    """What every method that puts virtual tokens before the input has. Left open, the numbers are the model's own."""
+
+    is_prompt_learning: ClassVar[bool] = True
+
+    num_virtual_tokens: int | None = None
+    token_dim: int | None = None
+    num_transformer_submodules: int | None = None
+    num_attention_heads: int | None = None
+    num_layers: int | None = None
+    modules_to_save: list[str] | None = None
+
+    def check(self) -> None:
+        if self.num_virtual_tokens is not None and self.num_virtual_tokens < 1:
+            raise ConfigError(f"num_virtual_tokens is {self.num_virtual_tokens}; it has to be 1 or more")
+
+
+def one_of(name: str, value: object, allowed: Collection[object]) -> None:
+    """Raises ConfigError where an option is not one of those it can be."""
+    if value not in allowed:
+        hint = nearest(str(value), [str(option) for option in allowed])
+        raise ConfigError(f"{name} is {value!r}; it can be {', '.join(map(repr, allowed))}{hint}")
+
+
+def positive(**values: float) -> None:
+    """Raises ConfigError where a number that has to be above 0 is not."""
+    for name, value in values.items():
+        if value <= 0:
+            raise ConfigError(f"{name} is {value}; it has to be above 0")
+
+
+def fraction(**values: float) -> None:
+    """Raises ConfigError where a number is not in [0, 1)."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ConfigError(f"{name} is {value}; it has to be from 0 to below 1")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return value

@@ -1,0 +1,79 @@
+"""How LoRA's factors start. PiSSA (Meng et al. 2024) and OLoRA (Büyükakyüz 2024) move a part of the base's weight into them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor, nn
+
+from tuning.config import one_of
+from tuning.errors import ConfigError
+from tuning.kinds import Frozen
+
+NAMES = ("gaussian", "pissa", "olora", "orthogonal", "eva")
+PISSA_FAST = re.compile(r"pissa_niter_(\d+)")
+
+
+def check_name(value: bool | str) -> None:
+    """Raises ConfigError where an initialisation is none of ours."""
+    if isinstance(value, str) and not PISSA_FAST.fullmatch(value):
+        one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16"))
+
+
+def initialise(a: nn.Linear, b: nn.Linear, scaling: float, how: bool | str, frozen: Frozen) -> Tensor | None:
+    """Fill A and B; returns what the base's weight is to become where a part of it moved, else None."""
+    if how is False:
+        return None  # random in both, as they are: not the identity, for tests
+    if b.bias is not None:
+        nn.init.zeros_(b.bias)
+    name = how.lower() if isinstance(how, str) else ""
+    if name == "olora":
+        return _olora(a, b, scaling, frozen)
+    if name.startswith("pissa"):
+        return _pissa(a, b, scaling, name, frozen)
+    if name == "orthogonal":
+        _orthogonal(a, b)
+        return None
+    if name == "gaussian":
+        nn.init.normal_(a.weight, std=1 / a.out_features)
+    else:  # also "eva": its A is filled in from a pass over data, or a checkpoint
+        nn.init.kaiming_uniform_(a.weight, a=math.sqrt(5))
+    nn.init.zeros_(b.weight)
+    return None
+
+
+def _olora(a: nn.Linear, b: nn.Linear, scaling: float, frozen: Frozen) -> Tensor:
+    weight = frozen.weight.detach().float()
+    q, r = torch.linalg.qr(weight)
+    _fill(a, r[: a.out_features])
+    _fill(b, q[:, : a.out_features])
+    return (weight - scaling * b.weight @ a.weight).detach()
+
+
+def _pissa(a: nn.Linear, b: nn.Linear, scaling: float, name: str, frozen: Frozen) -> Tensor:
+    weight = frozen.weight.detach().float()
+    rank = a.out_features
+    if fast := PISSA_FAST.fullmatch(name):
+        left, values, right = torch.svd_lowrank(weight, rank, niter=int(fast[1]))
+        right = right.T
+    else:
+        left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    root = (values[:rank] / scaling).sqrt()
+    _fill(a, root.unsqueeze(1) * right[:rank])
+    _fill(b, left[:, :rank] * root)
+    return (weight - scaling * b.weight @ a.weight).detach()
+
+
+def _orthogonal(a: nn.Linear, b: nn.Linear) -> None:
+    rank = a.out_features
+    if rank % 2:
+        raise ConfigError(f"the orthogonal initialisation needs an even r; it is {rank}")
+    q, _ = torch.linalg.qr(torch.randn(rank, rank))
+    _fill(a, (torch.randn(a.in_features, rank // 2) @ q[0::2]).T / 10)
+    _fill(b, torch.randn(rank // 2, b.out_features).T @ q[1::2] / 10)
+
+
+def _fill(linear: nn.Linear, values: Tensor) -> None:
+    linear.weight.data = values.contiguous()

@@ -1,0 +1,131 @@
+"""The kinds of layer that can be adapted, and how each keeps its weights. The only place that knows them.
+
+Methods see one view of all of them: `Frozen`, with weights of shape (out, in) in the layer's own precision or, where the
+layer is quantised, as what it stands for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+LINEAR, EMBEDDING, NORM = "linear", "embedding", "norm"
+
+
+class Affine(NamedTuple):
+    """weight: (out, in), of an embedding (tokens, dimensions), of a norm (dimensions,). bias: (out,) or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+class Kind(ABC):
+    """One class of layers: whether a module is one, and its weights as (out, in)."""
+
+    role: str  # LINEAR, EMBEDDING or NORM: what methods distinguish
+    quantised: bool = False
+
+    @abstractmethod
+    def matches(self, module: nn.Module) -> bool: ...
+
+    @abstractmethod
+    def read(self, module: nn.Module) -> Tensor: ...
+
+    @abstractmethod
+    def write(self, module: nn.Module, weight: Tensor) -> None: ...
+
+    def precision(self, module: nn.Module) -> torch.dtype:
+        """What adapters of this layer compute in."""
+        return module.get_parameter("weight").dtype
+
+
+@final
+class _Plain(Kind):
+    """A layer whose weight stands as it is, or transposed."""
+
+    def __init__(self, role: str, is_one: Callable[[nn.Module], bool], transposed: bool = False) -> None:
+        self.role, self._is_one, self._transposed = role, is_one, transposed
+
+    def matches(self, module: nn.Module) -> bool:
+        return self._is_one(module)
+
+    def read(self, module: nn.Module) -> Tensor:
+        weight = module.get_parameter("weight")
+        return weight.T if self._transposed else weight
+
+    def write(self, module: nn.Module, weight: Tensor) -> None:
+        kept = module.get_parameter("weight")
+        kept.data = (weight.T if self._transposed else weight).to(kept.dtype).contiguous()
+
+
+def _is_norm(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim == 1 and "norm" in type(module).__name__.lower()
+
+
+@cache
+def kinds() -> tuple[Kind, ...]:
+    """All kinds that can be here, quantised ones first: they are subclasses of the plain ones."""
+    from transformers.pytorch_utils import Conv1D
+
+    from tuning.quantised import quantised_kinds
+
+    return (
+        *quantised_kinds(),
+        _Plain(LINEAR, lambda module: isinstance(module, nn.Linear)),
+        _Plain(LINEAR, lambda module: isinstance(module, Conv1D), transposed=True),
+        _Plain(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),
+        _Plain(NORM, _is_norm),
+    )
+
+
+def kind_of(module: nn.Module) -> Kind | None:
+    """The kind that a module is of, or None where no method can adapt it."""
+    return next((kind for kind in kinds() if kind.matches(module)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """A base layer as methods see it. It never changes the layer: `merge.py` alone does."""
+
+    name: str  # its path in the model
+    module: nn.Module
+    kind: Kind
+
+    @property
+    def role(self) -> str:
+        return self.kind.role
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in); of an embedding (tokens, dimensions); of a norm (dimensions,)."""
+        return self.kind.read(self.module)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return getattr(self.module, "bias", None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in) without reading a quantised weight; of an embedding (dimensions, tokens); of a norm (d, d)."""
+        module = self.module
+        if self.role == EMBEDDING:
+            return module.embedding_dim, module.num_embeddings
+        if hasattr(module, "in_features"):
+            return module.out_features, module.in_features
+        weight = self.weight
+        return weight.shape[0], weight.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.kind.precision(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.get_parameter("weight").device

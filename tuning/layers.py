@@ -1,0 +1,169 @@
+"""A layer of the base with the adapters that sit on it: stacked, switched, disabled, routed by row. Exists once, for all
+methods and all kinds of layer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.config import LayerConfig
+from tuning.kinds import Affine, Frozen, Kind
+
+Layer = Callable[[Tensor], Tensor]
+
+
+class LayerMethod(nn.Module, ABC):
+    """One adapter on one layer. Its parameters have PEFT's names, without the adapter's.
+
+    A subclass is made as `Method(frozen, config, shared)`: the layer it sits on, what was asked, and what all layers of this
+    adapter have in common (see `tuning.registry`). It must be the identity at its start unless its config says otherwise.
+    """
+
+    residual: Tensor | None = (
+        None  # (out, in): what the base's weight is to become at the start, where a part of it moved into the adapter
+    )
+
+    @abstractmethod
+    def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        """The layer's output for x (…, in) (an embedding: token ids); `base` is the layer below, adapters and all."""
+
+    @abstractmethod
+    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
+        """The layer with this adapter in it: what `forward` computes, as weights."""
+
+    @abstractmethod
+    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
+        """The inverse of `merged`."""
+
+
+@dataclass(kw_only=True)
+class Routing:
+    """Which adapter each row of the batch uses; empty: all rows use the active ones. One for a whole model."""
+
+    names: Sequence[str] = ()
+    offsets: dict[str, list[int]] = field(default_factory=dict)
+
+    def set(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.offsets = {}
+        for row, name in enumerate(names):
+            self.offsets.setdefault(name, []).append(row)
+
+
+NO_ADAPTER = "__base__"  # PEFT's name for rows that use none
+
+
+class AdaptedLayer(nn.Module):
+    """`base_layer` and the `adapters` that sit on it, by name.
+
+    In its state dict an adapter's parameter has PEFT's name: `lora_A.default.weight`, not `adapters.default.lora_A.weight`.
+    """
+
+    def __init__(self, base_layer: nn.Module, name: str, kind: Kind, routing: Routing) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.adapters = nn.ModuleDict()
+        self.configs: dict[str, LayerConfig] = {}
+        self.frozen = Frozen(name=name, module=base_layer, kind=kind)
+        self.active: tuple[str, ...] = ()
+        self.enabled = True
+        self.merged: list[str] = []
+        self.kept: Tensor | None = None  # the base's weight before merging, where asked to keep it
+        self.routing = routing
+        self.register_state_dict_post_hook(_with_names_of_peft)
+        self.register_load_state_dict_pre_hook(_with_own_names)
+        self.train(base_layer.training)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        base: Layer = partial(self.base_layer, **kwargs) if kwargs else self.base_layer
+        if not self.enabled or self.merged:
+            return base(x, *args)
+        if self.routing.names:
+            return self._routed(base, x)
+        for name in reversed(self.active):
+            if name in self.adapters:
+                base = partial(self.adapters[name], base, frozen=self.frozen)
+        return base(x)
+
+    def _routed(self, base: Layer, x: Tensor) -> Tensor:
+        """Each row through its own adapter. Adapters that this layer lacks, and NO_ADAPTER, leave it as it is."""
+        out: Tensor | None = None
+        for name, rows in self.routing.offsets.items():
+            part = self.adapters[name](base, x[rows], frozen=self.frozen) if name in self.adapters else base(x[rows])
+            if out is None:
+                out = part.new_empty((len(x), *part.shape[1:]))
+            out[rows] = part
+        assert out is not None
+        return out
+
+    def methods(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, LayerMethod]]:
+        """(name, method) of the adapters that sit here, in the order of `names` where given."""
+        for name in self.adapters if names is None else names:
+            if name in self.adapters:
+                method = self.adapters[name]
+                assert isinstance(method, LayerMethod)
+                yield name, method
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's, as it stands: some models look at their layers' weights."""
+        return self.base_layer.get_parameter("weight")
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.frozen.bias
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("base_layer", "_modules"):
+                raise
+            return getattr(self.base_layer, name)  # in_features, num_embeddings, …
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedLayer:
+        from copy import deepcopy
+
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__dict__ = deepcopy({key: value for key, value in self.__dict__.items() if key != "frozen"}, memo)
+        new.frozen = Frozen(name=self.frozen.name, module=new.base_layer, kind=self.frozen.kind)
+        return new
+
+
+def peft_name(name: str, adapter: str) -> str:
+    """`lora_A.weight` of the adapter `default` -> `lora_A.default.weight`."""
+    first, dot, rest = name.partition(".")
+    return f"{first}.{adapter}{dot}{rest}"
+
+
+def _with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    start = f"{prefix}adapters."
+    for key in [key for key in state if key.startswith(start)]:
+        adapter, _, name = key.removeprefix(start).partition(".")
+        state[prefix + peft_name(name, adapter)] = state.pop(key)
+
+
+def _with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    assert isinstance(module, AdaptedLayer)
+    for adapter, method in module.methods():
+        for name in method.state_dict():
+            if (value := state.pop(prefix + peft_name(name, adapter), None)) is not None:
+                state[f"{prefix}adapters.{adapter}.{name}"] = value
+
+
+def adapted_layers(model: nn.Module) -> Mapping[str, AdaptedLayer]:
+    """Path -> layer, of all layers of a model that adapters sit on."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLayer)}
+
+
+def as_computed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in the precision that an adapter computes in, unless autocast decides that."""
+    return x if x.dtype == dtype or torch.is_autocast_enabled(x.device.type) else x.to(dtype)

@@ -1,0 +1,1 @@
+"""One file a method of parameter-efficient fine-tuning; `tuning.registry` finds them."""

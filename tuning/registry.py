@@ -1,0 +1,97 @@
+"""The methods there are: one for each file in `tuning/methods/`, found by its name.
+
+A method's file says `METHOD = LayerFamily(…)` or `METHOD = PromptFamily(…)`, and holds the config's class, named so that the file's
+name without underscores is the class's without `Config`, in lower case: `LNTuningConfig` in `ln_tuning.py`. Nothing else knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning.config import LayerConfig, PromptConfig
+from tuning.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tuning.kinds import Frozen
+    from tuning.layers import AdaptedLayer, LayerMethod
+
+FOLDER = Path(__file__).parent / "methods"
+
+
+def _nothing_shared(config: Any, layers: Sequence[Frozen]) -> None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFamily:
+    """A method that adapts layers.
+
+    `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
+    names to try in turn. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
+    `penalty`: what an adapter adds to the loss. `end_of_step`: what it does after an optimiser's step.
+    """
+
+    name: str
+    config: type[LayerConfig]
+    layer: Callable[[Frozen, Any, Any], LayerMethod]
+    roles: frozenset[str] = frozenset({"linear"})
+    targets: Sequence[Sequence[str]] = ()
+    shared: Callable[[Any, Sequence[Frozen]], nn.Module | None] = _nothing_shared
+    shared_saved: Callable[[Any], bool] = lambda config: True
+    penalty: Callable[[Any, Sequence[LayerMethod]], Tensor | None] = lambda config, layers: None
+    end_of_step: Callable[[Any, Mapping[str, AdaptedLayer], str, int], None] = lambda *_: None
+    before_load: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = lambda config, tensors: tensors
+    saved_as: Mapping[str, str] = field(default_factory=dict)  # a parameter's name here -> in a checkpoint
+    mergeable_quantised: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptFamily:
+    """A method that puts virtual tokens before the input: `encoder` makes them.
+
+    `encoder(config, word_embeddings)`: a module that gives (virtual tokens, dimensions) to put before the embedded input, or with `as_keys` the
+    keys and values (virtual tokens, layers · 2 · dimensions) of each layer's attention.
+    """
+
+    name: str
+    config: type[PromptConfig]
+    encoder: Callable[[Any, nn.Module], nn.Module]
+    as_keys: bool = False
+
+
+Family = LayerFamily | PromptFamily
+
+
+@cache
+def files() -> Mapping[str, str]:
+    """A config's class in lower case without `Config` -> its module."""
+    found = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+    return {stem.replace("_", ""): f"tuning.methods.{stem}" for stem in found}
+
+
+@cache
+def methods() -> Mapping[str, Family]:
+    """PEFT's name -> method, of all there are. Loads torch."""
+    found: list[Family] = [import_module(module).METHOD for module in files().values()]
+    return {method.name: method for method in found}
+
+
+def method_named(peft_type: str) -> Family:
+    """Raises ConfigError."""
+    found = methods().get(str(getattr(peft_type, "value", peft_type)))
+    if found is None:
+        names = list(methods())
+        raise ConfigError(f"no method is named {peft_type!r}; there are {', '.join(names)}{nearest(peft_type, names)}")
+    return found
+
+
+def module_of(config_class: str) -> str | None:
+    """The module that has a config's class, without importing it."""
+    return files().get(config_class.removesuffix("Config").lower()) if config_class.endswith("Config") else None

@@ -1,0 +1,90 @@
+"""Modules that are trained whole beside an adapter (`modules_to_save`): a copy for each adapter, the original kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from torch import Tensor, nn
+
+from tuning.errors import TargetError, nearest
+from tuning.layers import AdaptedLayer, Routing
+
+
+class SavedModule(nn.Module):
+    """`original_module`, and a copy of it in `modules_to_save` for each adapter that trains it; the active one's is used.
+
+    State-dict keys are PEFT's: `modules_to_save.default.weight`.
+    """
+
+    def __init__(self, original: nn.Module, routing: Routing) -> None:
+        super().__init__()
+        self.original_module = original
+        self.modules_to_save = nn.ModuleDict()
+        self.active = ""
+        self.enabled = True
+        self.routing = routing
+
+    @property
+    def current(self) -> nn.Module:
+        there = self.enabled and self.active in self.modules_to_save
+        return self.modules_to_save[self.active] if there else self.original_module
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not self.routing.names:
+            return self.current(x, *args, **kwargs)
+        out: Tensor | None = None
+        for name, rows in self.routing.offsets.items():
+            module = self.modules_to_save[name] if name in self.modules_to_save else self.original_module
+            part = module(x[rows], *args, **kwargs)
+            out = part.new_empty((len(x), *part.shape[1:])) if out is None else out
+            out[rows] = part
+        return out
+
+    def add(self, adapter: str) -> None:
+        copy = deepcopy(self.original_module)
+        copy.requires_grad_(True)
+        self.modules_to_save[adapter] = copy
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("original_module", "modules_to_save", "_modules"):
+                raise
+            return getattr(self.current, name)
+
+
+def saved_modules(model: nn.Module) -> Mapping[str, SavedModule]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, SavedModule)}
+
+
+def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Routing) -> None:
+    """Give the adapter its own copy of every module whose path is or ends with a wanted name. Raises TargetError."""
+    found = False
+    for name, module in list(model.named_modules()):
+        if not any(name == kept or name.endswith(f".{kept}") for kept in wanted):
+            continue
+        if isinstance(module, AdaptedLayer):
+            raise TargetError(
+                f"'{name}' is in modules_to_save, and an adapter sits on it. Leave it out of one of the two."
+            )
+        found = True
+        if not isinstance(module, SavedModule):
+            parent, _, last = name.rpartition(".")
+            wrapped = SavedModule(module, routing)
+            setattr(model.get_submodule(parent), last, wrapped)
+            module = wrapped
+        module.add(adapter)
+    if not found:
+        ends = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+        hints = "".join(nearest(name, ends) for name in wanted)
+        raise TargetError(f"modules_to_save {list(wanted)} name no module{hints}")
+
+
+def without_saved(model: nn.Module, *, current: bool) -> None:
+    """Put each module back in its place: the active adapter's copy (`current`), or the original."""
+    for path, module in saved_modules(model).items():
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, module.current if current else module.original_module)

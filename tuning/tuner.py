@@ -1,0 +1,211 @@
+"""Adapters of one model: put on, switched, taken off. What PEFT calls a tuner; it holds the model as `.model`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.config import LayerConfig
+from tuning.errors import AdapterError
+from tuning.kinds import Frozen
+from tuning.layers import AdaptedLayer, Routing, adapted_layers
+from tuning.merge import merge_all, take_residual, unmerge, without_adapters
+from tuning.registry import LayerFamily, method_named
+from tuning.saved import add_saved, saved_modules, without_saved
+from tuning.targets import find, resolved
+
+
+class Tuner(nn.Module):
+    """The model with layers adapted in place, by any mix of methods.
+
+    What all layers of an adapter have in common (VeRA's projections) is saved under its own names here: `vera_A.default`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.peft_config: dict[str, LayerConfig] = {}
+        self.shared = nn.ModuleDict()
+        self.active_adapters: list[str] = []
+        self.routing = Routing()
+        self.register_state_dict_post_hook(_shared_with_names_of_peft)
+        self.register_load_state_dict_pre_hook(_shared_with_own_names)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        out = self.model(*args, **kwargs)
+        loss: Tensor | None = getattr(out, "loss", None)
+        if loss is not None:
+            for name in self.active_adapters:
+                family = self.family(name)
+                if (
+                    name in self.peft_config
+                    and (penalty := family.penalty(self.peft_config[name], self.methods(name))) is not None
+                ):
+                    out.loss = out.loss + penalty
+        return out
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("model", "_modules"):
+                raise
+            return getattr(self.model, name)
+
+    def family(self, name: str) -> LayerFamily:
+        family = method_named(self.peft_config[name].METHOD)
+        assert isinstance(family, LayerFamily)
+        return family
+
+    def layers(self, name: str) -> dict[str, AdaptedLayer]:
+        """Path -> layer, of those that an adapter sits on."""
+        return {path: layer for path, layer in adapted_layers(self.model).items() if name in layer.adapters}
+
+    def methods(self, name: str) -> list[Any]:
+        return [layer.adapters[name] for layer in self.layers(name).values()]
+
+    def add(self, name: str, config: LayerConfig, *, autocast: bool = True) -> None:
+        """Put an adapter on the layers that its config means. Raises TargetError, ConfigError; then nothing has changed."""
+        if name in self.peft_config:
+            raise AdapterError(f"there is an adapter '{name}' already; delete it first, or take another name")
+        family = method_named(config.METHOD)
+        assert isinstance(family, LayerFamily)
+        config.target_modules = resolved(self.model, config, family)
+        found = find(self.model, config, family)
+        shared = family.shared(config, found)
+        made = [(frozen, self._made(family, frozen, config, shared, autocast)) for frozen in found]
+        if config.modules_to_save:
+            add_saved(self.model, name, config.modules_to_save, self.routing)
+        for frozen, method in made:
+            layer = self._layer(frozen)
+            layer.adapters[name] = method
+            layer.configs[name] = config
+            take_residual(layer, method)
+        if shared is not None:
+            self.shared[name] = shared
+        self.peft_config[name] = config
+        self.train_biases(config)
+
+    def _made(self, family: LayerFamily, frozen: Frozen, config: LayerConfig, shared: Any, autocast: bool) -> Any:
+        method = family.layer(frozen, config, shared)
+        dtype = frozen.dtype
+        if autocast and dtype in (torch.float16, torch.bfloat16):
+            dtype = torch.float32
+        return method.to(device=frozen.device, dtype=dtype)
+
+    def _layer(self, frozen: Frozen) -> AdaptedLayer:
+        there = self.model.get_submodule(frozen.name)
+        if isinstance(there, AdaptedLayer):
+            return there
+        layer = AdaptedLayer(frozen.module, frozen.name, frozen.kind, self.routing)
+        parent, _, last = frozen.name.rpartition(".")
+        setattr(self.model.get_submodule(parent), last, layer)
+        return layer
+
+    def train_biases(self, config: LayerConfig) -> None:
+        which = getattr(config, "bias", "none")
+        if which == "none":
+            return
+        for path, module in self.model.named_modules():
+            bias = getattr(module, "bias", None)
+            inside = isinstance(module, AdaptedLayer)
+            if isinstance(bias, nn.Parameter) and ((which == "all" and ".adapters." not in path) or inside):
+                bias.requires_grad_(True)
+
+    def delete(self, name: str) -> None:
+        """Take an adapter off; layers that none is left on are the base's own again."""
+        for path, layer in self.layers(name).items():
+            if name in layer.merged:
+                unmerge(layer)
+            del layer.adapters[name], layer.configs[name]
+            if not layer.adapters:
+                parent, _, last = path.rpartition(".")
+                setattr(self.model.get_submodule(parent), last, layer.base_layer)
+        for module in saved_modules(self.model).values():
+            if name in module.modules_to_save:
+                del module.modules_to_save[name]
+        if name in self.shared:
+            del self.shared[name]
+        del self.peft_config[name]
+        left = [other for other in self.active_adapters if other != name] or list(self.peft_config)[:1]
+        if left:
+            self.activate(left)
+        else:
+            self.active_adapters = []
+
+    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
+        """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
+        for name in names:
+            if name not in self.peft_config:
+                raise AdapterError(f"there is no adapter '{name}'; there are {', '.join(self.peft_config) or 'none'}")
+        self.active_adapters = list(names)
+        for layer in adapted_layers(self.model).values():
+            if layer.merged and set(layer.merged) != set(names):
+                unmerge(layer)
+            layer.active = tuple(name for name in names if name in layer.adapters)
+            for name, method in layer.methods():
+                method.requires_grad_(trainable and name in names)
+        for name, module in self.shared.items():
+            module.requires_grad_(trainable and name in names)
+        for saved in saved_modules(self.model).values():
+            saved.active = next((name for name in names if name in saved.modules_to_save), "")
+            for name, module in saved.modules_to_save.items():
+                module.requires_grad_(trainable and name == saved.active)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Use the adapters, or the base alone. Merged adapters are taken out of the base first."""
+        for layer in adapted_layers(self.model).values():
+            if not enabled and layer.merged:
+                unmerge(layer)
+            layer.enabled = enabled
+        for module in saved_modules(self.model).values():
+            module.enabled = enabled
+
+    def merge(self, names: Sequence[str] | None = None, *, safe: bool = False, keep: bool = False) -> None:
+        merge_all(self.model, self.active_adapters if names is None else names, safe=safe, keep=keep)
+
+    def unmerge(self) -> None:
+        for layer in adapted_layers(self.model).values():
+            unmerge(layer)
+
+    def unloaded(self, *, current: bool) -> nn.Module:
+        """The model with nothing of ours in it."""
+        without_adapters(self.model)
+        without_saved(self.model, current=current)
+        return self.model
+
+    def update_and_allocate(self, global_step: int) -> None:
+        """After each optimiser's step: what the active adapters' methods do then (AdaLoRA's budget)."""
+        for name in self.active_adapters:
+            self.family(name).end_of_step(self.peft_config[name], self.layers(name), name, global_step)
+
+
+def _renamed(state: dict[str, Tensor], change: Callable[[str], str | None]) -> None:
+    for key in list(state):
+        if (new := change(key)) is not None:
+            state[new] = state.pop(key)
+
+
+def _shared_with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    start = f"{prefix}shared."
+
+    def change(key: str) -> str | None:
+        if not key.startswith(start):
+            return None
+        adapter, _, name = key.removeprefix(start).partition(".")
+        return f"{prefix}{name}.{adapter}"
+
+    _renamed(state, change)
+
+
+def _shared_with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    assert isinstance(module, Tuner)
+    own = {
+        f"{prefix}{name}.{adapter}": f"{prefix}shared.{adapter}.{name}"
+        for adapter, shared in module.shared.items()
+        for name in shared.state_dict()
+    }
+    _renamed(state, own.get)
