@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import sys
 import time
 from collections import Counter
@@ -58,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         return given.run(given)
     except (CorpusError, WorkersError) as error:
         console.print(f"[red]{escape(str(error))}[/]", highlight=False)
+    except KeyboardInterrupt:
+        console.print("Stopped. Run the same again: it goes on where it stopped.")
+        return 130
     except OSError as error:
         console.print(
             f"[red]{escape(str(error))}[/]\nWhat was done so far is kept; make room or choose another folder, and run the same again.",
@@ -250,4 +254,5 @@ def _print(out: Console, frame: box.Box, title: str, first: str, rows: dict[str,
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C: servers stopped, folders removed
     sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from corpus.positions import Position, example, positions
 from corpus.shards import Row, read
 from corpus.sites import Site
 from corpus.sources import at_revision
-from corpus.syntax.language import languages
+from corpus.syntax.language import Language, languages
+from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.site import site_at
 
 FEWEST = 40  # positions: a repository with fewer is not worth a server's start
 
@@ -51,11 +53,8 @@ def projects(
             data = row.text.encode()
             sites = [Site(start=start, end=end, kind=kind) for start, end, kind in row.sites]
             form = "name" if generator.random() < 0.25 else "line"
-            chosen = [
-                agreed
-                for position in positions(row.path, data, sites, turn=generator.randrange(6), form=form)
-                if (agreed := read_live(data, position)) is not None
-            ]
+            found_in = positions(row.path, data, sites, turn=generator.randrange(6), form=form)
+            chosen = list(_all_read_live(data, found_in, languages()[row.language]))
             asked.append(Asked(path=row.path, language=row.language, data=data, positions=chosen))
             count += len(chosen)
             if count >= per_project:
@@ -79,7 +78,21 @@ def read_live(data: bytes, position: Position, parent: bytes | None = None) -> P
 
     Mining reads the whole file's tree; live there is only the text with its hole, which is what a list is asked for in.
     """
-    kind = example(data, position, parent).site.kind
+    return _agreed(position, example(data, position, parent).site.kind)
+
+
+def _all_read_live(data: bytes, found: Sequence[Position], language: Language) -> Iterator[Position]:
+    """`read_live` of a file's positions: one tree, told of each hole in turn, as an editor's is."""
+    document = SyntaxDocument(data, language)
+    for position in found:
+        document.edit(position.offset, position.tail, b"")
+        agreed = _agreed(position, site_at(document, position.offset).kind)
+        document.edit(position.offset, position.offset, data[position.offset : position.tail])
+        if agreed is not None:
+            yield agreed
+
+
+def _agreed(position: Position, kind: str) -> Position | None:
     if kind not in ("member", "name", "import"):
         return None
     if kind == "import" or position.kind == "import":

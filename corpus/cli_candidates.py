@@ -76,15 +76,16 @@ def run(given: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
     places = places_of(given.list)
     servers = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
-    chosen = projects(
-        given.corpus,
-        places,
-        per_project=given.per_repository,
-        servers=servers,
-        only=given.language,
-        parts=given.part,
-        most=given.repositories,
-    )
+    with console.status("choosing positions"):
+        chosen = projects(
+            given.corpus,
+            places,
+            per_project=given.per_repository,
+            servers=servers,
+            only=given.language,
+            parts=given.part,
+            most=given.repositories,
+        )
     if not chosen:
         raise CorpusError(given.corpus, "has no repository to ask about.", "Check --list, --language and --part.")
     given.out.mkdir(parents=True, exist_ok=True)

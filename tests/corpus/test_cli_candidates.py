@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from corpus.survey import Options
 from tests.corpus.repositories import module, repository
 
 NAMES = ("ada", "bea")
+FAKE = Path(__file__).parents[1] / "fakes" / "fake_server.py"
 
 
 @pytest.fixture
@@ -70,3 +75,29 @@ def test_two_runs_on_one_folder_are_refused(mined: Path, capsys: pytest.CaptureF
 def test_a_data_card_is_markdown(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(mined), "--markdown"]) == 0
     assert "| python " in capsys.readouterr().out
+
+
+def test_ended_from_outside_it_leaves_no_folder_and_no_server(mined: Path, tmp_path: Path) -> None:
+    heard, temporary, programs = tmp_path / "heard", tmp_path / "temporary", tmp_path / "programs"
+    os.mkfifo(heard)
+    temporary.mkdir()
+    programs.mkdir()
+    (tmp_path / "spec.json").write_text(json.dumps({"hang": ["textDocument/completion"], "log": str(heard)}))
+    server = programs / "jedi-language-server"
+    server.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "{tmp_path / "spec.json"}"\n')
+    server.chmod(0o700)
+    command = [sys.executable, "-m", "corpus", "candidates", str(mined), "--list", str(tmp_path / "places")]
+    command += ["--out", str(tmp_path / "lists"), "--server", "python=jedi-language-server", "--per-repository", "10"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    messages = os.open(heard, os.O_RDWR)  # both ways: no writer waits, no end is read between two of them
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        so_far = b""
+        while b"textDocument/completion" not in so_far and running.poll() is None:
+            if select.select([messages], [], [], 1)[0]:
+                so_far += os.read(messages, 1 << 16)
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+    os.close(messages)
+    assert running.returncode == 130
+    assert "goes on where it stopped" in said
+    assert list(temporary.iterdir()) == []
