@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
     console = Console(stderr=True)
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
     places = places_of(given.list)
-    servers = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
+    servers = _servers(given.server)
     with console.status("choosing positions"):
         chosen = projects(
             given.corpus,
@@ -105,6 +105,20 @@ def _recorded(given: argparse.Namespace, chosen: Sequence[Project], console: Con
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(summary, order="sorted"), indent=1) + b"\n")
     report(console, rows, tally)
     return 1 if tally.failed else 0
+
+
+def _servers(pairs: Iterable[str]) -> dict[str, str]:
+    """language -> preset's name, of LANGUAGE=NAME. Raises CorpusError where there is no such language or server."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        language, _, name = pair.partition("=")
+        if language not in languages():
+            raise CorpusError(Path(pair), "names no language.", f"There are {', '.join(sorted(languages()))}.")
+        there = [server.name for server in languages()[language].servers]
+        if name not in there:
+            raise CorpusError(Path(pair), "names no server that is known.", f"There are {', '.join(there)}.")
+        found[language] = name
+    return found
 
 
 def places_of(file: Path) -> dict[str, str]:

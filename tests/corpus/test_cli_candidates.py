@@ -87,7 +87,7 @@ def test_ended_from_outside_it_leaves_no_folder_and_no_server(mined: Path, tmp_p
     server.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "{tmp_path / "spec.json"}"\n')
     server.chmod(0o700)
     command = [sys.executable, "-m", "corpus", "candidates", str(mined), "--list", str(tmp_path / "places")]
-    command += ["--out", str(tmp_path / "lists"), "--server", "python=jedi-language-server", "--per-repository", "10"]
+    command += ["--out", str(tmp_path / "lists"), "--server", "python=jedi", "--per-repository", "10"]
     environment = {**os.environ, "TMPDIR": str(temporary), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     messages = os.open(heard, os.O_RDWR)  # both ways: no writer waits, no end is read between two of them
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
@@ -98,6 +98,16 @@ def test_ended_from_outside_it_leaves_no_folder_and_no_server(mined: Path, tmp_p
         running.terminate()
         _, said = running.communicate(timeout=60)
     os.close(messages)
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert "goes on where it stopped" in said
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("python=nobody", "There are basedpyright, ty"), ("cobol=ty", "There are bash, c")]
+)
+def test_a_server_that_is_unknown_is_said_with_those_that_are(
+    given: str, said: str, mined: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(mined, "--server", given) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
