@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-rank bench-corpus clean help
+.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-rank bench-corpus bench-tuning clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
 	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
 	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
+	@echo "make bench-tuning   the PEFT engine and HF peft, turn by turn"
 	@echo "make bench-quality  how often the first item is the right one"
 
 $(INSTALLED): pyproject.toml
@@ -70,6 +71,9 @@ bench-rank: $(INSTALLED)
 
 bench-corpus: $(INSTALLED)
 	$(BIN)/python -m benchmarks.mining $(REPOS)
+
+bench-tuning: $(INSTALLED)
+	$(BIN)/python -m benchmarks.tuning $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) .servers .pytest_cache .ruff_cache .hypothesis

@@ -14,8 +14,8 @@ _HOMES = {
         *("TuningError", "TargetError", "ConfigError", "AdapterError", "CheckpointError"),
         *("LibraryMissing", "TrainingError"),
     ),
-    "tuning.model": (
-        *("PeftModel", "get_peft_model", "get_peft_model_state_dict", "set_peft_model_state_dict"),
+    "tuning.model": (*("PeftModel", "get_peft_model", "get_peft_model_state_dict", "set_peft_model_state_dict"),),
+    "tuning.injected": (
         *("get_layer_status", "get_model_status", "get_peft_config", "inject_adapter_in_model", "load_peft_weights"),
     ),
     "tuning.tasks": (
@@ -27,6 +27,8 @@ _HOMES = {
     ),
     "tuning.quantised": ("prepare_model_for_kbit_training",),
     "tuning.registry": ("PeftType",),
+    "tuning.methods.prompt_tuning": ("PromptTuningInit",),
+    "tuning.methods.prompt_encoder": ("PromptEncoderReparameterizationType",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -48,10 +50,10 @@ def _configs() -> list[str]:
     """The methods' configs, by what their files say."""
     import re
 
-    from tuning.registry import FOLDER
+    from tuning.registry import FOLDER, module_of
 
     found = (re.findall(r"^class (\w+Config)\(", path.read_text("utf-8"), re.MULTILINE) for path in FOLDER.glob("*.py"))
-    return [name for names in found for name in names]
+    return [name for names in found for name in names if module_of(name) is not None]
 
 
-__all__ = sorted([*_MODULES, *_configs()])
+__all__ = sorted([*_MODULES, *_configs()])  # pyright: ignore[reportUnsupportedDunderAll]

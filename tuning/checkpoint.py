@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tuning.errors import CheckpointError
+from tuning.errors import AdapterError, CheckpointError
 from tuning.files import replacing
 from tuning.layers import AdaptedLayer, adapted_layers
 from tuning.registry import LayerFamily
@@ -22,6 +24,7 @@ from tuning.tuner import Tuner
 
 WEIGHTS = "adapter_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+STEM = "adapter_model"
 PREFIX = "base_model.model."
 SHARD = 5 << 30  # bytes
 
@@ -33,11 +36,13 @@ class Loaded(NamedTuple):
     unexpected_keys: list[str]
 
 
-def keys(tuner: Tuner, name: str, *, embeddings: bool = False) -> dict[str, Tensor]:
-    """A checkpoint's key -> the parameter or buffer that it is for, of one adapter."""
+def keys(tuner: Tuner, name: str, *, embeddings: bool = False, tied: bool = False) -> dict[str, Tensor]:
+    """A checkpoint's key -> the parameter or buffer that it is for, of one adapter; with `tied` also the keys that other writers have."""
     config, family = tuner.peft_config[name], tuner.family(name)
     found: dict[str, Tensor] = {}
     for path, layer in tuner.layers(name).items():
+        if not tied and not all(method.saved for _, method in layer.methods([name])):
+            continue
         for own, tensor in _state(layer.adapters[name]).items():
             found[f"{PREFIX}{path}.{family.saved_as.get(own, own)}"] = tensor
     if name in tuner.shared and family.shared_saved(config):
@@ -51,8 +56,19 @@ def keys(tuner: Tuner, name: str, *, embeddings: bool = False) -> dict[str, Tens
     return found
 
 
+def saved(tuner: Tuner, name: str, *, embeddings: bool = False) -> Mapping[str, Tensor]:
+    """What a checkpoint of an adapter holds. The tensors are the model's own, unless the method saves less of them."""
+    tensors = {key: tensor.detach() for key, tensor in keys(tuner, name, embeddings=embeddings).items()}
+    return tuner.family(name).before_save(tuner.peft_config[name], _methods(tuner, name), tensors)
+
+
+def _methods(tuner: Tuner, name: str) -> dict[str, nn.Module]:
+    """The start of a checkpoint's keys -> the method that they are for."""
+    return {f"{PREFIX}{path}": layer.adapters[name] for path, layer in tuner.layers(name).items()}
+
+
 def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {key: value for key, value in module.state_dict(keep_vars=True).items()}
+    return dict(module.state_dict(keep_vars=True))
 
 
 def _biases(tuner: Tuner, which: str) -> dict[str, Tensor]:
@@ -77,39 +93,68 @@ def _embeddings(tuner: Tuner) -> dict[str, Tensor]:
     return found
 
 
-def write(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) -> None:
-    """Write weights, whole or not at all; above `shard` bytes in several files with an index. Raises OSError."""
+@contextlib.contextmanager
+def writing(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) -> Generator[None]:
+    """Write weights, whole or not at all; above `shard` bytes in several files with an index.
+
+    Everything is written before the block runs, and takes the old files' place after it; where the block or the writing fails, a
+    full disk for one, the old files stay. Raises CheckpointError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    before = {entry.name for entry in folder.glob(f"{STEM}-*.safetensors")}
+    groups = _groups({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, shard)
+    once = secrets.token_hex(4)  # new names: the old index must go on naming the old files until it is replaced
+    names = [f"{STEM}-{once}-{number:05}-of-{len(groups):05}.safetensors" for number in range(1, len(groups) + 1)]
+    if len(groups) == 1:
+        names = [WEIGHTS]
+    with contextlib.ExitStack() as files:
+        try:
+            index = files.enter_context(replacing(folder / INDEX)) if len(groups) > 1 else None  # takes its place last
+            for name, group in zip(names, groups, strict=True):
+                save_file(_apart(group), files.enter_context(replacing(folder / name)), metadata={"format": "pt"})
+            if index is not None:
+                index.write_text(_index(names, groups), encoding="utf-8")
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{folder} can't be written: {error}. What was there is still whole.") from error
+        yield
+    (folder / (WEIGHTS if len(groups) > 1 else INDEX)).unlink(missing_ok=True)
+    for name in before - set(names):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) -> None:
+    """Write weights, whole or not at all. Raises CheckpointError."""
+    with writing(folder, tensors, shard=shard):
+        pass
+
+
+def _groups(tensors: Mapping[str, Tensor], shard: int) -> list[dict[str, Tensor]]:
     groups: list[dict[str, Tensor]] = [{}]
     size = 0
-    for key, tensor in plain.items():
+    for key, tensor in tensors.items():
         if groups[-1] and size + tensor.nbytes > shard:
             groups.append({})
             size = 0
         groups[-1][key] = tensor
         size += tensor.nbytes
-    if len(groups) == 1:
-        _save(folder / WEIGHTS, groups[0])
-        (folder / INDEX).unlink(missing_ok=True)
-        return
-    stem = WEIGHTS.removesuffix(".safetensors")
-    names = [f"{stem}-{number:05}-of-{len(groups):05}.safetensors" for number in range(1, len(groups) + 1)]
-    for name, group in zip(names, groups, strict=True):
-        _save(folder / name, group)
-    total = sum(tensor.nbytes for tensor in plain.values())
-    index = {
-        "metadata": {"total_size": total},
-        "weight_map": {key: name for name, group in zip(names, groups, strict=True) for key in group},
-    }
-    with replacing(folder / INDEX) as temporary:
-        temporary.write_text(json.dumps(index, indent=2, sort_keys=True), encoding="utf-8")
-    (folder / WEIGHTS).unlink(missing_ok=True)
+    return groups
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    with replacing(path) as temporary:
-        save_file(dict(tensors), temporary, metadata={"format": "pt"})
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share memory copied: the format has no two names for one."""
+    seen: set[int] = set()
+    found: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        start = tensor.untyped_storage().data_ptr()
+        found[key] = tensor.clone() if start in seen or tensor.untyped_storage().nbytes() != tensor.nbytes else tensor
+        seen.add(start)
+    return found
+
+
+def _index(names: Sequence[str], groups: Sequence[Mapping[str, Tensor]]) -> str:
+    total = sum(tensor.nbytes for group in groups for tensor in group.values())
+    where = {key: name for name, group in zip(names, groups, strict=True) for key in group}
+    return json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2, sort_keys=True)
 
 
 def read(folder: Path) -> dict[str, Tensor]:
@@ -123,7 +168,7 @@ def read(folder: Path) -> dict[str, Tensor]:
             return {key: tensor for name in names for key, tensor in load_file(folder / name).items()}
         if (folder / WEIGHTS).is_file():
             return load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{folder} can't be read: {error}. Was it copied whole?") from error
     pickled = sorted(entry.name for entry in folder.glob("adapter_model*.bin"))
     if pickled:
@@ -137,28 +182,33 @@ def read(folder: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_mismatched: bool = False) -> Loaded:
-    """Put a checkpoint's weights into an adapter that is there. Raises CheckpointError where shapes differ or none fits."""
+    """Put a checkpoint's weights into an adapter that is there.
+
+    Raises CheckpointError where shapes differ or nothing fits, AdapterError where the adapter is merged; then nothing has changed.
+    """
+    tuner.check_known([name])
+    if any(name in layer.merged for layer in adapted_layers(tuner.model).values()):
+        raise AdapterError(f"'{name}' is merged: unmerge it before its weights are changed")
     family = tuner.family(name)
-    tensors = family.before_load(tuner.methods(name), tensors)
+    tensors = family.before_load(tuner.peft_config[name], _methods(tuner, name), tensors)
     wanted = keys(tuner, name)
-    everything = {f"{PREFIX}{path}": tensor for path, tensor in tuner.model.state_dict(keep_vars=True).items()}
-    unexpected: list[str] = []
-    for key, tensor in tensors.items():
-        target = wanted.get(key, everything.get(key))
-        if target is None:
-            unexpected.append(key)
-        elif target.shape != tensor.shape:
-            if not ignore_mismatched:
-                raise CheckpointError(
-                    f"'{key}' is {tuple(tensor.shape)} in the checkpoint and {tuple(target.shape)} here: "
-                    "it was trained for another base, or with another rank"
-                )
-        else:
-            target.data.copy_(tensor)
+    everything = keys(tuner, name, tied=True)
+    everything |= {f"{PREFIX}{path}": tensor for path, tensor in tuner.model.state_dict(keep_vars=True).items()}
+    found = {key: target for key in tensors if (target := wanted.get(key, everything.get(key))) is not None}
     missing = [key for key in wanted if key not in tensors]
     if wanted and len(missing) == len(wanted):
         raise CheckpointError(_none_fits(tuner, family, tensors, wanted))
-    return Loaded(missing, unexpected)
+    fitting = {key: target for key, target in found.items() if target.shape == tensors[key].shape}
+    if not ignore_mismatched and (wrong := [key for key in found if key not in fitting]):
+        there, here = tuple(tensors[wrong[0]].shape), tuple(found[wrong[0]].shape)
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise CheckpointError(
+            f"'{wrong[0]}' is {there} in the checkpoint and {here} here{more}: it was trained for another base, or with "
+            "another rank. ignore_mismatched_sizes=True leaves such tensors out"
+        )
+    for key, target in fitting.items():
+        target.data.copy_(tensors[key])
+    return Loaded(missing, [key for key in tensors if key not in found])
 
 
 def _none_fits(tuner: Tuner, family: LayerFamily, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

@@ -20,12 +20,17 @@ def resolved(where: str | os.PathLike[str], subfolder: str | None = None, **kwar
     folder = Path(where) / (subfolder or "")
     if folder.is_dir():
         return folder
-    asked = kwargs.get("local_files_only") is False or os.environ.get("TUNING_ONLINE") == "1"
-    if not asked and not any(kwargs.get(name) for name in OF_THE_HUB):
+    if not allowed(**kwargs):
         raise CheckpointError(
             f"{folder} is no folder. If it is a repository on the hub, allow the connection: local_files_only=False"
         )
     return _downloaded(str(where), subfolder, kwargs)
+
+
+def allowed(**kwargs: Any) -> bool:
+    """Whether what a caller gave asks for a connection."""
+    asked = kwargs.get("local_files_only") is False or os.environ.get("TUNING_ONLINE") == "1"
+    return asked or any(kwargs.get(name) for name in OF_THE_HUB)
 
 
 def _downloaded(name: str, subfolder: str | None, kwargs: dict[str, Any]) -> Path:

@@ -26,9 +26,11 @@ def initialise(a: nn.Linear, b: nn.Linear, scaling: float, how: bool | str, froz
     """Fill A and B; returns what the base's weight is to become where a part of it moved, else None."""
     if how is False:
         return None  # random in both, as they are: not the identity, for tests
-    if b.bias is not None:
-        nn.init.zeros_(b.bias)
+    for bias in [parameter for name, parameter in b.named_parameters() if name == "bias"]:
+        nn.init.zeros_(bias)
     name = how.lower() if isinstance(how, str) else ""
+    if name == "olora" or name.startswith("pissa"):
+        _check_rank(a.out_features, name, frozen)
     if name == "olora":
         return _olora(a, b, scaling, frozen)
     if name.startswith("pissa"):
@@ -42,6 +44,16 @@ def initialise(a: nn.Linear, b: nn.Linear, scaling: float, how: bool | str, froz
         nn.init.kaiming_uniform_(a.weight, a=math.sqrt(5))
     nn.init.zeros_(b.weight)
     return None
+
+
+def _check_rank(rank: int, how: str, frozen: Frozen) -> None:
+    """Raises ConfigError where a rank is above what the layer's weight can have."""
+    if rank > min(frozen.shape):
+        out, into = frozen.shape
+        raise ConfigError(
+            f"r is {rank}, and '{frozen.name}' is {out} × {into}, which {how} can take apart into {min(frozen.shape)} at most. "
+            f"Take r={min(frozen.shape)} or less, or give this layer one of its own in rank_pattern"
+        )
 
 
 def _olora(a: nn.Linear, b: nn.Linear, scaling: float, frozen: Frozen) -> Tensor:

@@ -6,11 +6,12 @@ layer is quantised, as what it stands for.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class Kind(ABC):
 
     role: str  # LINEAR, EMBEDDING or NORM: what methods distinguish
     quantised: bool = False
+    transposed: bool = False  # whether the module keeps its weight as (in, out)
 
     @abstractmethod
     def matches(self, module: nn.Module) -> bool: ...
@@ -39,6 +41,13 @@ class Kind(ABC):
 
     @abstractmethod
     def write(self, module: nn.Module, weight: Tensor) -> None: ...
+
+    @abstractmethod
+    def held(self, module: nn.Module) -> Tensor:
+        """The weight as it is stored, to be `put_back` once `write` has changed it. No copy: `write` puts another in its place."""
+
+    @abstractmethod
+    def put_back(self, module: nn.Module, held: Tensor) -> None: ...
 
     def precision(self, module: nn.Module) -> torch.dtype:
         """What adapters of this layer compute in."""
@@ -50,18 +59,24 @@ class _Plain(Kind):
     """A layer whose weight stands as it is, or transposed."""
 
     def __init__(self, role: str, is_one: Callable[[nn.Module], bool], transposed: bool = False) -> None:
-        self.role, self._is_one, self._transposed = role, is_one, transposed
+        self.role, self._is_one, self.transposed = role, is_one, transposed
 
     def matches(self, module: nn.Module) -> bool:
         return self._is_one(module)
 
     def read(self, module: nn.Module) -> Tensor:
         weight = module.get_parameter("weight")
-        return weight.T if self._transposed else weight
+        return weight.T if self.transposed else weight
 
     def write(self, module: nn.Module, weight: Tensor) -> None:
         kept = module.get_parameter("weight")
-        kept.data = (weight.T if self._transposed else weight).to(kept.dtype).contiguous()
+        kept.data = (weight.T if self.transposed else weight).to(kept.dtype).contiguous()
+
+    def held(self, module: nn.Module) -> Tensor:
+        return module.get_parameter("weight").data
+
+    def put_back(self, module: nn.Module, held: Tensor) -> None:
+        module.get_parameter("weight").data = held
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -69,15 +84,19 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(weight, Tensor) and weight.ndim == 1 and "norm" in type(module).__name__.lower()
 
 
-@cache
 def kinds() -> tuple[Kind, ...]:
     """All kinds that can be here, quantised ones first: they are subclasses of the plain ones."""
+    return _kinds(sys.modules.get("bitsandbytes") is not None)
+
+
+@cache
+def _kinds(with_quantised: bool) -> tuple[Kind, ...]:
     from transformers.pytorch_utils import Conv1D
 
     from tuning.quantised import quantised_kinds
 
     return (
-        *quantised_kinds(),
+        *(quantised_kinds() if with_quantised else ()),
         _Plain(LINEAR, lambda module: isinstance(module, nn.Linear)),
         _Plain(LINEAR, lambda module: isinstance(module, Conv1D), transposed=True),
         _Plain(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),
@@ -114,7 +133,7 @@ class Frozen:
     @property
     def shape(self) -> tuple[int, int]:
         """(out, in) without reading a quantised weight; of an embedding (dimensions, tokens); of a norm (d, d)."""
-        module = self.module
+        module: Any = self.module
         if self.role == EMBEDDING:
             return module.embedding_dim, module.num_embeddings
         if hasattr(module, "in_features"):

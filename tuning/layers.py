@@ -30,6 +30,10 @@ class LayerMethod(nn.Module, ABC):
         None  # (out, in): what the base's weight is to become at the start, where a part of it moved into the adapter
     )
 
+    tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
+    saved = True  # whether a checkpoint has its parameters
+    follows_ties = False  # whether merging it changes layers that share a weight alike
+
     @abstractmethod
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         """The layer's output for x (…, in) (an embedding: token ids); `base` is the layer below, adapters and all."""
@@ -57,6 +61,15 @@ class Routing:
             self.offsets.setdefault(name, []).append(row)
 
 
+def by_rows(routing: Routing, x: Tensor, through: Callable[[str, Tensor], Tensor]) -> Tensor:
+    """Each adapter's rows of x (rows, …) through it, back in their order."""
+    parts = [(rows, through(name, x[rows])) for name, rows in routing.offsets.items()]
+    out = parts[0][1].new_empty((len(x), *parts[0][1].shape[1:]))
+    for rows, part in parts:
+        out[rows] = part
+    return out
+
+
 NO_ADAPTER = "__base__"  # PEFT's name for rows that use none
 
 
@@ -75,7 +88,8 @@ class AdaptedLayer(nn.Module):
         self.active: tuple[str, ...] = ()
         self.enabled = True
         self.merged: list[str] = []
-        self.kept: Tensor | None = None  # the base's weight before merging, where asked to keep it
+        self.followed: set[str] = set()  # those of them that are in the weight because a layer that shares it has them
+        self.kept: Affine | None = None  # the base's weights before merging, where asked to keep them
         self.routing = routing
         self.register_state_dict_post_hook(_with_names_of_peft)
         self.register_load_state_dict_pre_hook(_with_own_names)
@@ -87,21 +101,18 @@ class AdaptedLayer(nn.Module):
             return base(x, *args)
         if self.routing.names:
             return self._routed(base, x)
-        for name in reversed(self.active):
+        for name in self.active:  # the first is the innermost, as in merging
             if name in self.adapters:
                 base = partial(self.adapters[name], base, frozen=self.frozen)
         return base(x)
 
     def _routed(self, base: Layer, x: Tensor) -> Tensor:
         """Each row through its own adapter. Adapters that this layer lacks, and NO_ADAPTER, leave it as it is."""
-        out: Tensor | None = None
-        for name, rows in self.routing.offsets.items():
-            part = self.adapters[name](base, x[rows], frozen=self.frozen) if name in self.adapters else base(x[rows])
-            if out is None:
-                out = part.new_empty((len(x), *part.shape[1:]))
-            out[rows] = part
-        assert out is not None
-        return out
+
+        def through(name: str, part: Tensor) -> Tensor:
+            return self.adapters[name](base, part, frozen=self.frozen) if name in self.adapters else base(part)
+
+        return by_rows(self.routing, x, through)
 
     def methods(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, LayerMethod]]:
         """(name, method) of the adapters that sit here, in the order of `names` where given."""
@@ -140,6 +151,8 @@ class AdaptedLayer(nn.Module):
 
 def peft_name(name: str, adapter: str) -> str:
     """`lora_A.weight` of the adapter `default` -> `lora_A.default.weight`."""
+    if name.startswith("token_adapter."):
+        return f"{name}.{adapter}"
     first, dot, rest = name.partition(".")
     return f"{first}.{adapter}{dot}{rest}"
 

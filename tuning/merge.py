@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,34 +15,61 @@ from tuning.layers import AdaptedLayer, LayerMethod, adapted_layers
 
 
 @torch.no_grad()
-def merge(layer: AdaptedLayer, names: Sequence[str], *, safe: bool = False, keep: bool = False) -> None:
+def merge(
+    layer: AdaptedLayer,
+    names: Sequence[str],
+    *,
+    safe: bool = False,
+    keep: bool = False,
+    done: set[tuple[int, str]] | None = None,
+) -> None:
     """Put adapters into a layer's weights, in this order. Raises AdapterError, with `safe` also where a weight is no number.
 
-    `keep` holds the base's own weight, so that `unmerge` gives it back bit for bit.
+    `keep` holds the base's own weights, so that `unmerge` gives them back bit for bit. `done`: which adapters are in which weight
+    by now, by the layer that this one is tied to.
     """
-    for name, method in layer.methods([name for name in names if name not in layer.merged]):
+    done = set() if done is None else done
+    weight = id(layer.frozen.module.get_parameter("weight"))
+    new = [name for name in names if name in layer.adapters and name not in layer.merged]
+    if new and keep and layer.merged and layer.kept is None:
+        raise AdapterError(f"{', '.join(layer.merged)} is merged, its base not kept: unmerge it before merging with keep_base")
+    for name, method in layer.methods(new):
+        if method.tied and (weight, name) in done:
+            layer.merged.append(name)
+            layer.followed.add(name)
+            continue
+        done.add((weight, name))
         affine = _read(layer)
-        if keep and layer.kept is None:
-            layer.kept = layer.frozen.module.get_parameter("weight").detach().clone()
         merged = method.merged(affine, layer.frozen)
         if safe and not all(torch.isfinite(part).all() for part in merged if part is not None):
             raise AdapterError(f"adapter '{name}' on '{layer.frozen.name}' has weights that are no numbers; not merged")
+        if merged.bias is not None and layer.frozen.bias is None:
+            raise AdapterError(f"'{layer.frozen.name}' has no bias that the adapter's could be merged into; not merged")
+        if keep and layer.kept is None:
+            bias = layer.frozen.bias
+            layer.kept = Affine(layer.frozen.kind.held(layer.frozen.module), None if bias is None else bias.data)
         _write(layer, merged, affine)
         layer.merged.append(name)
 
 
 @torch.no_grad()
-def unmerge(layer: AdaptedLayer) -> None:
-    """Take all merged adapters out of a layer's weights, the last one first."""
-    while layer.merged:
+def unmerge(layer: AdaptedLayer, left: Sequence[str] = ()) -> None:
+    """Take merged adapters out of a layer's weights, the last one first, until those that are `left`."""
+    if layer.kept is not None and not left:
+        layer.frozen.kind.put_back(layer.frozen.module, layer.kept.weight)
+        if layer.kept.bias is not None and (bias := layer.frozen.bias) is not None:
+            bias.data = layer.kept.bias
+        layer.kept = None
+        layer.merged.clear()
+    while len(layer.merged) > len(left):
         name = layer.merged.pop()
+        if name in layer.followed:
+            layer.followed.remove(name)
+            continue
         method = layer.adapters[name]
         assert isinstance(method, LayerMethod)
         affine = _read(layer)
         _write(layer, method.unmerged(affine, layer.frozen), affine)
-    if layer.kept is not None:
-        layer.frozen.module.get_parameter("weight").data = layer.kept
-        layer.kept = None
 
 
 def _read(layer: AdaptedLayer) -> Affine:
@@ -54,10 +83,8 @@ def _read(layer: AdaptedLayer) -> Affine:
 def _write(layer: AdaptedLayer, new: Affine, old: Affine) -> None:
     if new.weight is not old.weight:
         layer.frozen.kind.write(layer.frozen.module, new.weight)
-    if new.bias is not None and new.bias is not old.bias:
-        kept = layer.frozen.bias
-        if kept is None:
-            raise AdapterError(f"'{layer.frozen.name}' has no bias that the adapter's could be merged into")
+    kept = layer.frozen.bias
+    if new.bias is not None and kept is not None and new.bias is not old.bias:
         kept.data = new.bias.to(kept.dtype)
 
 
@@ -69,29 +96,45 @@ def take_residual(layer: AdaptedLayer, method: LayerMethod) -> None:
         method.residual = None
 
 
-def untie(model: nn.Module, layers: Sequence[AdaptedLayer]) -> None:
-    """Give layers whose weight another module shares one of their own, so that merging changes only them."""
-    owners: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                owners[id(parameter)] = owners.get(id(parameter), 0) + 1
+def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]) -> None:
+    """Give layers whose weight another module shares one of their own, so that merging changes only them.
+
+    Not where all that share it have adapters that follow the tie: merging changes the weight for all of them.
+    """
+    owners: Counter[int] = Counter(
+        id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False)
+    )
+    following = Counter(
+        id(layer.frozen.module.get_parameter("weight"))
+        for layer in layers
+        if all(method.follows_ties for _, method in layer.methods(names))
+    )
     for layer in layers:
         module = layer.frozen.module
         weight = module.get_parameter("weight")
-        if owners.get(id(weight), 0) > 1 and not layer.frozen.kind.quantised:
+        if owners[id(weight)] > max(1, following[id(weight)]) and not layer.frozen.kind.quantised:
+            for other in adapted_layers(model).values():
+                if other.frozen.module.get_parameter("weight") is weight:
+                    other.followed.clear()  # from here on each has its own
             module.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
-            config = getattr(model, "config", None)
+            config: Any = getattr(model, "config", None)
             if getattr(config, "tie_word_embeddings", False):
                 config.tie_word_embeddings = False  # or saving and loading would tie them again
 
 
 def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, keep: bool = False) -> None:
-    """Merge adapters into every layer that has them; the model's tied weights are untied first."""
+    """Merge adapters into every layer that has them, or into none; the model's tied weights are untied first."""
     layers = [layer for layer in adapted_layers(model).values() if any(name in layer.adapters for name in names)]
-    untie(model, layers)
-    for layer in layers:
-        merge(layer, names, safe=safe, keep=keep)
+    untie(model, layers, names)
+    before = [(layer, list(layer.merged)) for layer in layers]
+    done: set[tuple[int, str]] = set()
+    try:
+        for layer in layers:
+            merge(layer, names, safe=safe, keep=keep, done=done)
+    except AdapterError:
+        for layer, merged in before:
+            unmerge(layer, merged)
+        raise
 
 
 def without_adapters(model: nn.Module) -> None:

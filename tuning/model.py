@@ -6,10 +6,11 @@ What adapts layers is in `tuner.py`, what puts virtual tokens before the input i
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.errors import AdapterError, ConfigError
-from tuning.layers import NO_ADAPTER
-from tuning.prompts import Prompts
+from tuning.layers import NO_ADAPTER, adapted_layers
+from tuning.prompts import Prompts, name_as_peft
+from tuning.quantised import check_library
 from tuning.status import ModelStatus, layer_status, model_status
 from tuning.tuner import Tuner
 
@@ -27,10 +29,13 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
     TaskType.TOKEN_CLS: ("classifier", "score"),
     TaskType.QUESTION_ANS: ("qa_outputs",),
 }
+INJECTED = "_adapters"  # where a model keeps what holds its adapters, that are there without a PeftModel around it
 
 
 class PeftModel(nn.Module):
     """A base model and its adapters. Everything that is not ours is the base model's own."""
+
+    TASK: ClassVar[TaskType | None] = None  # what a config that names no task is for
 
     def __init__(
         self,
@@ -41,10 +46,13 @@ class PeftModel(nn.Module):
         low_cpu_mem_usage: bool = False,
     ) -> None:
         super().__init__()
+        check_library(model)
         self.base_model = Prompts(model) if peft_config.is_prompt_learning else Tuner(model)
-        self.add_adapter(adapter_name, peft_config, autocast_adapter_dtype=autocast_adapter_dtype)
+        self.add_adapter(adapter_name, peft_config, low_cpu_mem_usage, autocast_adapter_dtype)
         if isinstance(self.base_model, Tuner):
-            _freeze(self.base_model, adapter_name)
+            freeze(self.base_model, adapter_name)
+        else:
+            name_as_peft(self)
         self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
 
     # adapters
@@ -72,28 +80,39 @@ class PeftModel(nn.Module):
         low_cpu_mem_usage: bool = False,
         autocast_adapter_dtype: bool = True,
     ) -> None:
-        """Put one more adapter on the model; it is used once it is set. Raises TargetError, ConfigError, AdapterError."""
+        """Put one more adapter on the model; it is used once it is set. Raises TargetError, ConfigError, AdapterError.
+
+        `low_cpu_mem_usage`: its weights are loaded next, so virtual tokens need nothing at the start.
+        """
         if "." in adapter_name or not adapter_name or adapter_name == NO_ADAPTER:
             raise AdapterError(f"an adapter can't be named {adapter_name!r}: no dots, not empty, not {NO_ADAPTER}")
         if peft_config.base_model_name_or_path is None:
             peft_config.base_model_name_or_path = getattr(self.get_base_model(), "name_or_path", None)
+        if peft_config.task_type is None and self.TASK is not None:
+            peft_config.task_type = str(self.TASK)
+        if isinstance(peft_config, (LayerConfig, PromptConfig)):
+            self._train_head(peft_config)
+        if not peft_config.METHOD:
+            raise ConfigError(f"{type(peft_config).__name__} names no method: its peft_type is {peft_config.peft_type!r}")
         if isinstance(self.base_model, Prompts):
             if not isinstance(peft_config, PromptConfig):
                 raise ConfigError(
                     f"{peft_config.METHOD} adapts layers, and this model has {self._kinds()}: make a model of its own"
                 )
-            self.base_model.add(adapter_name, peft_config)
+            self.base_model.add(adapter_name, peft_config, initialise=not low_cpu_mem_usage)
             return
         if not isinstance(peft_config, LayerConfig):
             raise ConfigError(
                 f"{peft_config.METHOD} puts tokens before the input, and this model has {self._kinds()}: make a model of its own"
             )
+        self.base_model.add(adapter_name, peft_config, autocast=autocast_adapter_dtype)
+
+    def _train_head(self, peft_config: LayerConfig | PromptConfig) -> None:
         heads = HEADS.get(TaskType(peft_config.task_type), ()) if peft_config.task_type else ()
         there = {name.rsplit(".", 1)[-1] for name, _ in self.get_base_model().named_modules()}
         wanted = [head for head in heads if head in there and head not in (peft_config.modules_to_save or ())]
         if wanted:
             peft_config.modules_to_save = [*(peft_config.modules_to_save or ()), *wanted]
-        self.base_model.add(adapter_name, peft_config, autocast=autocast_adapter_dtype)
 
     def _kinds(self) -> str:
         return ", ".join(sorted({config.METHOD for config in self.peft_config.values()}))
@@ -106,7 +125,10 @@ class PeftModel(nn.Module):
     def set_requires_grad(self, adapter_names: str | Sequence[str], requires_grad: bool = True) -> None:
         """Train adapters, or don't, whichever is used."""
         for name in [adapter_names] if isinstance(adapter_names, str) else adapter_names:
-            for method in self._tuner("set_requires_grad").methods(name):
+            if isinstance(self.base_model, Prompts):
+                self.base_model.train_adapter(name, requires_grad)
+                continue
+            for method in self.tuner_for("set_requires_grad").methods(name):
                 method.requires_grad_(requires_grad)
 
     def delete_adapter(self, adapter_name: str) -> None:
@@ -116,14 +138,16 @@ class PeftModel(nn.Module):
     @contextmanager
     def disable_adapter(self) -> Generator[None]:
         """The base alone, inside the `with`; merged adapters are taken out for as long, and put back."""
-        merged = list(dict.fromkeys(name for layer in layer_status(self) for name in layer.merged_adapters))
+        layers = adapted_layers(self.get_base_model()).values()
+        merged = list(dict.fromkeys(name for layer in layers for name in layer.merged))
+        kept = any(layer.kept is not None for layer in layers)
         self.base_model.set_enabled(False)
         try:
             yield
         finally:
             self.base_model.set_enabled(True)
             if merged:
-                self.merge_adapter(merged)
+                self.merge_adapter(merged, keep_base=kept)
 
     def add_weighted_adapter(
         self,
@@ -136,7 +160,7 @@ class PeftModel(nn.Module):
         """A new adapter that combines others; see `tuning.weighted` for the ways. Raises AdapterError, ConfigError."""
         from tuning.weighted import combine
 
-        combine(self._tuner("add_weighted_adapter"), adapters, weights, adapter_name, combination_type, **kwargs)
+        combine(self.tuner_for("add_weighted_adapter"), adapters, weights, adapter_name, combination_type, **kwargs)
 
     # weights
 
@@ -144,27 +168,27 @@ class PeftModel(nn.Module):
         self, adapter_names: Sequence[str] | None = None, safe_merge: bool = False, keep_base: bool = False
     ) -> None:
         """Put adapters (the active ones) into the base's weights. `keep_base` holds a copy of these: unmerging is then exact."""
-        self._tuner("merge_adapter").merge(adapter_names, safe=safe_merge, keep=keep_base)
+        self.tuner_for("merge_adapter").merge(adapter_names, safe=safe_merge, keep=keep_base)
 
     def unmerge_adapter(self) -> None:
-        self._tuner("unmerge_adapter").unmerge()
+        self.tuner_for("unmerge_adapter").unmerge()
 
     def merge_and_unload(
         self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
     ) -> nn.Module:
         """The base model with the active adapters in its weights, and nothing of ours around it."""
-        tuner = self._tuner("merge_and_unload")
+        tuner = self.tuner_for("merge_and_unload")
         tuner.merge(adapter_names, safe=safe_merge)
         return tuner.unloaded(current=True)
 
     def unload(self) -> nn.Module:
         """The base model as it was."""
         if isinstance(self.base_model, Prompts):
-            return self.base_model.model
+            return self.base_model.unloaded()
         self.base_model.unmerge()
         return self.base_model.unloaded(current=False)
 
-    def _tuner(self, what: str) -> Tuner:
+    def tuner_for(self, what: str) -> Tuner:
         if not isinstance(self.base_model, Tuner):
             raise AdapterError(f"{what} is for adapters that sit on layers; {self._kinds()} has no weights in them")
         return self.base_model
@@ -184,14 +208,15 @@ class PeftModel(nn.Module):
         beams = kwargs.get("num_beams") or 1
         repeated = [name for name in adapter_names or () for _ in range(beams)]
         with self._routed(repeated or None, args, kwargs, check=beams == 1):
-            return self.base_model.generate(*args, **kwargs)
+            model: Any = self.base_model
+            return model.generate(*args, **kwargs)
 
     @contextmanager
     def _routed(self, names: Sequence[str] | None, args: Any, kwargs: Any, *, check: bool = True) -> Generator[None]:
         if names is None:
             yield
             return
-        tuner = self._tuner("adapter_names")
+        tuner = self.tuner_for("adapter_names")
         for name in set(names) - {NO_ADAPTER}:
             self._known(name)
         batch = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
@@ -267,11 +292,13 @@ class PeftModel(nn.Module):
         for name in names:
             folder = Path(save_directory) / ("" if name == "default" else name)
             tensors = get_peft_model_state_dict(self, adapter_name=name, save_embedding_layers=save_embedding_layers)
-            checkpoint.write(folder, tensors, shard=max_shard_size)
-            config = self.peft_config[name]
-            training, config.inference_mode = config.inference_mode, True
-            config.save_pretrained(folder)
-            config.inference_mode = training
+            with checkpoint.writing(folder, tensors, shard=max_shard_size):
+                config = self.peft_config[name]
+                training, config.inference_mode = config.inference_mode, True
+                try:
+                    config.save_pretrained(folder)
+                finally:
+                    config.inference_mode = training
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Save, and upload to the hub; returns its address. Connects."""
@@ -300,7 +327,11 @@ class PeftModel(nn.Module):
         folder = hub.resolved(model_id, subfolder, **kwargs)
         config = config or PeftConfig.from_pretrained(folder)
         config.inference_mode = not is_trainable
-        made = get_peft_model(model, config, adapter_name, autocast_adapter_dtype=autocast_adapter_dtype)
+        if config.task_type is None and cls.TASK is not None:
+            config.task_type = str(cls.TASK)
+        made = get_peft_model(
+            model, config, adapter_name, autocast_adapter_dtype=autocast_adapter_dtype, low_cpu_mem_usage=True
+        )
         made._load(folder, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
         return made.train(is_trainable) if not is_trainable else made
 
@@ -321,13 +352,15 @@ class PeftModel(nn.Module):
         folder = hub.resolved(model_id, subfolder, **kwargs)
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = not is_trainable
-        if adapter_name not in self.peft_config:
-            self.add_adapter(adapter_name, config, autocast_adapter_dtype=autocast_adapter_dtype)
-        active = self.active_adapters
+        there, active = adapter_name in self.peft_config, self.active_adapters
+        if not there:
+            self.add_adapter(adapter_name, config, True, autocast_adapter_dtype)
         try:
             loaded = self._load(folder, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
         except Exception:
-            self.delete_adapter(adapter_name)
+            if not there:
+                self.delete_adapter(adapter_name)
+                self.base_model.activate(active)
             raise
         self.base_model.activate(active)
         if is_trainable:
@@ -335,7 +368,14 @@ class PeftModel(nn.Module):
         return loaded
 
     def _load(self, folder: Path, name: str, *, ignore_mismatched: bool) -> checkpoint.Loaded:
-        return set_peft_model_state_dict(self, checkpoint.read(folder), name, ignore_mismatched_sizes=ignore_mismatched)
+        """Read an adapter's weights; what is missing or left over is warned of, for the caller may know why."""
+        tensors = checkpoint.read(folder)
+        loaded = set_peft_model_state_dict(self, tensors, name, ignore_mismatched_sizes=ignore_mismatched)
+        for what, found in (("lacks", loaded.missing_keys), ("has, and nothing here is named", loaded.unexpected_keys)):
+            if found:
+                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+                warnings.warn(f"{folder} {what} {', '.join(found[:3])}{more}", stacklevel=3)
+        return loaded
 
 
 def get_peft_model(
@@ -347,7 +387,7 @@ def get_peft_model(
     revision: str | None = None,
     low_cpu_mem_usage: bool = False,
 ) -> PeftModel:
-    """The model, adapted in place; only the adapter is trained. Raises TargetError, ConfigError.
+    """The model, adapted in place, as the class of its task; only the adapter is trained. Raises TargetError, ConfigError.
 
     `mixed` is accepted for PEFT's sake: adapters of different methods on one model always go together here.
     """
@@ -355,40 +395,61 @@ def get_peft_model(
         peft_config.revision = revision
     if isinstance(model, PeftModel):
         raise AdapterError("this model has adapters already: use its add_adapter")
-    return PeftModel(model, peft_config, adapter_name, autocast_adapter_dtype=autocast_adapter_dtype)
+    from tuning.tasks import model_for
+
+    kind = model_for(peft_config.task_type)
+    return kind(model, peft_config, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage)
 
 
 def get_peft_model_state_dict(
-    model: PeftModel,
+    model: nn.Module,
     state_dict: dict[str, Tensor] | None = None,
     adapter_name: str = "default",
     unwrap_compiled: bool = False,
     save_embedding_layers: str | bool = "auto",
 ) -> dict[str, Tensor]:
-    """An adapter's weights by a checkpoint's keys: without its name. The tensors are the model's own."""
+    """An adapter's weights by a checkpoint's keys: without its name. The tensors are the model's own.
+
+    Of a model that adapters were injected into, the keys are as in the model.
+    """
     model = getattr(model, "_orig_mod", model)
-    if isinstance(model.base_model, Prompts):
+    if isinstance(model, PeftModel) and isinstance(model.base_model, Prompts):
         return model.base_model.saved(adapter_name)
-    tuner = model._tuner("get_peft_model_state_dict")
+    tuner = tuner_of(model, "get_peft_model_state_dict")
     embeddings = save_embedding_layers is True or (
         save_embedding_layers == "auto" and _embeddings_adapted(tuner, adapter_name)
     )
-    return {key: tensor.detach() for key, tensor in checkpoint.keys(tuner, adapter_name, embeddings=embeddings).items()}
+    prefix = "" if isinstance(model, PeftModel) else checkpoint.PREFIX
+    tensors = checkpoint.saved(tuner, adapter_name, embeddings=embeddings)
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
 
 def set_peft_model_state_dict(
-    model: PeftModel,
+    model: nn.Module,
     peft_model_state_dict: dict[str, Tensor],
     adapter_name: str = "default",
     ignore_mismatched_sizes: bool = False,
     low_cpu_mem_usage: bool = False,
 ) -> checkpoint.Loaded:
     """Put a checkpoint's weights into an adapter that is there: also a hot swap of one. Raises CheckpointError."""
-    if isinstance(model.base_model, Prompts):
+    if isinstance(model, PeftModel) and isinstance(model.base_model, Prompts):
         return model.base_model.load(adapter_name, peft_model_state_dict)
-    return checkpoint.load(
-        model.base_model, adapter_name, peft_model_state_dict, ignore_mismatched=ignore_mismatched_sizes
-    )
+    tensors = peft_model_state_dict
+    if not isinstance(model, PeftModel):
+        tensors = {f"{checkpoint.PREFIX}{key.removeprefix(checkpoint.PREFIX)}": tensors[key] for key in tensors}
+    tuner = tuner_of(model, "set_peft_model_state_dict")
+    return checkpoint.load(tuner, adapter_name, tensors, ignore_mismatched=ignore_mismatched_sizes)
+
+
+def tuner_of(model: nn.Module, what: str) -> Tuner:
+    """What holds a model's adapters, in a `PeftModel` or injected. Raises AdapterError where none sits on a layer."""
+    if isinstance(model, PeftModel):
+        return model.tuner_for(what)
+    if INJECTED not in model.__dict__:
+        raise AdapterError(
+            f"{what}: {type(model).__name__} has no adapters; use get_peft_model or inject_adapter_in_model"
+        )
+    return model.__dict__[INJECTED]
 
 
 def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
@@ -401,7 +462,7 @@ def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
     return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values())
 
 
-def _freeze(tuner: Tuner, name: str) -> None:
+def freeze(tuner: Tuner, name: str) -> None:
     """Nothing but the adapter, what is saved whole, and the biases that were asked for takes a gradient."""
     ours = {id(parameter) for method in tuner.methods(name) for parameter in method.parameters()}
     ours |= {id(parameter) for parameter in tuner.shared.parameters()}

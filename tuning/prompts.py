@@ -1,28 +1,314 @@
-"""Virtual tokens before the input: prompt tuning, prefix tuning, P-tuning."""
+"""Virtual tokens before the input: prompt tuning, prefix tuning, P-tuning. One adapter is used at a time; the base is frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tuning.checkpoint import Loaded
-from tuning.config import PromptConfig
-from tuning.errors import ConfigError
+from tuning.config import PromptConfig, TaskType
+from tuning.errors import AdapterError, CheckpointError, ConfigError
+from tuning.inputs import counting_new, first_of, longer, mask_of
+from tuning.layers import Routing
+from tuning.registry import PromptFamily, method_named
+from tuning.saved import add_saved, saved_modules, without_saved, without_unused
+from tuning.virtual import (
+    CHECKPOINTING,
+    Table,
+    as_cache,
+    cache_name,
+    check_takes_keys,
+    complete,
+    number,
+    table_size,
+    word_embeddings,
+)
+
+log = logging.getLogger(__name__)
+
+KEY = "prompt_embeddings"  # all of an adapter in a checkpoint, however its tokens were computed
+LABELLED = (TaskType.CAUSAL_LM, TaskType.TOKEN_CLS)  # a label for each token, so one for each virtual token
+TYPED = (TaskType.SEQ_CLS, TaskType.TOKEN_CLS, TaskType.QUESTION_ANS)  # token_type_ids stay
+IGNORED = -100  # the label that a loss leaves out
 
 
 class Prompts(nn.Module):
+    """The model, frozen, and in `prompt_encoder` what makes each adapter's virtual tokens."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model = model.requires_grad_(False)
+        self.prompt_encoder = nn.ModuleDict()
         self.peft_config: dict[str, PromptConfig] = {}
         self.active_adapters: list[str] = []
-        raise ConfigError("not yet")
+        self.enabled = True
+        self.routing = Routing()
 
-    def add(self, name: str, config: PromptConfig) -> None: ...
-    def delete(self, name: str) -> None: ...
-    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None: ...
-    def set_enabled(self, enabled: bool) -> None: ...
-    def saved(self, name: str) -> dict[str, Tensor]: ...
-    def load(self, name: str, tensors: dict[str, Any]) -> Loaded: ...
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name in ("model", "_modules"):
+                raise
+            return getattr(self.model, name)
+
+    def family(self, name: str) -> PromptFamily:
+        family = method_named(self.peft_config[name].METHOD)
+        assert isinstance(family, PromptFamily)
+        return family
+
+    # adapters
+
+    def add(self, name: str, config: PromptConfig, *, initialise: bool = True) -> None:
+        """Make an adapter. Raises ConfigError, AdapterError; then nothing has changed.
+
+        Without `initialise` it is the plain table that `load` fills: a checkpoint holds the tokens, not what computed them.
+        """
+        if name in self.peft_config:
+            raise AdapterError(f"there is an adapter '{name}' already; delete it first, or take another name")
+        family = method_named(config.METHOD)
+        assert isinstance(family, PromptFamily)
+        if family.as_keys:
+            check_takes_keys(self.model)
+        words = word_embeddings(self.model)
+        complete(config, self.model, as_keys=family.as_keys)
+        if initialise and not config.inference_mode:
+            encoder = family.encoder(config, words)
+        else:
+            encoder = Table(*table_size(config, as_keys=family.as_keys))
+        if config.modules_to_save:
+            add_saved(self.model, name, config.modules_to_save, self.routing)
+        self.prompt_encoder[name] = encoder.to(words.weight.device)
+        self.peft_config[name] = config
+
+    def delete(self, name: str) -> None:
+        del self.prompt_encoder[name], self.peft_config[name]
+        for module in saved_modules(self.model).values():
+            if name in module.modules_to_save:
+                del module.modules_to_save[name]
+        without_unused(self.model)
+        if name in self.active_adapters:
+            self.active_adapters = []
+            if self.peft_config:
+                self.activate([next(iter(self.peft_config))])
+
+    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
+        """Use this adapter, and train it alone. Raises AdapterError."""
+        for name in names:
+            self._known(name)
+        if len(names) > 1:
+            raise AdapterError(f"{', '.join(names)} are adapters of virtual tokens, of which one is used at a time")
+        self.active_adapters = list(names)
+        for name in self.prompt_encoder:
+            self.train_adapter(name, trainable and name in names)
+        for saved in saved_modules(self.model).values():
+            saved.active = next((name for name in names if name in saved.modules_to_save), "")
+
+    def train_adapter(self, name: str, trainable: bool) -> None:
+        self._known(name)
+        self.prompt_encoder[name].requires_grad_(trainable)
+        for saved in saved_modules(self.model).values():
+            if name in saved.modules_to_save:
+                saved.modules_to_save[name].requires_grad_(trainable)
+
+    def set_enabled(self, enabled: bool) -> None:
+        self.enabled = enabled
+        for module in saved_modules(self.model).values():
+            module.enabled = enabled
+
+    def unloaded(self) -> nn.Module:
+        """The model with nothing of ours in it."""
+        without_saved(self.model, current=False)
+        return self.model
+
+    def _known(self, name: str) -> None:
+        if name not in self.peft_config:
+            raise AdapterError(f"there is no adapter '{name}'; there are {', '.join(self.peft_config) or 'none'}")
+
+    # the model's own
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own forward, with the active adapter's tokens before the input; outputs hold theirs too."""
+        if not self.enabled or not self.active_adapters:
+            return self.model(*args, **kwargs)
+        return self.model(**self._after_tokens(_by_name(self.model.forward, args, kwargs)))
+
+    def _after_tokens(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        name = self.active_adapters[0]
+        config, as_keys = self.peft_config[name], self.family(name).as_keys
+        length = number(config.num_virtual_tokens)
+        if as_keys and self.model.training and getattr(self.model, "is_gradient_checkpointing", False):
+            raise ConfigError(CHECKPOINTING)
+        there = self._held(inputs) or (not as_keys and inputs.get("encoder_outputs") is not None)
+        masked = "decoder_attention_mask" if as_keys and config.task_type == TaskType.SEQ_2_SEQ_LM else "attention_mask"
+        inputs[masked] = longer(inputs.get(masked), length, 1)
+        if (positions := inputs.pop("position_ids", None)) is not None:
+            if as_keys or there:
+                inputs["position_ids"] = positions + length
+            else:
+                log.warning(
+                    "position_ids are left out: with virtual tokens before the input, positions count from these"
+                )
+        if (types := inputs.pop("token_type_ids", None)) is not None and config.task_type in TYPED:
+            inputs["token_type_ids"] = types if as_keys else longer(types, length, 0)
+        if there:
+            return inputs
+        if as_keys:
+            return inputs | {cache_name(self.model): self._keys(name, len(first_of(inputs)))}
+        if config.task_type in LABELLED:
+            inputs["labels"] = longer(inputs.get("labels"), length, IGNORED)
+        return inputs | {"inputs_embeds": self._embedded(name, inputs), "input_ids": None}
+
+    def _held(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a cache that was given has tokens: it then has the virtual ones too."""
+        caches = [inputs[name] for name in ("cache", "past_key_values") if inputs.get(name) is not None]
+        return any(cache.get_seq_length() > 0 for cache in caches)
+
+    def _embedded(self, name: str, inputs: Mapping[str, Any]) -> Tensor:
+        """(rows, virtual tokens + tokens, dimensions)."""
+        embedded = inputs.get("inputs_embeds")
+        if embedded is None:
+            embedded = word_embeddings(self.model)(first_of(inputs))
+        length = number(self.peft_config[name].num_virtual_tokens)
+        tokens: Tensor = self.prompt_encoder[name]()[:length].repeat(len(embedded), 1, 1)
+        return torch.cat([tokens.to(embedded), embedded], dim=1)
+
+    def _keys(self, name: str, rows: int) -> Any:
+        model: Any = self.model
+        return as_cache(model, self.peft_config[name], self.prompt_encoder[name]().repeat(rows, 1, 1).to(model.dtype))
+
+    @torch.no_grad()
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own generate, with the active adapter's tokens in its cache. They are not in what it returns.
+
+        With padding on the left the tokens stand before it, and positions count real tokens only, so that a row's result does not
+        depend on the rows beside it.
+        """
+        model: Any = self.model
+        if not self.enabled or not self.active_adapters:
+            return model.generate(*args, **kwargs)
+        given = _by_name(model.generate, args, kwargs)
+        if (inputs := given.pop("inputs", None)) is not None:
+            given["input_ids"] = inputs
+        if self._held(given):
+            raise AdapterError(
+                "generate with virtual tokens fills its cache itself: leave out the one that holds tokens"
+            )
+        for without in ("position_ids", "token_type_ids", "encoder_outputs"):
+            given.pop(without, None)
+        name = self.active_adapters[0]
+        encoded = self.peft_config[name].task_type == TaskType.SEQ_2_SEQ_LM
+        settings = given.get("generation_config") or model.generation_config
+        if given.get("attention_mask") is None:
+            given["attention_mask"] = mask_of(given, settings)
+        if self.family(name).as_keys:
+            return model.generate(**self._generate_after_keys(name, given, settings, encoded=encoded))
+        ids, mask = given.get("input_ids"), given["attention_mask"]
+        given |= {
+            "inputs_embeds": self._embedded(name, given),
+            "attention_mask": longer(mask, number(self.peft_config[name].num_virtual_tokens), 1),
+        }
+        if encoded or ids is None:
+            given.pop("input_ids", None)
+        return model.generate(**(given if encoded else counting_new(given, settings, mask.shape[1])))
+
+    def _generate_after_keys(self, name: str, given: dict[str, Any], settings: Any, *, encoded: bool) -> dict[str, Any]:
+        model: Any = self.model
+        mask, embedded = given["attention_mask"], given.get("inputs_embeds")
+        length = number(self.peft_config[name].num_virtual_tokens)
+        copies = max(
+            given.get(option) or getattr(settings, option, 0) or 1 for option in ("num_beams", "num_return_sequences")
+        )
+        given |= {cache_name(model): self._keys(name, len(mask) * copies), "use_cache": True}
+        if not encoded:
+            given["attention_mask"] = longer(mask, length, 1)
+            if embedded is not None:  # transformers wants what the cache holds before them, and cuts it off
+                padded = torch.cat([embedded.new_zeros(len(embedded), length, embedded.shape[2]), embedded], dim=1)
+                given = counting_new(given | {"inputs_embeds": padded}, settings, mask.shape[1])
+        if embedded is None and "cache_position" in inspect.signature(model.prepare_inputs_for_generation).parameters:
+            fresh = 1 if encoded else mask.shape[1]  # transformers 5.0 asks where its cache ends
+            given["cache_position"] = torch.arange(length, length + fresh, device=mask.device)
+        return given
+
+    # on disk
+
+    @torch.no_grad()
+    def saved(self, name: str) -> dict[str, Tensor]:
+        """An adapter by a checkpoint's keys: its tokens as they are computed now, and what is trained whole beside them."""
+        self._known(name)
+        encoder = self.prompt_encoder[name]
+        training = encoder.training
+        tokens = encoder.eval()()
+        encoder.train(training)
+        return {KEY: tokens.detach()} | {key: tensor.detach() for key, tensor in self._whole(name).items()}
+
+    def _whole(self, name: str) -> dict[str, Tensor]:
+        return {
+            f"base_model.{path}.{own}": tensor
+            for path, module in saved_modules(self.model).items()
+            if name in module.modules_to_save
+            for own, tensor in module.modules_to_save[name].state_dict(keep_vars=True).items()
+        }
+
+    @torch.no_grad()
+    def load(self, name: str, tensors: Mapping[str, Tensor]) -> Loaded:
+        """Put a checkpoint's tokens into an adapter that is there. Raises CheckpointError.
+
+        What computed them is not in a checkpoint: an adapter of P-tuning or of a projected prefix is a plain table from here on.
+        """
+        self._known(name)
+        config = self.peft_config[name]
+        wanted = table_size(config, as_keys=self.family(name).as_keys)
+        if KEY not in tensors:
+            there = ", ".join(sorted(tensors)[:6]) or "nothing"
+            raise CheckpointError(
+                f"the checkpoint has no '{KEY}', which {config.METHOD} is saved as (there is: {there})"
+            )
+        whole = self._whole(name)
+        for key, target in (whole | {KEY: torch.empty(wanted, device="meta")}).items():
+            if key in tensors and tensors[key].shape != target.shape:
+                raise CheckpointError(
+                    f"'{key}' is {tuple(tensors[key].shape)} in the checkpoint and {tuple(target.shape)} here: "
+                    "it was trained for another base, or with another num_virtual_tokens"
+                )
+        encoder = self.prompt_encoder[name]
+        if not isinstance(encoder, Table):
+            like = next(encoder.parameters())
+            table = Table(*wanted).to(device=like.device, dtype=like.dtype).requires_grad_(like.requires_grad)
+            self.prompt_encoder[name] = encoder = table.train(encoder.training)
+        encoder.embedding.weight.copy_(tensors[KEY])
+        for key, target in whole.items():
+            if key in tensors:
+                target.copy_(tensors[key])
+        return Loaded([key for key in whole if key not in tensors], sorted(tensors.keys() - whole.keys() - {KEY}))
+
+
+def name_as_peft(owner: nn.Module) -> None:
+    """Let a state dict of the model around a `Prompts` have PEFT's names: `prompt_encoder.default.…`, `base_model.lm_head.…`."""
+    owner.register_state_dict_post_hook(_with_names_of_peft)
+    owner.register_load_state_dict_pre_hook(_with_own_names)
+
+
+def _with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    base, encoder = f"{prefix}base_model.model.", f"{prefix}base_model.prompt_encoder."
+    _renamed(state, base, f"{prefix}base_model.")
+    _renamed(state, encoder, f"{prefix}prompt_encoder.")
+
+
+def _with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    _renamed(state, f"{prefix}base_model.", f"{prefix}base_model.model.")
+    _renamed(state, f"{prefix}prompt_encoder.", f"{prefix}base_model.prompt_encoder.")
+
+
+def _renamed(state: dict[str, Tensor], old: str, new: str) -> None:
+    moved = {f"{new}{key.removeprefix(old)}": state.pop(key) for key in list(state) if key.startswith(old)}
+    state |= moved
+
+
+def _by_name(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**inspect.signature(function).bind_partial(*args).arguments, **kwargs}

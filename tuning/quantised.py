@@ -1,8 +1,21 @@
-"""Quantised layers of bitsandbytes as kinds: 8 bit (LLM.int8) and 4 bit (NF4, FP4). Loaded only where the library is."""
+"""Quantised bases of bitsandbytes: 8 bit (LLM.int8, Dettmers et al. 2022) and 4 bit (NF4 and FP4, QLoRA, Dettmers et al. 2023).
+
+An adapter computes in float32 (or what it was made in) beside the frozen layer; the gradient goes through the layer as it is.
+Merging rounds: W = Q⁻¹(Q(W₀ + ΔW)). The error of one weight is then at most, of the largest weight
+  8 bit   0.45 % of its row's          (and of a matrix of normal weights about 0.8 % in Frobenius' norm)
+  NF4     16 % of its block's of 64    (about 10 %)
+  FP4     17.5 % of its block's of 64  (about 12 %)
+Unmerging rounds a second time, so it gives the base back to about twice that. `merge_adapter(keep_base=True)` gives it back bit for
+bit, for the memory of one more copy of the quantised weights. Where the error matters, merge into the base as it was before
+quantisation.
+"""
 
 from __future__ import annotations
 
-from typing import Any, final
+import sys
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +23,58 @@ from torch import Tensor, nn
 from tuning.errors import LibraryMissing
 from tuning.kinds import LINEAR, Kind
 
-
-def quantised_kinds() -> tuple[Kind, ...]:
-    """The kinds of layer that the installed library has; none where it isn't there."""
-    try:
-        import bitsandbytes as bnb
-    except ImportError:
-        return ()
-    return _FourBit(bnb), _EightBit(bnb)
+LIBRARY = "bitsandbytes"
 
 
-def check_library(module: nn.Module) -> None:
-    """Raises LibraryMissing where a model says that it is quantised and the library for it isn't there."""
-    if not quantised_kinds():
-        raise LibraryMissing("This base is quantised with bitsandbytes. Run: pip install bitsandbytes")
+def quantised_kinds() -> Sequence[Kind]:
+    """The kinds of layer that the library has. Not loaded for this: who has a quantised layer has loaded it."""
+    bnb = sys.modules.get(LIBRARY)
+    return () if bnb is None or not hasattr(bnb, "nn") else (_FourBit(bnb), _EightBit(bnb))
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """Whether a model says that it is quantised with bitsandbytes, or has a layer of its."""
+    said: Any = model
+    if getattr(said, "is_loaded_in_8bit", False) or getattr(said, "is_loaded_in_4bit", False):
+        return True
+    method = getattr(said, "quantization_method", None)
+    return getattr(method, "value", method) == LIBRARY or any(
+        type(module).__module__.partition(".")[0] == LIBRARY for module in model.modules()
+    )
+
+
+def check_library(model: nn.Module) -> None:
+    """Raises LibraryMissing where a model is quantised and the library for it isn't there."""
+    if sys.modules.get(LIBRARY) is None and is_quantised(model):
+        raise LibraryMissing(
+            f"{type(model).__name__} is quantised with {LIBRARY}, which can't be loaded here. "
+            f"Run: pip install {LIBRARY}, or load the model without quantization_config"
+        )
+
+
+def prepare_model_for_kbit_training(
+    model: nn.Module,
+    use_gradient_checkpointing: bool = True,
+    gradient_checkpointing_kwargs: dict[str, Any] | None = None,
+    auto_clear_cache: bool = True,
+) -> Any:
+    """Freeze a model, bring what isn't quantised to float32, and where layers are quantised compute activations again in the
+    backward pass instead of keeping them. To be called before `get_peft_model`. Raises LibraryMissing.
+    """
+    check_library(model)
+    loaded: Any = model
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+        if parameter.dtype in (torch.float16, torch.bfloat16) and type(parameter).__name__ != "Params4bit":
+            parameter.data = parameter.data.float()
+    if auto_clear_cache and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if use_gradient_checkpointing and is_quantised(model):
+        options = gradient_checkpointing_kwargs or {}
+        if options.get("use_reentrant", True):  # else no gradient would come through the frozen embedding
+            loaded.enable_input_require_grads()
+        loaded.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    return loaded
 
 
 @final
@@ -38,24 +89,50 @@ class _FourBit(Kind):
 
     def read(self, module: nn.Module) -> Tensor:
         weight: Any = module.weight
-        return self._bnb.functional.dequantize_4bit(weight.data, weight.quant_state).to(self.precision(module))
+        state = weight.quant_state
+        if state is None:  # not quantised yet: that happens when it is moved to its device
+            return weight
+        data = weight.data
+        if getattr(state, "packing_format_for_cpu", False):
+            data, state = self._in_plain_order(data, state)
+        return self._bnb.functional.dequantize_4bit(data, state)
+
+    def _in_plain_order(self, data: Tensor, packed: Any) -> tuple[Tensor, Any]:
+        """What a forward pass in evaluation put in another order (CPUs with AVX512-BF16), as `dequantize_4bit` expects it."""
+        state = copy(packed)
+        state.original_nested = False  # or the blocks' scales, which are plain by now, would be quantised once more
+        data, state = self._bnb.functional._convert_weight_packed_for_cpu_inverse(data, state)
+        state.absmax = packed.absmax.T.reshape(-1).float()
+        state.nested, state.state2, state.offset = False, None, None
+        return data, state
 
     def write(self, module: nn.Module, weight: Tensor) -> None:
-        kept: Any = module.weight
+        found: Any = module
+        kept = found.weight
+        if kept.quant_state is None:
+            kept.data = weight.to(kept.dtype).contiguous()
+            return
+        dtype = getattr(kept.quant_state, "original_dtype", kept.quant_state.dtype)
         fresh = self._bnb.nn.Params4bit(
-            weight.to(self.precision(module)).cpu().contiguous(),
+            weight.to(dtype).contiguous(),
             requires_grad=False,
             quant_type=kept.quant_type,
             blocksize=kept.blocksize,
             compress_statistics=kept.compress_statistics,
             quant_storage=kept.quant_storage,
+            module=found,
         )
-        module.weight = fresh.to(kept.device)
+        found.weight = fresh.to(kept.device)
+
+    def held(self, module: nn.Module) -> Tensor:
+        return module.get_parameter("weight")
+
+    def put_back(self, module: nn.Module, held: Tensor) -> None:
+        layer, weight = cast(Any, module), cast(Any, held)
+        layer.weight, layer.quant_state = weight, weight.quant_state
 
     def precision(self, module: nn.Module) -> torch.dtype:
-        found: Any = module
-        state = found.weight.quant_state
-        return found.compute_dtype or (state.dtype if state is not None else torch.float32)
+        return torch.get_default_dtype()
 
 
 @final
@@ -69,21 +146,33 @@ class _EightBit(Kind):
         return isinstance(module, self._bnb.nn.Linear8bitLt)
 
     def read(self, module: nn.Module) -> Tensor:
-        found: Any = module
-        scale = found.weight.SCB if found.weight.SCB is not None else found.state.SCB
-        return found.weight.data.float() * (scale.float() / 127).unsqueeze(1)
+        layer: Any = module
+        if layer.weight.dtype != torch.int8:  # not quantised yet, or kept in half precision
+            return layer.weight
+        scale = layer.state.SCB if layer.weight.SCB is None else layer.weight.SCB
+        return self._bnb.functional.int8_vectorwise_dequant(layer.weight.data, scale.to(layer.weight.device))
 
     def write(self, module: nn.Module, weight: Tensor) -> None:
-        found: Any = module
-        device = found.weight.device
-        fresh = self._bnb.nn.Int8Params(
-            weight.to(torch.float16).cpu().contiguous(),
-            requires_grad=False,
-            has_fp16_weights=found.weight.has_fp16_weights,
-        )
-        module.weight = fresh.to(device)
-        found.state.reset_grads()
-        found.state.CB = found.state.SCB = None
+        layer: Any = module
+        kept = layer.weight
+        if kept.dtype != torch.int8:
+            kept.data = weight.to(kept.dtype).contiguous()
+            return
+        fresh = self._bnb.nn.Int8Params(weight.cpu().contiguous(), requires_grad=False, has_fp16_weights=False)
+        layer.weight = fresh.to(kept.device)
+        layer.state.reset_grads()
+
+    def held(self, module: nn.Module) -> Tensor:
+        layer: Any = module
+        weight = layer.weight
+        if weight.dtype == torch.int8 and weight.SCB is None:  # its first forward pass moved the scales into the state
+            weight.CB, weight.SCB = weight.data, layer.state.SCB
+        return weight
+
+    def put_back(self, module: nn.Module, held: Tensor) -> None:
+        layer: Any = module
+        layer.weight = held
+        layer.state.reset_grads()
 
     def precision(self, module: nn.Module) -> torch.dtype:
-        return torch.float32
+        return torch.get_default_dtype()

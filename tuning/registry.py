@@ -6,6 +6,7 @@ name without underscores is the class's without `Config`, in lower case: `LNTuni
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,13 +30,22 @@ def _nothing_shared(config: Any, layers: Sequence[Frozen]) -> None:
     return None
 
 
+def _as_they_are(config: Any, layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return tensors
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerFamily:
     """A method that adapts layers.
 
     `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
-    names to try in turn. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
+    names to try in turn; `targets_of`: by a model's `model_type`, where PEFT means others. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
     `penalty`: what an adapter adds to the loss. `end_of_step`: what it does after an optimiser's step.
+    `prepared`: what it fills in in a config for a model. `beside`: the layers that it adapts beside its targets, whose methods, by
+    path, it is given; these take the place of a target's own.
+    `before_load`, `before_save`: what it changes in a checkpoint's tensors, or in its layers for them; both have keys as in a
+    checkpoint, a layer's key being the start of its tensors'.
+    `learning`: what layers (by path) need to go on training, beside parameters and buffers; `go_on` gives it back to them.
     """
 
     name: str
@@ -43,11 +53,17 @@ class LayerFamily:
     layer: Callable[[Frozen, Any, Any], LayerMethod]
     roles: frozenset[str] = frozenset({"linear"})
     targets: Sequence[Sequence[str]] = ()
+    targets_of: Mapping[str, Sequence[str] | str] = field(default_factory=dict)
     shared: Callable[[Any, Sequence[Frozen]], nn.Module | None] = _nothing_shared
+    prepared: Callable[[Any, nn.Module], None] = lambda config, model: None
+    beside: Callable[[Any, nn.Module, Mapping[str, LayerMethod]], Sequence[tuple[Frozen, LayerMethod]]] = lambda *_: ()
     shared_saved: Callable[[Any], bool] = lambda config: True
     penalty: Callable[[Any, Sequence[LayerMethod]], Tensor | None] = lambda config, layers: None
     end_of_step: Callable[[Any, Mapping[str, AdaptedLayer], str, int], None] = lambda *_: None
-    before_load: Callable[[Any, Mapping[str, Any]], Mapping[str, Any]] = lambda config, tensors: tensors
+    before_load: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
+    before_save: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
+    learning: Callable[[Mapping[str, Any]], Mapping[str, Tensor]] = lambda layers: {}
+    go_on: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], None] = lambda *_: None
     saved_as: Mapping[str, str] = field(default_factory=dict)  # a parameter's name here -> in a checkpoint
     mergeable_quantised: bool = True
 
@@ -56,8 +72,9 @@ class LayerFamily:
 class PromptFamily:
     """A method that puts virtual tokens before the input: `encoder` makes them.
 
-    `encoder(config, word_embeddings)`: a module that gives (virtual tokens, dimensions) to put before the embedded input, or with `as_keys` the
-    keys and values (virtual tokens, layers · 2 · dimensions) of each layer's attention.
+    `encoder(config, word_embeddings)`: a module that, called with nothing, gives (virtual tokens, dimensions) to put before the
+    embedded input, or with `as_keys` the keys and values (virtual tokens, layers · 2 · dimensions) of each layer's attention.
+    The config is one that `tuning.virtual.complete` has filled in.
     """
 
     name: str
@@ -81,6 +98,19 @@ def methods() -> Mapping[str, Family]:
     """PEFT's name -> method, of all there are. Loads torch."""
     found: list[Family] = [import_module(module).METHOD for module in files().values()]
     return {method.name: method for method in found}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PeftType":
+        return _peft_types()
+    raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
+
+
+@cache
+def _peft_types() -> type[enum.StrEnum]:
+    """PEFT's enum of methods, of those that there are."""
+    kind: Any = enum.StrEnum("PeftType", [(name, name) for name in methods()], module=__name__)
+    return kind
 
 
 def method_named(peft_type: str) -> Family:

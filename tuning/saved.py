@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tuning.errors import TargetError, nearest
-from tuning.layers import AdaptedLayer, Routing
+from tuning.layers import AdaptedLayer, Routing, by_rows
 
 
 class SavedModule(nn.Module):
@@ -34,13 +34,10 @@ class SavedModule(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not self.routing.names:
             return self.current(x, *args, **kwargs)
-        out: Tensor | None = None
-        for name, rows in self.routing.offsets.items():
-            module = self.modules_to_save[name] if name in self.modules_to_save else self.original_module
-            part = module(x[rows], *args, **kwargs)
-            out = part.new_empty((len(x), *part.shape[1:])) if out is None else out
-            out[rows] = part
-        return out
+        return by_rows(self.routing, x, lambda name, part: self._of(name)(part, *args, **kwargs))
+
+    def _of(self, name: str) -> nn.Module:
+        return self.modules_to_save[name] if name in self.modules_to_save else self.original_module  # noqa: SIM401
 
     def add(self, adapter: str) -> None:
         copy = deepcopy(self.original_module)
@@ -61,26 +58,49 @@ def saved_modules(model: nn.Module) -> Mapping[str, SavedModule]:
 
 
 def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Routing) -> None:
-    """Give the adapter its own copy of every module whose path is or ends with a wanted name. Raises TargetError."""
-    found = False
-    for name, module in list(model.named_modules()):
-        if not any(name == kept or name.endswith(f".{kept}") for kept in wanted):
-            continue
+    """Give the adapter its own copy of every module whose path is or ends with a wanted name.
+
+    Raises TargetError, and then nothing has changed.
+    """
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if any(name == kept or name.endswith(f".{kept}") for kept in wanted)
+    }
+    for name, module in found.items():
         if isinstance(module, AdaptedLayer):
             raise TargetError(
                 f"'{name}' is in modules_to_save, and an adapter sits on it. Leave it out of one of the two."
             )
-        found = True
-        if not isinstance(module, SavedModule):
-            parent, _, last = name.rpartition(".")
-            wrapped = SavedModule(module, routing)
-            setattr(model.get_submodule(parent), last, wrapped)
-            module = wrapped
-        module.add(adapter)
     if not found:
         ends = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
         hints = "".join(nearest(name, ends) for name in wanted)
         raise TargetError(f"modules_to_save {list(wanted)} name no module{hints}")
+    for name, module in found.items():
+        if not isinstance(module, SavedModule):
+            parent, _, last = name.rpartition(".")
+            module = SavedModule(module, routing)
+            setattr(model.get_submodule(parent), last, module)
+        module.add(adapter)
+
+
+def tie_saved(model: nn.Module, adapter: str, embedding: str, heads: Sequence[str], routing: Routing) -> None:
+    """Give tied heads copies of their own that have the weight of the adapter's copy of the embedding."""
+    source = saved_modules(model).get(embedding)
+    if source is None or adapter not in source.modules_to_save or not heads:
+        return
+    add_saved(model, adapter, heads, routing)
+    for head in heads:
+        copied: nn.Module = saved_modules(model)[head].modules_to_save[adapter]
+        copied.weight = source.modules_to_save[adapter].get_parameter("weight")
+
+
+def without_unused(model: nn.Module) -> None:
+    """Put modules back in their places that no adapter trains any more."""
+    for path, module in saved_modules(model).items():
+        if not module.modules_to_save:
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, module.original_module)
 
 
 def without_saved(model: nn.Module, *, current: bool) -> None:

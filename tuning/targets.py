@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
-from tuning.config import LayerConfig
-from tuning.errors import TargetError, nearest
+from tuning.config import LayerConfig, TaskType
+from tuning.errors import TargetError
 from tuning.kinds import LINEAR, Frozen, Kind, kind_of
 from tuning.layers import AdaptedLayer
 from tuning.registry import LayerFamily
+from tuning.saved import SavedModule
 
 ALL_LINEAR = "all-linear"
-LAYERS = re.compile(r".*\.[^.]*\.(\d+)\.")  # where no layers_pattern says it: the first number after a name
+LAYERS = re.compile(r".*?\.[^.]*\.(\d+)\.")  # where no layers_pattern says it: the first number after a name
 
 
 def matching(asked: Collection[str] | str | None, name: str) -> bool:
@@ -29,8 +31,8 @@ def matching(asked: Collection[str] | str | None, name: str) -> bool:
 
 
 def targeted(config: LayerConfig, name: str) -> bool:
-    """Whether the config means the module at this path."""
-    if matching(config.exclude_modules, name):
+    """Whether the config means the module at this path. Never one that is trained whole, or is inside of one."""
+    if matching(config.exclude_modules, name) or _kept_whole(config, name):
         return False
     if not matching(config.target_modules, name):
         return False
@@ -47,7 +49,7 @@ def _layer(name: str, patterns: Sequence[str] | str | None) -> int | None:
         found = LAYERS.match(name)
         return int(found[1]) if found else None
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        if found := re.match(rf".*\.{pattern}\.(\d+)\.", name):
+        if found := re.match(rf"(?:^|.*?\.){pattern}\.(\d+)\.", name):
             return int(found[1])
     return None
 
@@ -56,11 +58,15 @@ def resolved(model: nn.Module, config: LayerConfig, family: LayerFamily) -> Coll
     """target_modules with what it leaves open filled in: "all-linear", or none given."""
     asked = config.target_modules
     if isinstance(asked, str) and asked.lower() == ALL_LINEAR:
-        return _all_linear(model, set(config.modules_to_save or ()))
+        return _all_linear(model, config)
     if asked is not None:
         if not asked:
             raise TargetError("target_modules is empty. Name layers, or leave it out for the model's usual ones.")
         return asked
+    model_type: str = getattr(getattr(model, "config", None), "model_type", "")
+    if model_type in family.targets_of:
+        usual = family.targets_of[model_type]
+        return usual if isinstance(usual, str) else set(usual)
     ends = {name.rsplit(".", 1)[-1] for name, _ in candidates(model)}
     paths = [name for name, _ in candidates(model)]
     for group in family.targets:
@@ -72,51 +78,81 @@ def resolved(model: nn.Module, config: LayerConfig, family: LayerFamily) -> Coll
     )
 
 
-def _all_linear(model: nn.Module, kept_whole: set[str]) -> set[str]:
-    """Every linear layer but the output head, and for a classifier its last layer (PEFT's rule)."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    linear = [
-        (name, module)
-        for name, module in candidates(model)
-        if kind_of(module).role == LINEAR and name.rsplit(".", 1)[-1] not in kept_whole  # type: ignore[union-attr]
-    ]
-    out = {name for name, module in linear if base_of(module) is base_of(head)}
-    if head is None:
-        out |= {name for name, _ in linear if name.rsplit(".", 1)[-1] in ("score", "classifier", "qa_outputs")}
-    ends = {name.rsplit(".", 1)[-1] for name, _ in linear if name not in out}
-    if any(name.rsplit(".", 1)[-1] in ends for name in out):  # the head has a name that other layers have too
-        return {name for name, _ in linear if name not in out}
-    return ends
+def _all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
+    """Every linear layer but the output head, which of a sequence classifier is its score (PEFT's rule)."""
+    of_head: Any = getattr(model, "get_output_embeddings", None)
+    head = of_head() if of_head is not None else None
+    if head is None and config.task_type == TaskType.SEQ_CLS:
+        head = next((getattr(model, name) for name in ("score", "classifier") if hasattr(model, name)), None)
+    linear = [(name, module) for name, module in candidates(model) if _role(module) == LINEAR]
+    out = {name for name, module in linear if module is base_of(head) or _kept_whole(config, name)}
+    wanted = {name for name, _ in linear if name not in out}
+    if not wanted:
+        raise TargetError(f"{type(model).__name__} has no linear layer but its head: {listing(model)}")
+    ends = {name.rsplit(".", 1)[-1] for name in wanted}
+    meant = {name for name, _ in _outer(model) if matching(ends, name)}
+    return ends if meant == wanted else wanted  # shorter where it means the same
 
 
 def base_of(module: nn.Module | None) -> nn.Module | None:
-    return module.base_layer if isinstance(module, AdaptedLayer) else module
+    """The base's own module, where an adapter sits on it or trains a copy of it."""
+    if isinstance(module, AdaptedLayer):
+        return module.base_layer
+    return module.original_module if isinstance(module, SavedModule) else module
+
+
+def _role(module: nn.Module) -> str | None:
+    kind = kind_of(module)
+    return kind.role if kind is not None else None
+
+
+def _outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+    """(path, module) of a model's modules, without what is inside of ours."""
+    inside = "\n"
+    for name, module in model.named_modules():
+        if name.startswith(inside):
+            continue
+        if isinstance(module, AdaptedLayer | SavedModule):
+            inside = f"{name}."
+        yield name, module
 
 
 def candidates(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """(path, base layer) of every layer that some method can adapt, also where adapters sit on it already."""
-    inside: list[str] = []
-    for name, module in model.named_modules():
-        if any(name.startswith(f"{start}.") for start in inside):
-            continue
-        if isinstance(module, AdaptedLayer):
-            inside.append(name)
-            yield name, module.base_layer
-        elif kind_of(module) is not None:
-            yield name, module
+    for name, module in _outer(model):
+        base = base_of(module)
+        if base is not None and kind_of(base) is not None:
+            yield name, base
+
+
+def embedding_path(model: nn.Module) -> str:
+    """The path of the input embedding. Raises TargetError."""
+    of_model: Any = getattr(model, "get_input_embeddings", None)
+    embedding = base_of(of_model()) if of_model is not None else None
+    for name, module in candidates(model):
+        if module is embedding:
+            return name
+    raise TargetError(f"{type(model).__name__} has no input embedding of its own: name the layer")
+
+
+def tied_paths(model: nn.Module) -> list[str]:
+    """The paths of linear layers whose weight is the input embedding's: a tied output head."""
+    if getattr(getattr(model, "config", None), "tie_word_embeddings", False) is False:
+        return []
+    layers = dict(candidates(model))
+    weight = layers[embedding_path(model)].get_parameter("weight")
+    return [
+        name for name, module in layers.items()
+        if getattr(module, "weight", None) is weight and _role(module) == LINEAR
+    ]  # fmt: skip
 
 
 def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Frozen]:
     """The layers that an adapter is to sit on. Raises TargetError where there are none, or one can't be adapted."""
     found: list[Frozen] = []
     wrong: list[tuple[str, nn.Module, Kind | None]] = []
-    inside: list[str] = []
-    for name, module in model.named_modules():
-        if any(name.startswith(f"{start}.") for start in inside):
-            continue
-        if isinstance(module, AdaptedLayer):
-            inside.append(name)
-        if not name or not targeted(config, name) or _kept_whole(config, name):
+    for name, module in _outer(model):
+        if not name or not targeted(config, name):
             continue
         base = module.base_layer if isinstance(module, AdaptedLayer) else module
         kind = kind_of(base)
@@ -137,14 +173,17 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
 
 
 def _kept_whole(config: LayerConfig, name: str) -> bool:
-    return any(name == kept or name.endswith(f".{kept}") for kept in config.modules_to_save or ())
+    return any(re.match(rf"(^|.*\.){kept}($|\.)", name) for kept in config.modules_to_save or ())
 
 
 def _none_found(model: nn.Module, config: LayerConfig, family: LayerFamily) -> str:
     asked = config.target_modules
     ends = {name.rsplit(".", 1)[-1] for name, _ in candidates(model)}
     shown = repr(asked) if isinstance(asked, str) else ", ".join(map(repr, sorted(asked or ())))
-    hints = "" if isinstance(asked, str) else "".join(nearest(name, ends) for name in sorted(asked or ()))
+    close = [name for target in sorted(asked or ()) for name in get_close_matches(target, sorted(ends), n=2)]
+    hints = (
+        "" if isinstance(asked, str) or not close else f"; the nearest are {', '.join(map(repr, dict.fromkeys(close)))}"
+    )
     also = f" (exclude_modules {config.exclude_modules!r} takes the rest away)" if config.exclude_modules else ""
     also += f" (in layers {config.layers_to_transform!r})" if config.layers_to_transform is not None else ""
     return (
@@ -156,8 +195,8 @@ def listing(model: nn.Module, roles: Collection[str] = ()) -> str:
     """A model's layers by kind: 'linear: q_proj ×30, …; embedding: embed_tokens ×1'."""
     counted: dict[str, Counter[str]] = {}
     for name, module in candidates(model):
-        kind: Any = kind_of(module)
-        if not roles or kind.role in roles:
-            counted.setdefault(kind.role, Counter())[name.rsplit(".", 1)[-1]] += 1
+        role = _role(module)
+        if role is not None and (not roles or role in roles):
+            counted.setdefault(role, Counter())[name.rsplit(".", 1)[-1]] += 1
     shown = (f"{role}: {', '.join(f'{name} ×{n}' for name, n in names.items())}" for role, names in counted.items())
     return "; ".join(shown) or "no layer that can be adapted"

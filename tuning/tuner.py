@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig
-from tuning.errors import AdapterError
+from tuning.errors import AdapterError, nearest
 from tuning.kinds import Frozen
-from tuning.layers import AdaptedLayer, Routing, adapted_layers
+from tuning.layers import AdaptedLayer, LayerMethod, Routing, adapted_layers
 from tuning.merge import merge_all, take_residual, unmerge, without_adapters
 from tuning.registry import LayerFamily, method_named
-from tuning.saved import add_saved, saved_modules, without_saved
-from tuning.targets import find, resolved
+from tuning.saved import add_saved, saved_modules, tie_saved, without_saved, without_unused
+from tuning.targets import embedding_path, find, resolved, tied_paths
 
 
 class Tuner(nn.Module):
@@ -36,16 +36,37 @@ class Tuner(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = self.model(*args, **kwargs)
-        loss: Tensor | None = getattr(out, "loss", None)
-        if loss is not None:
-            for name in self.active_adapters:
-                family = self.family(name)
-                if (
-                    name in self.peft_config
-                    and (penalty := family.penalty(self.peft_config[name], self.methods(name))) is not None
-                ):
-                    out.loss = out.loss + penalty
+        if getattr(out, "loss", None) is not None and (penalty := self.penalty()) is not None:
+            out.loss = out.loss + penalty.to(out.loss)  # in the loss's precision, as in PEFT
         return out
+
+    def penalty(self) -> Tensor | None:
+        """What the active adapters add to a loss, or None where they add nothing."""
+        found: Tensor | None = None
+        for name in self.active_adapters:
+            added = self.family(name).penalty(self.peft_config[name], self.methods(name))
+            if added is not None:
+                found = added if found is None else found + added
+        return found
+
+    def learning(self) -> dict[str, Tensor]:
+        """What the active adapters need to go on training, beside parameters and buffers."""
+        return {
+            f"{name}/{key}": tensor
+            for name in self.active_adapters
+            for key, tensor in self.family(name).learning(self._by_path(name)).items()
+        }
+
+    def go_on(self, learned: Mapping[str, Tensor]) -> None:
+        """Give active adapters back what `learning` gave."""
+        for name in self.active_adapters:
+            own = {
+                key.removeprefix(f"{name}/"): tensor for key, tensor in learned.items() if key.startswith(f"{name}/")
+            }
+            self.family(name).go_on(self.peft_config[name], self._by_path(name), own)
+
+    def _by_path(self, name: str) -> dict[str, Any]:
+        return {path: layer.adapters[name] for path, layer in self.layers(name).items()}
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -73,13 +94,20 @@ class Tuner(nn.Module):
             raise AdapterError(f"there is an adapter '{name}' already; delete it first, or take another name")
         family = method_named(config.METHOD)
         assert isinstance(family, LayerFamily)
+        family.prepared(config, self.model)
         config.target_modules = resolved(self.model, config, family)
         found = find(self.model, config, family)
         shared = family.shared(config, found)
-        made = [(frozen, self._made(family, frozen, config, shared, autocast)) for frozen in found]
+        made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
+        beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
+        taken = {frozen.name for frozen, _ in beside}
+        made = {frozen: method for frozen, method in made.items() if frozen.name not in taken}
+        made |= {frozen: self._cast(method, frozen, autocast) for frozen, method in beside}
         if config.modules_to_save:
             add_saved(self.model, name, config.modules_to_save, self.routing)
-        for frozen, method in made:
+            if getattr(config, "ensure_weight_tying", False) and (heads := tied_paths(self.model)):
+                tie_saved(self.model, name, embedding_path(self.model), heads, self.routing)
+        for frozen, method in made.items():
             layer = self._layer(frozen)
             layer.adapters[name] = method
             layer.configs[name] = config
@@ -89,8 +117,7 @@ class Tuner(nn.Module):
         self.peft_config[name] = config
         self.train_biases(config)
 
-    def _made(self, family: LayerFamily, frozen: Frozen, config: LayerConfig, shared: Any, autocast: bool) -> Any:
-        method = family.layer(frozen, config, shared)
+    def _cast(self, method: LayerMethod, frozen: Frozen, autocast: bool) -> LayerMethod:
         dtype = frozen.dtype
         if autocast and dtype in (torch.float16, torch.bfloat16):
             dtype = torch.float32
@@ -127,6 +154,7 @@ class Tuner(nn.Module):
         for module in saved_modules(self.model).values():
             if name in module.modules_to_save:
                 del module.modules_to_save[name]
+        without_unused(self.model)
         if name in self.shared:
             del self.shared[name]
         del self.peft_config[name]
@@ -136,11 +164,16 @@ class Tuner(nn.Module):
         else:
             self.active_adapters = []
 
-    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
-        """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
+    def check_known(self, names: Iterable[str]) -> None:
+        """Raises AdapterError where no adapter has a name."""
         for name in names:
             if name not in self.peft_config:
-                raise AdapterError(f"there is no adapter '{name}'; there are {', '.join(self.peft_config) or 'none'}")
+                there = ", ".join(self.peft_config) or "none"
+                raise AdapterError(f"there is no adapter '{name}'; there are {there}{nearest(name, self.peft_config)}")
+
+    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
+        """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
+        self.check_known(names)
         self.active_adapters = list(names)
         for layer in adapted_layers(self.model).values():
             if layer.merged and set(layer.merged) != set(names):
@@ -165,6 +198,10 @@ class Tuner(nn.Module):
             module.enabled = enabled
 
     def merge(self, names: Sequence[str] | None = None, *, safe: bool = False, keep: bool = False) -> None:
+        """Merge adapters (the active ones) into the base's weights. Raises AdapterError; then nothing has changed."""
+        if isinstance(names, str):
+            raise AdapterError(f"adapter_names is {names!r}; it has to be a list of names")
+        self.check_known(names or ())
         merge_all(self.model, self.active_adapters if names is None else names, safe=safe, keep=keep)
 
     def unmerge(self) -> None:

@@ -70,6 +70,9 @@ def both(base: str, config: str, folder: Path, **options: Any) -> tuple[peft.Pef
             getattr(peft, config)(task_type="CAUSAL_LM", **copy.deepcopy(options)),
             autocast_adapter_dtype=False,
         )
+        for name, parameter in theirs.named_parameters():
+            if ".ranknum." in name:  # a constant of AdaLoRA's, which PEFT 0.21.2 trains by mistake, and does not save
+                parameter.requires_grad_(False)
         shaken(theirs)
         theirs.save_pretrained(folder)
     ours = tuning.PeftModel.from_pretrained(BASES[base](), folder, is_trainable=True, autocast_adapter_dtype=False)

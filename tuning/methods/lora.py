@@ -18,6 +18,7 @@ from tuning.errors import ConfigError
 from tuning.initialising import check_name, initialise
 from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.methods import _tying
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
 
@@ -30,7 +31,10 @@ class LoraConfig(LayerConfig):
         **dict.fromkeys(
             ("arrow_config", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config")
         ),
-        "megatron_core": "megatron.core", "use_qalora": False, "qalora_group_size": 16, "use_bdlora": None,
+        "megatron_core": "megatron.core",
+        "use_qalora": False,
+        "qalora_group_size": 16,
+        "use_bdlora": None,
     }
 
     r: int = 8
@@ -69,6 +73,7 @@ class Lora(LayerMethod):
         self.scaling: float = alpha / (math.sqrt(self.r) if config.use_rslora else self.r)
         self.dropout = nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
         self.dora = config.use_dora
+        self.biased = config.lora_bias and frozen.role != EMBEDDING
         if frozen.role == EMBEDDING:
             self.lora_embedding_A = nn.Parameter(torch.zeros(self.r, into))
             self.lora_embedding_B = nn.Parameter(torch.randn(out, self.r))
@@ -129,7 +134,7 @@ class Lora(LayerMethod):
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         bias = affine.bias
-        if hasattr(self, "lora_B") and self.lora_B.bias is not None:
+        if self.biased:
             added = self.lora_B.bias * self.scaling
             bias = added if bias is None else bias + added
         whole = affine.weight + self.change().to(affine.weight.dtype)
@@ -141,7 +146,7 @@ class Lora(LayerMethod):
 
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         bias = affine.bias
-        if bias is not None and hasattr(self, "lora_B") and self.lora_B.bias is not None:
+        if bias is not None and self.biased:
             bias = bias - self.lora_B.bias * self.scaling
         whole = affine.weight
         if self.dora:
@@ -162,27 +167,33 @@ def _float(weight: Tensor) -> Tensor:
     return weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight
 
 
-def check_rank(r: int, frozen: Frozen) -> None:
-    """Raises ConfigError where a rank is above what the layer can have."""
-    if r > min(frozen.shape):
-        raise ConfigError(
-            f"r is {r}, and '{frozen.name}' is {frozen.shape[0]} × {frozen.shape[1]}: take {min(frozen.shape)} or less"
-        )
-
-
 METHOD = LayerFamily(
     name="LORA",
+    prepared=_tying.prepared,
+    beside=_tying.beside,
+    before_load=_tying.before_load,
     config=LoraConfig,
     layer=Lora,
     roles=frozenset({LINEAR, EMBEDDING}),
     targets=(
         ("q_proj", "v_proj"),
         ("query", "value"),
+        ("query_proj", "value_proj"),
         ("c_attn",),
         ("query_key_value",),
         ("Wqkv",),
         ("qkv_proj",),
         ("q", "v"),
     ),
+    targets_of={  # PEFT's own for these, which are others
+        "blip-2": ("q", "v", "q_proj", "v_proj"),
+        "btlm": ("c_proj", "c_attn"),
+        "deberta": ("in_proj",),
+        "gemma4": r".*language_model\..*\.(q_proj|v_proj)",
+        "nemotron_h": ("q_proj", "k_proj", "v_proj", "o_proj"),
+        "phi": ("q_proj", "v_proj", "fc1", "fc2"),
+        "rwkv": ("key", "value", "receptance", "output"),
+        "rwkv7": ("r_proj", "k_proj", "v_proj", "o_proj", "key", "value"),
+    },
     saved_as={"lora_magnitude_vector.weight": "lora_magnitude_vector"},
 )

@@ -1,0 +1,218 @@
+"""Adapters on disk: what is no adapter, or another model's, is refused; shards; a full disk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tuning
+from tests.tuning.oracle import tiny_gpt2, tiny_llama
+from tests.tuning.test_refusals import adapted, logits
+from tuning.checkpoint import INDEX, WEIGHTS
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    adapted(r=4).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, base: Any = tiny_llama, **options: Any) -> tuning.PeftModel:
+    return tuning.PeftModel.from_pretrained(base(), folder, autocast_adapter_dtype=False, **options)
+
+
+def test_a_checkpoint_for_another_architecture(saved: Path) -> None:
+    with pytest.raises(
+        tuning.TargetError,
+        match=r"'q_proj', 'v_proj' name no layer.*nearest are 'c_proj'. GPT2LMHeadModel has .*linear: c_attn",
+    ):
+        load(saved, tiny_gpt2)
+    tensors = {key.replace("self_attn", "attention"): value for key, value in load_file(saved / WEIGHTS).items()}
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.raises(
+        tuning.CheckpointError, match=r"fits no layer of LlamaForCausalLM: it has .*attention.*self_attn"
+    ):
+        load(saved)
+
+
+def test_a_checkpoint_of_another_shape_changes_nothing(saved: Path) -> None:
+    model = adapted(r=8)
+    before = logits(model)
+    with pytest.raises(tuning.CheckpointError, match=r"\(4, 32\) in the checkpoint and \(8, 32\) here \(and 7 more\)"):
+        tuning.set_peft_model_state_dict(model, load_file(saved / WEIGHTS))
+    with pytest.raises(tuning.CheckpointError, match="another rank"):
+        model.load_adapter(saved, "default")
+    assert model.active_adapters == ["default"]
+    assert torch.equal(logits(model), before)
+    tuning.set_peft_model_state_dict(model, load_file(saved / WEIGHTS), ignore_mismatched_sizes=True)
+    assert torch.equal(logits(model), before)
+
+
+def test_what_is_missing_or_left_over_is_said(saved: Path) -> None:
+    tensors = load_file(saved / WEIGHTS)
+    lost = next(iter(tensors))
+    tensors["base_model.model.nowhere.lora_A.weight"] = tensors.pop(lost)
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.warns(UserWarning) as caught:
+        model = load(saved)
+    said = [str(warning.message) for warning in caught]
+    assert any(f"lacks {lost}" in message for message in said)
+    assert any("nothing here is named base_model.model.nowhere" in message for message in said)
+    result = tuning.set_peft_model_state_dict(model, tensors)
+    assert result.missing_keys == [lost]
+    assert result.unexpected_keys == ["base_model.model.nowhere.lora_A.weight"]
+
+
+def test_a_pickled_file_is_refused_with_the_reason(saved: Path) -> None:
+    torch.save(load_file(saved / WEIGHTS), saved / "adapter_model.bin")
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(tuning.CheckpointError, match=r"only adapter_model.bin, a pickled file, which can run code"):
+        load(saved)
+    with pytest.raises(tuning.ConfigError, match="pickled"):
+        adapted().save_pretrained(saved, safe_serialization=False)
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, -7])
+def test_a_torn_file_is_refused(saved: Path, size: int) -> None:
+    whole = (saved / WEIGHTS).read_bytes()
+    (saved / WEIGHTS).write_bytes(whole[:size])
+    with pytest.raises(tuning.CheckpointError, match=r"can't be read.*copied whole"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("{", tuning.CheckpointError, "can't be read"),
+        ("[]", tuning.CheckpointError, "no JSON object"),
+        ('{"peft_type": "LORRA"}', tuning.ConfigError, "nearest are 'LORA'"),
+        ("{}", tuning.TuningError, "peft_type"),
+        ('{"peft_type": "LORA", "use_qalora": true}', tuning.ConfigError, "use_qalora can't be done here"),
+    ],
+)
+def test_a_config_that_is_none(saved: Path, content: str, error: type[Exception], message: str) -> None:
+    (saved / "adapter_config.json").write_text(content)
+    with pytest.raises(error, match=message):
+        load(saved)
+
+
+def test_folders_without_an_adapter(tmp_path: Path) -> None:
+    with pytest.raises(tuning.CheckpointError, match=r"is no folder.*local_files_only=False"):
+        load(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(tuning.CheckpointError, match=r"holds no adapter_config.json \(there is: notes.txt\)"):
+        load(tmp_path)
+    tuning.LoraConfig().save_pretrained(tmp_path)
+    with pytest.raises(tuning.CheckpointError, match=f"has no {WEIGHTS}"):
+        load(tmp_path)
+
+
+def test_large_adapters_are_written_in_shards_and_back_in_one(saved: Path) -> None:
+    model = load(saved)
+    model.save_pretrained(saved, max_shard_size=3000)
+    shards = sorted(path.name for path in saved.glob("adapter_model-*.safetensors"))
+    assert len(shards) > 2 and not (saved / WEIGHTS).exists()
+    assert all((saved / name).stat().st_size < 5000 for name in shards)
+    assert set(json.loads((saved / INDEX).read_text())["weight_map"].values()) == set(shards)
+    assert torch.equal(logits(load(saved)), logits(model))
+    model.save_pretrained(saved, max_shard_size=5000)
+    assert len(list(saved.glob("adapter_model-*.safetensors"))) < len(shards)
+    assert torch.equal(logits(load(saved)), logits(model))
+    model.save_pretrained(saved)
+    assert sorted(path.name for path in saved.iterdir()) == ["adapter_config.json", WEIGHTS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = peft.PeftModel.from_pretrained(tiny_llama(), saved, autocast_adapter_dtype=False).eval()
+    assert torch.allclose(logits(theirs), logits(model), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "sub/file.safetensors", "..", "a\\b", 7])
+def test_an_index_that_names_files_outside_its_folder_is_refused(saved: Path, name: Any) -> None:
+    save_file(load_file(saved / WEIGHTS), saved.parent / "outside.safetensors")
+    (saved / INDEX).write_text(json.dumps({"weight_map": {"key": name}}))
+    with pytest.raises(tuning.CheckpointError, match=r"outside its folder|can't be read"):
+        load(saved)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": "gone.safetensors"}}'])
+def test_an_index_that_is_none_is_refused(saved: Path, content: str) -> None:
+    (saved / INDEX).write_text(content)
+    with pytest.raises(tuning.CheckpointError, match="can't be read"):
+        load(saved)
+
+
+FILLED = """
+import resource, signal, sys
+sys.path.insert(0, {root!r})
+import tuning
+from tests.tuning.test_refusals import adapted
+model = adapted(r=16)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    model.save_pretrained({folder!r}, max_shard_size={shard})
+except tuning.CheckpointError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize(("limit", "shard"), [(20_000, 1 << 30), (0, 4000), (600, 600)])
+def test_a_full_disk_leaves_the_old_adapter_whole(saved: Path, limit: int, shard: int) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    script = FILLED.format(root=str(Path(__file__).parents[2]), folder=str(saved), limit=limit, shard=shard)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert "can't be written" in done.stdout, done.stderr
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_disk_that_fills_up_at_a_later_shard(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(saved)
+    model.save_pretrained(saved, max_shard_size=3000)
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    written: list[object] = []
+
+    def filling(*arguments: Any, **options: Any) -> None:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(arguments)
+        save_file(*arguments, **options)
+
+    monkeypatch.setattr("tuning.checkpoint.save_file", filling)
+    with pytest.raises(tuning.CheckpointError, match="No space left"):
+        model.save_pretrained(saved, max_shard_size=3000)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_a_config_that_cannot_be_written_leaves_the_old_weights(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    model = adapted(r=16)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(model.peft_config["default"]), "save_pretrained", full)
+    with pytest.raises(OSError, match="No space"):
+        model.save_pretrained(saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+    assert model.peft_config["default"].inference_mode is False
+
+
+def test_what_failed_to_load_leaves_the_model_as_it_was(saved: Path) -> None:
+    model = adapted()
+    before, keys = logits(model), list(model.state_dict())
+    (saved / WEIGHTS).write_bytes(b"torn")
+    with pytest.raises(tuning.CheckpointError):
+        model.load_adapter(saved, "other")
+    assert list(model.peft_config) == model.active_adapters == ["default"]
+    assert list(model.state_dict()) == keys
+    assert torch.equal(logits(model), before)

@@ -1,0 +1,42 @@
+"""What the methods of LyCORIS (Yeh et al. 2023, https://arxiv.org/abs/2309.14859) have in common: LoHa and LoKr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tuning.config import LayerConfig, fraction, positive
+
+
+@dataclass(kw_only=True)
+class LycorisConfig(LayerConfig):
+    """`rank_dropout`: the share of the change's rows that a training step leaves out. `module_dropout`: how often a training step
+    leaves out a layer's whole change.
+    """
+
+    rank_pattern: dict[str, int] | None = field(default_factory=dict)
+    alpha_pattern: dict[str, int] | None = field(default_factory=dict)
+    r: int = 8
+    alpha: int = 8
+    rank_dropout: float = 0.0
+    module_dropout: float = 0.0
+    use_effective_conv2d: bool = False  # read and written for PEFT: about convolutions, which can't be adapted here
+    init_weights: bool | str = True
+
+    def check(self) -> None:
+        super().check()
+        positive(r=self.r, alpha=self.alpha)
+        fraction(rank_dropout=self.rank_dropout, module_dropout=self.module_dropout)
+
+
+def left_out(module_dropout: float) -> bool:
+    """Whether this training step leaves out a layer's change."""
+    return module_dropout > 0 and torch.rand(1).item() <= module_dropout
+
+
+def rows_kept(rows: int, like: Tensor, rank_dropout: float, *, scaled: bool) -> Tensor:
+    """0 for each row that this training step leaves out, else 1; `scaled`: as much more as others are left out. (rows,)."""
+    kept = (torch.rand(rows, device=like.device) > rank_dropout).to(like.dtype)
+    return kept / kept.mean().clamp_min(1 / rows) if scaled else kept

@@ -1,0 +1,60 @@
+"""Random projections that all layers of an adapter share, made again from a seed wherever they were not saved: VeRA's and RandLoRA's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tuning.errors import CheckpointError
+from tuning.kinds import Frozen
+
+log = logging.getLogger(__name__)
+
+
+class Projections(nn.Module):
+    """Two buffers, named `{name}_A` and `{name}_B`. In half precision's place they are single, with the values that half has:
+    an adapter computes in single precision, and is the same one as PEFT's.
+    """
+
+    def __init__(self, name: str, a: Tensor, b: Tensor, layers: Sequence[Frozen], *, saved: bool) -> None:
+        super().__init__()
+        self.name, self.saved = name, saved
+        if not saved:
+            log.warning(
+                "%s's projections are not saved: whoever loads it makes them again from projection_prng_key", name
+            )
+        for key, tensor in ((f"{name}_A", a), (f"{name}_B", b)):
+            held = tensor.to(layers[0].dtype)
+            held = held.float() if held.dtype in (torch.float16, torch.bfloat16) else held
+            self.register_buffer(key, held.to(layers[0].device), persistent=saved)
+
+    def get(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(A, B) where, and in the precision that, another tensor is."""
+        return self.get_buffer(f"{self.name}_A").to(like), self.get_buffer(f"{self.name}_B").to(like)
+
+
+def largest(layers: Sequence[Frozen]) -> tuple[int, int]:
+    """(out, in), each the largest among layers."""
+    return max(layer.shape[0] for layer in layers), max(layer.shape[1] for layer in layers)
+
+
+def once(config: Any, layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A checkpoint without the copies of the projections that PEFT may have saved with each layer. Raises CheckpointError where there
+    should be some and are none.
+    """
+    shared: Projections = next(iter(layers.values())).shared[0]
+    ends = (f".{shared.name}_A", f".{shared.name}_B")
+    kept = {key: tensor for key, tensor in tensors.items() if not key.endswith(ends)}
+    if shared.saved:
+        for end in ends:
+            if f"base_model{end}" not in tensors:
+                raise CheckpointError(
+                    f"the checkpoint has no base_model{end}: it was saved with save_projection=False. Say so in its "
+                    "adapter_config.json, and the projections are made again from projection_prng_key"
+                )
+            kept[f"base_model{end}"] = tensors[f"base_model{end}"]
+    return kept

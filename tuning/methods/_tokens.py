@@ -1,0 +1,119 @@
+"""Rows of an embedding that are trained while the others stay: for TRAINABLE_TOKENS, and for LoRA's `trainable_token_indices`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tuning.errors import ConfigError, TargetError, nearest
+from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen, kind_of
+from tuning.layers import Layer, LayerMethod
+from tuning.targets import candidates
+
+
+@final
+class Tokens(LayerMethod):
+    """ids ↦ base(ids), with trained rows (tokens, dimensions) for some ids; of an output head x ↦ base(x), with the logits of
+    these. A tied head has the embedding's own rows. The rows take the weight's place: of two adapters with one id the last holds.
+    """
+
+    def __init__(self, frozen: Frozen, indices: Sequence[int], *, initial: bool = True, nested: bool = False) -> None:
+        super().__init__()
+        weight = frozen.weight
+        check_indices(indices, len(weight), frozen.name)
+        self.indices = torch.tensor(list(indices))
+        rows = (
+            weight.detach()[self.indices.to(weight.device)] if initial else torch.randn(len(indices), weight.shape[1])
+        )
+        if nested:
+            self.token_adapter = _Rows(rows)
+        else:
+            self.trainable_tokens_delta = nn.Parameter(rows.clone())
+        self.before: Tensor | None = None  # the rows before merging
+        self.of: list[
+            Tokens
+        ] = []  # the embedding's, for a head that is tied to it; in a list, so that it is no part of this
+
+    def tied_to(self, other: Tokens) -> Tokens:
+        """Take another's rows for one's own."""
+        if hasattr(self, "token_adapter"):
+            self.token_adapter = other.token_adapter
+        else:
+            self.trainable_tokens_delta = other.trainable_tokens_delta
+        self.of, self.tied, self.saved = [other], True, not hasattr(self, "token_adapter")  # as PEFT does in each case
+        self.follows_ties = other.follows_ties = True
+        return self
+
+    @property
+    def rows(self) -> Tensor:
+        return (
+            self.token_adapter.trainable_tokens_delta if hasattr(self, "token_adapter") else self.trainable_tokens_delta
+        )
+
+    def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        result, indices = base(x), self.indices.to(x.device)
+        if frozen.role != EMBEDDING:
+            bias = frozen.bias
+            own = functional.linear(x.to(self.rows.dtype), self.rows, None if bias is None else bias[indices])
+            return result.index_copy(-1, indices, own.to(result.dtype))
+        module: Any = frozen.module
+        found = x.unsqueeze(-1) == indices  # (…, tokens): these are few
+        padding = module.padding_idx
+        frozen_row = self.indices.tolist().index(padding) if padding is not None and padding in self.indices else None
+        own = functional.embedding(found.int().argmax(-1), self.rows, padding_idx=frozen_row)
+        own = own * getattr(module, "embed_scale", 1)  # some models scale in their embedding's forward
+        return torch.where(found.any(-1, keepdim=True), own.to(result.dtype), result)
+
+    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
+        indices = self.indices.to(affine.weight.device)
+        self.before = affine.weight[indices].clone()
+        return affine._replace(weight=affine.weight.index_copy(0, indices, self.rows.to(affine.weight)))
+
+    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
+        before = (self.of[0] if self.of else self).before
+        assert before is not None
+        return affine._replace(weight=affine.weight.index_copy(0, self.indices.to(before.device), before))
+
+
+class _Rows(nn.Module):
+    """Under the name that PEFT gives them where they are beside LoRA: `token_adapter.trainable_tokens_delta`."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.trainable_tokens_delta = nn.Parameter(rows.clone())
+
+
+def check_indices(indices: Sequence[int], count: int, name: str) -> None:
+    """Raises ConfigError where ids are no rows of an embedding, or are there twice."""
+    if not indices:
+        raise ConfigError(f"there are no token indices for '{name}': give the ids of the tokens to train")
+    if wrong := [index for index in indices if not 0 <= index < count]:
+        raise ConfigError(f"token index {wrong[0]} is no row of '{name}', which has {count}: 0 to {count - 1}")
+    if len(set(indices)) < len(indices):
+        raise ConfigError(
+            f"token indices of '{name}' are there twice: {sorted({i for i in indices if indices.count(i) > 1})}"
+        )
+
+
+def frozen_at(model: nn.Module, path: str) -> Frozen:
+    """A layer as methods see it. Raises TargetError where rows of it can't be trained."""
+    module = dict(candidates(model)).get(path)
+    kind = kind_of(module) if module is not None else None
+    if module is None or kind is None or kind.role not in (EMBEDDING, LINEAR) or kind.quantised:
+        raise TargetError(f"'{path}' is no embedding whose rows could be trained")
+    return Frozen(name=path, module=module, kind=kind)
+
+
+def named(model: nn.Module, name: str) -> str:
+    """The path of the one layer whose path is or ends with a name. Raises TargetError."""
+    paths = [path for path, _ in candidates(model) if path == name or path.endswith(f".{name}")]
+    if len(paths) != 1:
+        found = f"names {len(paths)} layers" + (f": {', '.join(paths[:3])}" if paths else "")
+        raise TargetError(
+            f"'{name}' {found}{nearest(name, [path.rsplit('.', 1)[-1] for path, _ in candidates(model)])}"
+        )
+    return paths[0]

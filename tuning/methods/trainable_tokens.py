@@ -1,0 +1,56 @@
+"""Trainable tokens: some rows of an embedding are trained, nothing else; a head that is tied to it follows (PEFT's method)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import nn
+
+from tuning.config import LayerConfig
+from tuning.kinds import EMBEDDING, LINEAR, Frozen
+from tuning.layers import LayerMethod
+from tuning.methods._tokens import Tokens, frozen_at
+from tuning.registry import LayerFamily
+from tuning.targets import embedding_path, tied_paths
+
+
+@dataclass(kw_only=True)
+class TrainableTokensConfig(LayerConfig):
+    """`token_indices`: the ids to train. Without `init_weights` their rows start at random, not as they are."""
+
+    METHOD: ClassVar[str] = "TRAINABLE_TOKENS"
+
+    token_indices: list[int] = field(default_factory=list)
+    init_weights: bool = True
+
+
+def _layer(frozen: Frozen, config: TrainableTokensConfig, shared: None) -> LayerMethod:
+    return Tokens(frozen, config.token_indices, initial=config.init_weights)
+
+
+def _prepared(config: TrainableTokensConfig, model: nn.Module) -> None:
+    if config.target_modules is None:
+        config.target_modules = embedding_path(model)
+
+
+def _tied(
+    config: TrainableTokensConfig, model: nn.Module, made: Mapping[str, LayerMethod]
+) -> Sequence[tuple[Frozen, LayerMethod]]:
+    """The head that shares the embedding's weight has its rows too, and not its own where it was targeted itself."""
+    embedding = made.get(embedding_path(model)) if hasattr(model, "get_input_embeddings") else None
+    if not isinstance(embedding, Tokens):
+        return []
+    layers = [frozen_at(model, path) for path in tied_paths(model)]
+    return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
+
+
+METHOD = LayerFamily(
+    name="TRAINABLE_TOKENS",
+    config=TrainableTokensConfig,
+    layer=_layer,
+    roles=frozenset({EMBEDDING, LINEAR}),
+    prepared=_prepared,
+    beside=_tied,
+)

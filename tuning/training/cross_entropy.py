@@ -1,0 +1,99 @@
+"""Cross-entropy over a vocabulary whose logits are never held whole.
+
+The gradient of each chunk is computed beside its loss, while its logits are there, and the backward pass only scales it. So the head
+runs once in each direction, as it would without chunks; nothing is recomputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Logits = Callable[[Tensor], Tensor]
+
+
+def chunked_cross_entropy(
+    hidden: Tensor, targets: Tensor, head: nn.Module, *, after: Logits | None = None, chunk: int = 128
+) -> Tensor:
+    """The sum of -log p(target) over hidden states (n, dimensions) and targets (n), a scalar in float32 or better.
+
+    `head` gives logits (n, vocabulary): any module, adapted or trained whole or frozen; what of it takes gradients gets them.
+    `after` is what the model does with logits then (a soft cap, a scale). Differentiable once.
+    """
+    parameters = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    apply: Any = _Chunked.apply
+    return apply(hidden, targets, head, after, chunk, torch.is_grad_enabled(), *parameters)
+
+
+class _Chunked(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        targets: Tensor,
+        head: nn.Module,
+        after: Logits | None,
+        chunk: int,
+        training: bool,
+        *parameters: nn.Parameter,
+    ) -> Tensor:
+        wanted = training and (hidden.requires_grad or bool(parameters))
+        plain = _is_plain(head) and after is None and not parameters
+        total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        of_hidden = torch.zeros_like(hidden) if wanted else None
+        of_parameters = [torch.zeros_like(parameter) for parameter in parameters] if wanted else []
+        for start in range(0, len(hidden), chunk):
+            part, target = hidden[start : start + chunk], targets[start : start + chunk]
+            if of_hidden is None:
+                total += _loss(head, after, part, target)
+            elif plain:
+                loss, of_hidden[start : start + chunk] = _with_frozen_weight(head, part, target)
+                total += loss
+            else:
+                with torch.enable_grad():
+                    part = part.detach().requires_grad_()
+                    loss = _loss(head, after, part, target)
+                    found = torch.autograd.grad(loss, [part, *parameters], allow_unused=True)
+                total += loss.detach()
+                for whole, gradient in zip([of_hidden[start : start + chunk], *of_parameters], found, strict=True):
+                    if gradient is not None:
+                        whole += gradient
+        ctx.save_for_backward(*([] if of_hidden is None else [of_hidden, *of_parameters]))
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *outer: Any) -> tuple[Tensor | None, ...]:
+        of_hidden, *of_parameters = (gradient * outer[0].to(gradient.dtype) for gradient in ctx.saved_tensors)
+        return (of_hidden, None, None, None, None, None, *of_parameters)
+
+
+def _loss(head: nn.Module, after: Logits | None, hidden: Tensor, targets: Tensor) -> Tensor:
+    logits = head(hidden)
+    if after is not None:
+        logits = after(logits)
+    return functional.cross_entropy(_precise(logits), targets, reduction="sum")
+
+
+def _is_plain(head: nn.Module) -> bool:
+    return type(head) is nn.Linear
+
+
+def _with_frozen_weight(head: nn.Module, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradient for a linear head that is not trained: softmax in the logits' own memory."""
+    assert isinstance(head, nn.Linear)
+    logits = _precise(head(hidden))
+    log_sum = logits.logsumexp(dim=-1, keepdim=True)
+    rows = torch.arange(len(targets), device=targets.device)
+    loss = (log_sum[:, 0] - logits[rows, targets]).sum()
+    softmax = logits.sub_(log_sum).exp_()
+    softmax[rows, targets] -= 1
+    return loss, softmax.to(head.weight.dtype) @ head.weight
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
