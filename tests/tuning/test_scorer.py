@@ -1,6 +1,5 @@
 """Tree search against one forward pass a name, on tiny models made here."""
 
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ torch = pytest.importorskip("torch")
 tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
 
-from tuning.ranking.adapter import AdapterError, merge_adapter  # noqa: E402
+import tuning  # noqa: E402
 from tuning.ranking.prompt import Prompt, build_prompt  # noqa: E402
 from tuning.ranking.scorer import Scorer, ScorerMissing  # noqa: E402
 
@@ -155,32 +154,30 @@ def test_a_hub_id_that_was_downloaded_once_needs_no_connection(tmp_path: Path, t
         assert done.stdout == "loaded\n", done.stderr
 
 
-def adapter(folder: Path, **config: object) -> Path:
-    from safetensors.torch import save_file
-
+@pytest.mark.parametrize("method", ["LoraConfig", "LoHaConfig", "IA3Config", "OFTConfig"])
+def test_an_adapter_is_in_the_scores(method: str, tokenizer, tmp_path: Path) -> None:
+    base = tiny("llama", len(tokenizer))
+    base.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    adapted = tuning.get_peft_model(base, getattr(tuning, method)(target_modules=["q_proj", "down_proj"]))
     torch.manual_seed(1)
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
-    save_file(
-        {name + "A.weight": torch.randn(4, 32), name + "B.weight": torch.randn(32, 4)},
-        folder / "adapter_model.safetensors",
-    )
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 8, "r": 4, **config}))
-    return folder
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    adapted.save_pretrained(tmp_path / "adapter")
+    prompt = build_prompt(path="a.py", before=TEXT + "x = value.")
+    plain = Scorer.load(tmp_path / "base", quantize=False)
+    merged = Scorer.load(tmp_path / "base", adapter=tmp_path / "adapter", quantize=False)
+    wanted = searched(Scorer(adapted.eval(), tokenizer), "k", prompt, NAMES)
+    assert np.allclose(searched(merged, "k", prompt, NAMES), wanted, atol=1e-4)
+    assert not np.allclose(searched(plain, "k", prompt, NAMES), wanted, atol=1e-3)
 
 
-@pytest.mark.parametrize(("rs", "scale"), [(False, 2.0), (True, 4.0)])
-def test_adapter_is_added_to_the_weights(tmp_path: Path, rs: bool, scale: float) -> None:
-    from safetensors.torch import load_file
-
-    model = tiny("llama", 64)
-    weight = model.model.layers[0].self_attn.q_proj.weight.detach().clone()
-    merge_adapter(model, adapter(tmp_path, use_rslora=rs))
-    down, up = load_file(tmp_path / "adapter_model.safetensors").values()
-    assert torch.allclose(model.model.layers[0].self_attn.q_proj.weight, weight + scale * up @ down)
-
-
-def test_what_can_not_be_merged_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match="LOHA"):
-        merge_adapter(tiny("llama", 64), adapter(tmp_path, peft_type="LOHA"))
-    with pytest.raises(AdapterError, match="does not have"):
-        merge_adapter(tiny("gpt2", 64), adapter(tmp_path))
+def test_an_adapter_that_has_no_place_in_the_weights_is_named(tokenizer, tmp_path: Path) -> None:
+    base = tiny("llama", len(tokenizer))
+    base.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    adapted = tuning.get_peft_model(base, tuning.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    adapted.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(tuning.TuningError, match="PREFIX_TUNING"):
+        Scorer.load(tmp_path / "base", adapter=tmp_path / "adapter", quantize=False)

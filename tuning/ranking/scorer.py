@@ -105,9 +105,9 @@ class Scorer:
                 f"no usable model in {base} (a folder with safetensors, or a hub id): {error}"
             ) from error
         if adapter is not None:
-            from tuning.ranking.adapter import merge_adapter
+            from tuning.model import PeftModel
 
-            merge_adapter(model, adapter)
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         scorer = cls(model, tokenizer)
         scorer.check()
         if quantize or quantize is None:

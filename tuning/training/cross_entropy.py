@@ -41,34 +41,34 @@ class _Chunked(torch.autograd.Function):
         training: bool,
         *parameters: nn.Parameter,
     ) -> Tensor:
-        wanted = training and (hidden.requires_grad or bool(parameters))
-        plain = _is_plain(head) and after is None and not parameters
         total = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        of_hidden = torch.zeros_like(hidden) if wanted else None
-        of_parameters = [torch.zeros_like(parameter) for parameter in parameters] if wanted else []
-        for start in range(0, len(hidden), chunk):
-            part, target = hidden[start : start + chunk], targets[start : start + chunk]
-            if of_hidden is None:
-                total += _loss(head, after, part, target)
-            elif plain:
-                loss, of_hidden[start : start + chunk] = _with_frozen_weight(head, part, target)
-                total += loss
+        chunks = [slice(start, start + chunk) for start in range(0, len(hidden), chunk)]
+        if not training or not (hidden.requires_grad or parameters):
+            for rows in chunks:
+                total += _loss(head, after, hidden[rows], targets[rows])
+            return total
+        plain = type(head) is nn.Linear and after is None and not parameters
+        of_hidden = torch.zeros_like(hidden)
+        of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
+        for rows in chunks:
+            if plain:
+                loss, of_hidden[rows] = _with_frozen_weight(head, hidden[rows], targets[rows])
             else:
                 with torch.enable_grad():
-                    part = part.detach().requires_grad_()
-                    loss = _loss(head, after, part, target)
+                    part = hidden[rows].detach().requires_grad_()
+                    loss = _loss(head, after, part, targets[rows])
                     found = torch.autograd.grad(loss, [part, *parameters], allow_unused=True)
-                total += loss.detach()
-                for whole, gradient in zip([of_hidden[start : start + chunk], *of_parameters], found, strict=True):
+                for whole, gradient in zip([of_hidden[rows], *of_parameters], found, strict=True):
                     if gradient is not None:
                         whole += gradient
-        ctx.save_for_backward(*([] if of_hidden is None else [of_hidden, *of_parameters]))
+            total += loss.detach()
+        ctx.save_for_backward(of_hidden, *of_parameters)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *outer: Any) -> tuple[Tensor | None, ...]:
-        of_hidden, *of_parameters = (gradient * outer[0].to(gradient.dtype) for gradient in ctx.saved_tensors)
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        of_hidden, *of_parameters = (gradient * grad_outputs[0].to(gradient.dtype) for gradient in ctx.saved_tensors)
         return (of_hidden, None, None, None, None, None, *of_parameters)
 
 
@@ -77,10 +77,6 @@ def _loss(head: nn.Module, after: Logits | None, hidden: Tensor, targets: Tensor
     if after is not None:
         logits = after(logits)
     return functional.cross_entropy(_precise(logits), targets, reduction="sum")
-
-
-def _is_plain(head: nn.Module) -> bool:
-    return type(head) is nn.Linear
 
 
 def _with_frozen_weight(head: nn.Module, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
