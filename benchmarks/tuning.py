@@ -258,12 +258,27 @@ def operations(asked: argparse.Namespace) -> dict[str, Any]:
         model(input_ids=ids)
         return time.perf_counter() - began
 
+    adapter = [entry for entry in models["ours"].parameters() if entry.requires_grad]
+    for entry in adapter:
+        entry.grad = torch.randn_like(entry)
+
+    def stepping(**how: bool) -> Callable[[], float]:
+        optimiser = torch.optim.AdamW(adapter, lr=0.0, **how)
+
+        def step() -> float:
+            began = time.perf_counter()
+            optimiser.step()
+            return time.perf_counter() - began
+
+        return step
+
     turns = 5 if asked.quick else 21
     rows: dict[str, dict[str, Callable[[], float]]] = {
         "get_peft_model on 504 layers": {name: lambda engine=engine: build(engine) for name, engine in engines.items()},
         "switch of adapters on 210 layers": {name: lambda name=name: switch(name) for name in engines},
         "forward of 512 tokens, one LoRA": {name: lambda name=name: forward(models[name]) for name in engines},
         "forward of 512 tokens, merged": {"ours": lambda: forward(merged), "base": lambda: forward(base)},
+        "AdamW's step": {"ours": stepping(fused=True), "plain": stepping()},
     }
     table = Table("operation", "ours", "beside", "ours / beside", title=f"median of {turns} turns, in ms")
     figures: dict[str, Any] = {}

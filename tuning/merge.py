@@ -32,7 +32,9 @@ def merge(
     weight = id(layer.frozen.module.get_parameter("weight"))
     new = [name for name in names if name in layer.adapters and name not in layer.merged]
     if new and keep and layer.merged and layer.kept is None:
-        raise AdapterError(f"{', '.join(layer.merged)} is merged, its base not kept: unmerge it before merging with keep_base")
+        raise AdapterError(
+            f"{', '.join(layer.merged)} is merged, its base not kept: unmerge it before merging with keep_base"
+        )
     for name, method in layer.methods(new):
         if method.tied and (weight, name) in done:
             layer.merged.append(name)

@@ -93,7 +93,9 @@ class PeftModel(nn.Module):
         if isinstance(peft_config, (LayerConfig, PromptConfig)):
             self._train_head(peft_config)
         if not peft_config.METHOD:
-            raise ConfigError(f"{type(peft_config).__name__} names no method: its peft_type is {peft_config.peft_type!r}")
+            raise ConfigError(
+                f"{type(peft_config).__name__} names no method: its peft_type is {peft_config.peft_type!r}"
+            )
         if isinstance(self.base_model, Prompts):
             if not isinstance(peft_config, PromptConfig):
                 raise ConfigError(

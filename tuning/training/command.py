@@ -36,7 +36,8 @@ def train(settings: Settings, *, show: bool = True) -> Outcome:
         trainable, total = model.get_nb_trainable_parameters()
         console.print(
             f"{config.METHOD} on {where}: {trainable:,} of {total:,} parameters ({trainable / total:.2%}), "
-            f"{len(documents):,} documents, {sum(map(len, documents)):,} tokens"
+            f"{len(documents):,} documents, {sum(map(len, documents)):,} tokens",
+            soft_wrap=True,
         )
         outcome = run(model, documents, settings.training, evaluation=evaluation, out=out, show=show)
         if group.writes:
@@ -77,4 +78,4 @@ def _finish(model: PeftModel, out: Path, outcome: Outcome, console: Console) -> 
     )
     stopped = ", stopped early" if outcome.stopped_early else ""
     last = "" if outcome.loss is None else f", loss {outcome.loss:.4f}"
-    console.print(f"{outcome.steps} steps{stopped}{last}{best}. The adapter is in {out}{drawn}")
+    console.print(f"{outcome.steps} steps{stopped}{last}{best}. The adapter is in {out}{drawn}", soft_wrap=True)

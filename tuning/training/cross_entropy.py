@@ -48,6 +48,7 @@ class _Chunked(torch.autograd.Function):
                 total += _loss(head, after, hidden[rows], targets[rows])
             return total
         plain = type(head) is nn.Linear and after is None and not parameters
+        gradients: Any = torch.autograd.grad  # None for what a loss does not depend on
         of_hidden = torch.zeros_like(hidden)
         of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
         for rows in chunks:
@@ -57,7 +58,7 @@ class _Chunked(torch.autograd.Function):
                 with torch.enable_grad():
                     part = hidden[rows].detach().requires_grad_()
                     loss = _loss(head, after, part, targets[rows])
-                    found = torch.autograd.grad(loss, [part, *parameters], allow_unused=True)
+                    found = gradients(loss, [part, *parameters], allow_unused=True)
                 for whole, gradient in zip([of_hidden[rows], *of_parameters], found, strict=True):
                     if gradient is not None:
                         whole += gradient
@@ -67,7 +68,7 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         of_hidden, *of_parameters = (gradient * grad_outputs[0].to(gradient.dtype) for gradient in ctx.saved_tensors)
         return (of_hidden, None, None, None, None, None, *of_parameters)
 

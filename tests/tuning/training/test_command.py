@@ -104,6 +104,11 @@ def test_every_option_has_its_help() -> None:
     assert list(HELP) == list(Options.__dataclass_fields__)
 
 
+def test_the_page_has_every_option() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text()
+    assert "\n".join(f"| `{name}` | {text} |" for name, text in HELP.items()) in page
+
+
 def test_the_configuration_of_the_help_is_one(tmp_path: Path) -> None:
     example = (settings.__doc__ or "").partition("\n\n")[2]
     (tmp_path / "example.toml").write_text("\n".join(line.strip() for line in example.splitlines()))
