@@ -262,7 +262,7 @@ def operations(asked: argparse.Namespace) -> dict[str, Any]:
     for entry in adapter:
         entry.grad = torch.randn_like(entry)
 
-    def stepping(**how: bool) -> Callable[[], float]:
+    def stepping(**how: Any) -> Callable[[], float]:
         optimiser = torch.optim.AdamW(adapter, lr=0.0, **how)
 
         def step() -> float:
