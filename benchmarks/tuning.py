@@ -263,7 +263,8 @@ def operations(asked: argparse.Namespace) -> dict[str, Any]:
         entry.grad = torch.randn_like(entry)
 
     def stepping(**how: Any) -> Callable[[], float]:
-        optimiser = torch.optim.AdamW(adapter, lr=0.0, **how)
+        make: Any = torch.optim.AdamW  # what is given differs: foreach, fused
+        optimiser = make(adapter, lr=0.0, **how)
 
         def step() -> float:
             began = time.perf_counter()
