@@ -11,7 +11,7 @@ TuningError (a ValueError, as callers of PEFT expect)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -47,3 +47,12 @@ def nearest(asked: str, there: Iterable[str], most: int = 3) -> str:
     """', did you mean …' with the names that come closest, or nothing where none does."""
     close = get_close_matches(asked, list(dict.fromkeys(there)), n=most, cutoff=0.6)
     return f"; the nearest are {', '.join(map(repr, close))}" if close else ""
+
+
+def check_adapters(names: Iterable[str], there: Collection[str]) -> None:
+    """Raises AdapterError where one of the names is no adapter's."""
+    for name in names:
+        if name not in there:
+            raise AdapterError(
+                f"there is no adapter '{name}'; there are {', '.join(there) or 'none'}{nearest(name, there)}"
+            )

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuning.config import LayerConfig
 from tuning.kinds import Affine, Frozen, Kind
 
 Layer = Callable[[Tensor], Tensor]
@@ -26,10 +25,8 @@ class LayerMethod(nn.Module, ABC):
     adapter have in common (see `tuning.registry`). It must be the identity at its start unless its config says otherwise.
     """
 
-    residual: Tensor | None = (
-        None  # (out, in): what the base's weight is to become at the start, where a part of it moved into the adapter
-    )
-
+    # (out, in): what the base's weight is to become at the start, where a part of it moved into the adapter
+    residual: Tensor | None = None
     tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
     saved = True  # whether a checkpoint has its parameters
     follows_ties = False  # whether merging it changes layers that share a weight alike
@@ -45,6 +42,20 @@ class LayerMethod(nn.Module, ABC):
     @abstractmethod
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         """The inverse of `merged`."""
+
+
+class Additive(LayerMethod):
+    """A method that adds `change()` to its layer's weight, and nothing to its bias."""
+
+    @abstractmethod
+    def change(self) -> Tensor:
+        """Of the weight's shape."""
+
+    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
+        return affine._replace(weight=affine.weight + self.change().to(affine.weight))
+
+    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
+        return affine._replace(weight=affine.weight - self.change().to(affine.weight))
 
 
 @dataclass(kw_only=True)
@@ -83,7 +94,6 @@ class AdaptedLayer(nn.Module):
         super().__init__()
         self.base_layer = base_layer
         self.adapters = nn.ModuleDict()
-        self.configs: dict[str, LayerConfig] = {}
         self.frozen = Frozen(name=name, module=base_layer, kind=kind)
         self.active: tuple[str, ...] = ()
         self.enabled = True

@@ -142,5 +142,4 @@ def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, kee
 def without_adapters(model: nn.Module) -> None:
     """Put each layer's base back in its place, as it stands."""
     for path, layer in adapted_layers(model).items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, layer.base_layer)
+        model.set_submodule(path, layer.base_layer)

@@ -134,7 +134,7 @@ class PeftModel(nn.Module):
                 method.requires_grad_(requires_grad)
 
     def delete_adapter(self, adapter_name: str) -> None:
-        self._known(adapter_name)
+        self.base_model.check_known([adapter_name])
         self.base_model.delete(adapter_name)
 
     @contextmanager
@@ -195,10 +195,6 @@ class PeftModel(nn.Module):
             raise AdapterError(f"{what} is for adapters that sit on layers; {self._kinds()} has no weights in them")
         return self.base_model
 
-    def _known(self, name: str) -> None:
-        if name not in self.peft_config:
-            raise AdapterError(f"there is no adapter '{name}'; there are {', '.join(self.peft_config) or 'none'}")
-
     # the model's own
 
     def forward(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
@@ -219,12 +215,11 @@ class PeftModel(nn.Module):
             yield
             return
         tuner = self.tuner_for("adapter_names")
-        for name in set(names) - {NO_ADAPTER}:
-            self._known(name)
+        tuner.check_known(sorted(set(names) - {NO_ADAPTER}))
         batch = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if check and batch is not None and len(batch) != len(names):
             raise AdapterError(f"adapter_names has {len(names)} names, and the batch {len(batch)} rows")
-        if any(layer.merged_adapters for layer in layer_status(self)):
+        if any(layer.merged for layer in adapted_layers(tuner.model).values()):
             raise AdapterError("adapters are merged: unmerge them before rows use adapters of their own")
         if self.training and getattr(self.get_base_model(), "is_gradient_checkpointing", False):
             raise AdapterError("adapter_names don't go with gradient checkpointing, which computes layers again later")
@@ -287,8 +282,7 @@ class PeftModel(nn.Module):
         if not safe_serialization:
             raise ConfigError("safe_serialization=False would write a pickled file; safetensors is what there is")
         names = list(self.peft_config) if selected_adapters is None else list(selected_adapters)
-        for name in names:
-            self._known(name)
+        self.base_model.check_known(names)
         if not is_main_process:
             return
         for name in names:
@@ -335,7 +329,7 @@ class PeftModel(nn.Module):
             model, config, adapter_name, autocast_adapter_dtype=autocast_adapter_dtype, low_cpu_mem_usage=True
         )
         made._load(folder, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
-        return made.train(is_trainable) if not is_trainable else made
+        return made if is_trainable else made.eval()
 
     def load_adapter(
         self,

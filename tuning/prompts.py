@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from tuning.checkpoint import Loaded
 from tuning.config import PromptConfig, TaskType
-from tuning.errors import AdapterError, CheckpointError, ConfigError
+from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adapters
 from tuning.inputs import counting_new, first_of, longer, mask_of
 from tuning.layers import Routing
 from tuning.registry import PromptFamily, method_named
-from tuning.saved import add_saved, saved_modules, without_saved, without_unused
+from tuning.saved import activate_saved, add_saved, delete_saved, saved_modules, without_saved
 from tuning.virtual import (
     CHECKPOINTING,
     Table,
@@ -88,10 +88,7 @@ class Prompts(nn.Module):
 
     def delete(self, name: str) -> None:
         del self.prompt_encoder[name], self.peft_config[name]
-        for module in saved_modules(self.model).values():
-            if name in module.modules_to_save:
-                del module.modules_to_save[name]
-        without_unused(self.model)
+        delete_saved(self.model, name)
         if name in self.active_adapters:
             self.active_adapters = []
             if self.peft_config:
@@ -99,18 +96,16 @@ class Prompts(nn.Module):
 
     def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
         """Use this adapter, and train it alone. Raises AdapterError."""
-        for name in names:
-            self._known(name)
+        self.check_known(names)
         if len(names) > 1:
             raise AdapterError(f"{', '.join(names)} are adapters of virtual tokens, of which one is used at a time")
         self.active_adapters = list(names)
         for name in self.prompt_encoder:
             self.train_adapter(name, trainable and name in names)
-        for saved in saved_modules(self.model).values():
-            saved.active = next((name for name in names if name in saved.modules_to_save), "")
+        activate_saved(self.model, names)
 
     def train_adapter(self, name: str, trainable: bool) -> None:
-        self._known(name)
+        self.check_known([name])
         self.prompt_encoder[name].requires_grad_(trainable)
         for saved in saved_modules(self.model).values():
             if name in saved.modules_to_save:
@@ -126,9 +121,9 @@ class Prompts(nn.Module):
         without_saved(self.model, current=False)
         return self.model
 
-    def _known(self, name: str) -> None:
-        if name not in self.peft_config:
-            raise AdapterError(f"there is no adapter '{name}'; there are {', '.join(self.peft_config) or 'none'}")
+    def check_known(self, names: Iterable[str]) -> None:
+        """Raises AdapterError where no adapter has a name."""
+        check_adapters(names, self.peft_config)
 
     # the model's own
 
@@ -240,7 +235,7 @@ class Prompts(nn.Module):
     @torch.no_grad()
     def saved(self, name: str) -> dict[str, Tensor]:
         """An adapter by a checkpoint's keys: its tokens as they are computed now, and what is trained whole beside them."""
-        self._known(name)
+        self.check_known([name])
         encoder = self.prompt_encoder[name]
         training = encoder.training
         tokens = encoder.eval()()
@@ -261,7 +256,7 @@ class Prompts(nn.Module):
 
         What computed them is not in a checkpoint: an adapter of P-tuning or of a projected prefix is a plain table from here on.
         """
-        self._known(name)
+        self.check_known([name])
         config = self.peft_config[name]
         wanted = table_size(config, as_keys=self.family(name).as_keys)
         if KEY not in tensors:

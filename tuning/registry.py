@@ -40,7 +40,7 @@ class LayerFamily:
 
     `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
     names to try in turn; `targets_of`: by a model's `model_type`, where PEFT means others. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
-    `penalty`: what an adapter adds to the loss. `end_of_step`: what it does after an optimiser's step.
+    `penalty`: what an adapter adds to the loss, `end_of_step`: what it does after an optimiser's step; None where that is nothing.
     `prepared`: what it fills in in a config for a model. `beside`: the layers that it adapts beside its targets, whose methods, by
     path, it is given; these take the place of a target's own.
     `before_load`, `before_save`: what it changes in a checkpoint's tensors, or in its layers for them; both have keys as in a
@@ -58,14 +58,13 @@ class LayerFamily:
     prepared: Callable[[Any, nn.Module], None] = lambda config, model: None
     beside: Callable[[Any, nn.Module, Mapping[str, LayerMethod]], Sequence[tuple[Frozen, LayerMethod]]] = lambda *_: ()
     shared_saved: Callable[[Any], bool] = lambda config: True
-    penalty: Callable[[Any, Sequence[LayerMethod]], Tensor | None] = lambda config, layers: None
-    end_of_step: Callable[[Any, Mapping[str, AdaptedLayer], str, int], None] = lambda *_: None
+    penalty: Callable[[Any, Sequence[LayerMethod]], Tensor | None] | None = None
+    end_of_step: Callable[[Any, Mapping[str, AdaptedLayer], str, int], None] | None = None
     before_load: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
     before_save: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
     learning: Callable[[Mapping[str, Any]], Mapping[str, Tensor]] = lambda layers: {}
     go_on: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], None] = lambda *_: None
     saved_as: Mapping[str, str] = field(default_factory=dict)  # a parameter's name here -> in a checkpoint
-    mergeable_quantised: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -78,9 +78,8 @@ def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Ro
         raise TargetError(f"modules_to_save {list(wanted)} name no module{hints}")
     for name, module in found.items():
         if not isinstance(module, SavedModule):
-            parent, _, last = name.rpartition(".")
             module = SavedModule(module, routing)
-            setattr(model.get_submodule(parent), last, module)
+            model.set_submodule(name, module)
         module.add(adapter)
 
 
@@ -95,16 +94,24 @@ def tie_saved(model: nn.Module, adapter: str, embedding: str, heads: Sequence[st
         copied.weight = source.modules_to_save[adapter].get_parameter("weight")
 
 
-def without_unused(model: nn.Module) -> None:
-    """Put modules back in their places that no adapter trains any more."""
+def activate_saved(model: nn.Module, names: Sequence[str]) -> Iterable[SavedModule]:
+    """Use the copies of the first of these adapters that has one, or the originals; returns the modules."""
+    found = saved_modules(model).values()
+    for module in found:
+        module.active = next((name for name in names if name in module.modules_to_save), "")
+    return found
+
+
+def delete_saved(model: nn.Module, adapter: str) -> None:
+    """Take an adapter's copies away; modules that no adapter trains any more are in their places again."""
     for path, module in saved_modules(model).items():
+        if adapter in module.modules_to_save:
+            del module.modules_to_save[adapter]
         if not module.modules_to_save:
-            parent, _, name = path.rpartition(".")
-            setattr(model.get_submodule(parent), name, module.original_module)
+            model.set_submodule(path, module.original_module)
 
 
 def without_saved(model: nn.Module, *, current: bool) -> None:
     """Put each module back in its place: the active adapter's copy (`current`), or the original."""
     for path, module in saved_modules(model).items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, module.current if current else module.original_module)
+        model.set_submodule(path, module.current if current else module.original_module)

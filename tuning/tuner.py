@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig
-from tuning.errors import AdapterError, nearest
+from tuning.errors import AdapterError, check_adapters
 from tuning.kinds import Frozen
 from tuning.layers import AdaptedLayer, LayerMethod, Routing, adapted_layers
 from tuning.merge import merge_all, take_residual, unmerge, without_adapters
 from tuning.registry import LayerFamily, method_named
-from tuning.saved import add_saved, saved_modules, tie_saved, without_saved, without_unused
+from tuning.saved import activate_saved, add_saved, delete_saved, saved_modules, tie_saved, without_saved
 from tuning.targets import embedding_path, find, resolved, tied_paths
 
 
@@ -44,8 +44,8 @@ class Tuner(nn.Module):
         """What the active adapters add to a loss, or None where they add nothing."""
         found: Tensor | None = None
         for name in self.active_adapters:
-            added = self.family(name).penalty(self.peft_config[name], self.methods(name))
-            if added is not None:
+            penalty = self.family(name).penalty
+            if penalty is not None and (added := penalty(self.peft_config[name], self.methods(name))) is not None:
                 found = added if found is None else found + added
         return found
 
@@ -110,7 +110,6 @@ class Tuner(nn.Module):
         for frozen, method in made.items():
             layer = self._layer(frozen)
             layer.adapters[name] = method
-            layer.configs[name] = config
             take_residual(layer, method)
         if shared is not None:
             self.shared[name] = shared
@@ -128,8 +127,7 @@ class Tuner(nn.Module):
         if isinstance(there, AdaptedLayer):
             return there
         layer = AdaptedLayer(frozen.module, frozen.name, frozen.kind, self.routing)
-        parent, _, last = frozen.name.rpartition(".")
-        setattr(self.model.get_submodule(parent), last, layer)
+        self.model.set_submodule(frozen.name, layer)
         return layer
 
     def train_biases(self, config: LayerConfig) -> None:
@@ -147,14 +145,10 @@ class Tuner(nn.Module):
         for path, layer in self.layers(name).items():
             if name in layer.merged:
                 unmerge(layer)
-            del layer.adapters[name], layer.configs[name]
+            del layer.adapters[name]
             if not layer.adapters:
-                parent, _, last = path.rpartition(".")
-                setattr(self.model.get_submodule(parent), last, layer.base_layer)
-        for module in saved_modules(self.model).values():
-            if name in module.modules_to_save:
-                del module.modules_to_save[name]
-        without_unused(self.model)
+                self.model.set_submodule(path, layer.base_layer)
+        delete_saved(self.model, name)
         if name in self.shared:
             del self.shared[name]
         del self.peft_config[name]
@@ -166,10 +160,7 @@ class Tuner(nn.Module):
 
     def check_known(self, names: Iterable[str]) -> None:
         """Raises AdapterError where no adapter has a name."""
-        for name in names:
-            if name not in self.peft_config:
-                there = ", ".join(self.peft_config) or "none"
-                raise AdapterError(f"there is no adapter '{name}'; there are {there}{nearest(name, self.peft_config)}")
+        check_adapters(names, self.peft_config)
 
     def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
         """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
@@ -183,8 +174,7 @@ class Tuner(nn.Module):
                 method.requires_grad_(trainable and name in names)
         for name, module in self.shared.items():
             module.requires_grad_(trainable and name in names)
-        for saved in saved_modules(self.model).values():
-            saved.active = next((name for name in names if name in saved.modules_to_save), "")
+        for saved in activate_saved(self.model, names):
             for name, module in saved.modules_to_save.items():
                 module.requires_grad_(trainable and name == saved.active)
 
@@ -217,7 +207,8 @@ class Tuner(nn.Module):
     def update_and_allocate(self, global_step: int) -> None:
         """After each optimiser's step: what the active adapters' methods do then (AdaLoRA's budget)."""
         for name in self.active_adapters:
-            self.family(name).end_of_step(self.peft_config[name], self.layers(name), name, global_step)
+            if (act := self.family(name).end_of_step) is not None:
+                act(self.peft_config[name], self.layers(name), name, global_step)
 
 
 def _renamed(state: dict[str, Tensor], change: Callable[[str], str | None]) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor, nn
 
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._tokens import Tokens, frozen_at, named
 from tuning.targets import embedding_path, tied_paths
 
@@ -22,7 +22,7 @@ TYING = ("embed_tokens", "lm_head")  # PEFT 0.21 ties what has one of these name
 
 
 @final
-class TiedLora(LayerMethod):
+class TiedLora(Additive):
     """x ↦ base(x) + scaling · x B A, with the embedding's A (r, tokens) and B (dimensions, r): the head as the change of the
     embedding's weight makes it.
     """
@@ -42,12 +42,6 @@ class TiedLora(LayerMethod):
         result = base(x)
         low = self.dropout(as_computed(x, self.lora_embedding_B.dtype)) @ self.lora_embedding_B
         return result + (low @ self.lora_embedding_A * self.scaling).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight))
 
 
 def prepared(config: LoraConfig, model: nn.Module) -> None:

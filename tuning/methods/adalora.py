@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import AdaptedLayer, Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import AdaptedLayer, Additive, Layer, as_computed
 from tuning.registry import LayerFamily
 
 FACTORS = ("lora_A", "lora_B", "lora_E")
@@ -89,7 +89,7 @@ class Importance(NamedTuple):
 
 
 @final
-class AdaLora(LayerMethod):
+class AdaLora(Additive):
     """x ↦ base(x) + lora_alpha / init_r · B (E ⊙ A) x. lora_A: (r, in), lora_B: (out, r), lora_E: (r, 1), r ≤ init_r."""
 
     def __init__(self, frozen: Frozen, config: AdaLoraConfig, shared: None) -> None:
@@ -114,12 +114,6 @@ class AdaLora(LayerMethod):
         result = base(x)
         x = self.dropout(as_computed(x, self.lora_A.dtype))
         return result + (x @ (self.lora_A * self.lora_E).T @ self.lora_B.T * self.scaling).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
     def learn_importance(self, beta1: float, beta2: float) -> None:
         """From the gradients that are there (section 3.2, equations 8 to 10). A layer that had none counts as unimportant."""

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -46,7 +46,7 @@ class FourierFTConfig(LayerConfig):
 
 
 @final
-class FourierFT(LayerMethod):
+class FourierFT(Additive):
     """x ↦ base(x) + ΔW x, ΔW = scaling · Re F⁻¹(S), S (out, in) zero but for fourierft_spectrum (n_frequency,).
 
     Computed in single precision, as in PEFT, whatever the layer's is.
@@ -78,12 +78,6 @@ class FourierFT(LayerMethod):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result, change = base(x), self.change()
         return result + functional.linear(as_computed(x, change.dtype), change).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
 
 @lru_cache(maxsize=16)

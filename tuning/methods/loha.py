@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.config import one_of
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, as_computed
 from tuning.methods._lycoris import LycorisConfig, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
@@ -31,7 +31,7 @@ class LoHaConfig(LycorisConfig):
 
 
 @final
-class LoHa(LayerMethod):
+class LoHa(Additive):
     """x ↦ base(x) + scaling · ((A₁B₁) ⊙ (A₂B₂)) x. A: (out, r), B: (r, in)."""
 
     def __init__(self, frozen: Frozen, config: LoHaConfig, shared: None) -> None:
@@ -64,12 +64,6 @@ class LoHa(LayerMethod):
         if self.training and self.rank_dropout:
             added = added * rows_kept(added.shape[-1], added, self.rank_dropout, scaled=True)
         return result + added.to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
 
 @final

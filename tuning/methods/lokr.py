@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from tuning.config import one_of
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, as_computed
 from tuning.methods._lycoris import LycorisConfig, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
@@ -42,7 +42,7 @@ class LoKrConfig(LycorisConfig):
 
 
 @final
-class LoKr(LayerMethod):
+class LoKr(Additive):
     """x ↦ base(x) + scaling · (W₁ ⊗ W₂) x. W₁: (a, c), W₂: (b, d), with out = a · b and in = c · d; a matrix of rank r is the product of
     its `_a` and `_b`.
     """
@@ -103,12 +103,6 @@ class LoKr(LayerMethod):
         if self.training and self.rank_dropout:
             added = added * rows_kept(added.shape[-1], added, self.rank_dropout, scaled=self.rank_dropout_scale)
         return result + added.to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
 
 def split(dimension: int, wanted: int) -> tuple[int, int]:

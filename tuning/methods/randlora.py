@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, as_computed
 from tuning.methods._projections import Projections, largest, once
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
@@ -48,7 +48,7 @@ class RandLoraConfig(LayerConfig):
 
 
 @final
-class RandLora(LayerMethod):
+class RandLora(Additive):
     """x ↦ base(x) + scaling · Σₙ Bₙ Λₙ A Γₙ x; where out is below in, the change is the transpose of such a sum.
 
     With small = min(out, in) and large = max(out, in): A: (r, small) and Bₙ: (large, r) are shared; Λₙ: (r,) and Γₙ: (small,),
@@ -90,12 +90,6 @@ class RandLora(LayerMethod):
         x = self.dropout(as_computed(x, first.dtype))
         added = functional.linear(functional.linear(x, first), then) * self.scaling
         return result + added.to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
 
 @final

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.kinds import Frozen
+from tuning.layers import Additive, Layer, as_computed
 from tuning.methods._projections import Projections, largest, once
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
@@ -44,7 +44,7 @@ class VeraConfig(LayerConfig):
 
 
 @final
-class Vera(LayerMethod):
+class Vera(Additive):
     """x ↦ base(x) + b ⊙ B (d ⊙ A x). A: (r, in) and B: (out, r), what a layer needs of the shared ones; d: (r,) and b: (out,) are
     trained.
     """
@@ -75,12 +75,6 @@ class Vera(LayerMethod):
         a, b = self.projections()
         low = self.vera_lambda_d * functional.linear(self.dropout(as_computed(x, a.dtype)), a)
         return result + (self.vera_lambda_b * functional.linear(low, b)).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight.dtype))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight.dtype))
 
 
 def _shared(config: VeraConfig, layers: Sequence[Frozen]) -> Projections:

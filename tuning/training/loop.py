@@ -26,7 +26,7 @@ from tuning.training.objective import Loss, Objective, check, evaluating, on_dev
 from tuning.training.options import Options
 from tuning.training.precision import autocast, computes_bf16
 from tuning.training.report import Report
-from tuning.training.state import Progress, put, restore, snapshot, state_of
+from tuning.training.state import Progress, put, restore, snapshot, state_of, tuner_in
 
 FULL = 512  # tokens
 FREE_TO_CHANGE = ("save_every", "accumulation", "sharded", "gradient_checkpointing", "loss_chunk")
@@ -173,9 +173,8 @@ class _Run:
         if not math.isfinite(norm):
             raise TrainingError(self._not_finite("norm of the gradients", step, norm, self.feed.names(rows)))
         self.optimiser.step()
-        allocate = getattr(getattr(self.model, "base_model", None), "update_and_allocate", None)
-        if allocate is not None:
-            allocate(step + 1)
+        if (tuner := tuner_in(self.model)) is not None:
+            tuner.update_and_allocate(step + 1)
         self.optimiser.zero_grad(set_to_none=True)
         epoch = (step + 1) / self.steps_an_epoch
         return total / max(count, 1), {"tokens": int(count), "lr": rate, "norm": norm, "epoch": round(epoch, 4)}

@@ -16,7 +16,7 @@ from tuning.model import PeftModel
 from tuning.prompts import Prompts
 from tuning.training.cross_entropy import Logits, chunked_cross_entropy
 from tuning.training.packing import IGNORED, Piece, count_labels, packed_batch
-from tuning.tuner import Tuner
+from tuning.training.state import tuner_in
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class Objective(nn.Module):
             return (found, 1) if isinstance(found, Tensor) else found
         if self.chunked and "labels" in batch:
             total, count = self.in_chunks(batch)
-            penalty = _penalty(self.model)
+            tuner = tuner_in(self.model)
+            penalty = None if tuner is None else tuner.penalty()
             return (total if penalty is None else total + penalty * max(count, 1)), count
         count = count_labels(batch) if "labels" in batch else 1
         out = self.model(**batch)
@@ -73,10 +74,6 @@ class Objective(nn.Module):
 
 def _no_parts() -> Parts:
     raise AssertionError("asked for the parts of a model that has none")
-
-
-def _penalty(model: nn.Module) -> Tensor | None:
-    return model.base_model.penalty() if isinstance(model, PeftModel) and isinstance(model.base_model, Tuner) else None
 
 
 def parts(model: nn.Module) -> Parts | None:

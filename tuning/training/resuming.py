@@ -9,6 +9,7 @@ neither needs a state.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -59,15 +60,18 @@ def write(out: Path, step: int, state: State) -> None:
 
 
 def _on_disk(path: Path) -> None:
-    """Wait until the system has written it: a rename must not come before what it renames."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # folders can't be opened on every system
-        return
+    """Wait until the system has written it: a rename must not come before what it renames. Raises OSError for a file."""
+    if path.is_dir():
+        with contextlib.suppress(OSError):  # folders can't be opened, or waited for, on every system
+            _synced(path, os.O_RDONLY)
+    else:
+        _synced(path, os.O_RDWR)
+
+
+def _synced(path: Path, how: int) -> None:
+    descriptor = os.open(path, how)
     try:
         os.fsync(descriptor)
-    except OSError:
-        pass
     finally:
         os.close(descriptor)
 

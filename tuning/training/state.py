@@ -34,7 +34,7 @@ class Progress:
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of all that training changes in a model: see `tensors_of`, and what methods learn beside it."""
     found = tensors_of(model)
-    if (tuner := _tuner(model)) is not None:
+    if (tuner := tuner_in(model)) is not None:
         found |= {LEARNED + key: tensor for key, tensor in tuner.learning().items()}
     return {key: tensor.detach().clone() for key, tensor in found.items()}
 
@@ -51,7 +51,7 @@ def put(model: nn.Module, found: Mapping[str, Tensor]) -> None:
         raise CheckpointError(f"this is of another model or adapter: they differ in {', '.join(differing[:4])}")
     for name, tensor in saved.items():
         there[name].copy_(tensor)
-    if (tuner := _tuner(model)) is not None:
+    if (tuner := tuner_in(model)) is not None:
         device = next(model.parameters()).device
         tuner.go_on({key: tensor.to(device) for key, tensor in learned.items()})
 
@@ -65,7 +65,8 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def _tuner(model: nn.Module) -> Tuner | None:
+def tuner_in(model: nn.Module) -> Tuner | None:
+    """What holds a model's adapters on layers, where it has any."""
     return model.base_model if isinstance(model, PeftModel) and isinstance(model.base_model, Tuner) else None
 
 
