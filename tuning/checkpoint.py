@@ -122,12 +122,6 @@ def writing(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) 
         (folder / name).unlink(missing_ok=True)
 
 
-def write(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) -> None:
-    """Write weights, whole or not at all. Raises CheckpointError."""
-    with writing(folder, tensors, shard=shard):
-        pass
-
-
 def _groups(tensors: Mapping[str, Tensor], shard: int) -> list[dict[str, Tensor]]:
     groups: list[dict[str, Tensor]] = [{}]
     size = 0
