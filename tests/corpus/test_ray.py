@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "PYTHONPATH": str(Path(__file__).parents[2]),
 }
-UNDER_WAY, KILLED, DOOMED = "under-way", "killed", "doomed"
+UNDER_WAY, KILLED, DOOMED, GO_ON = "under-way", "killed", "doomed", "go-on"
 read_source = readings.read
 
 
@@ -56,6 +56,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
     os.mkfifo(tmp_path / UNDER_WAY)
+    os.mkfifo(tmp_path / GO_ON)
     return six_sources(tmp_path)
 
 
@@ -78,6 +79,7 @@ def _waits_on_doomed_node(source: Source, *, options: Options, base: str) -> Rea
 
     if ray.get_runtime_context().get_node_id() == Path(source.place).with_name(DOOMED).read_text():
         _waits(source)
+    os.close(os.open(Path(source.place).with_name(GO_ON), os.O_RDONLY))  # a quick node leaves the doomed one something
     return read_source(source, options=options, base=base)
 
 
@@ -88,7 +90,9 @@ def check_same_corpus(
     struck = Event()
 
     def strike() -> None:
-        when_under_way(int((folder / UNDER_WAY).read_text()))
+        process = int((folder / UNDER_WAY).read_text())
+        os.open(folder / GO_ON, os.O_RDWR)  # open until the tests end: from here on nobody waits for it
+        when_under_way(process)
         struck.set()
 
     Thread(target=strike, daemon=True).start()
