@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +15,8 @@ from tuning.cli import main
 from tuning.training import report
 from tuning.training.distributed import Group, current
 
+PATIENCE = 300  # seconds: many times what it takes, and less than for ever
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -23,11 +24,8 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def processes(configs: Sequence[Path], count: int) -> None:
-    """What `torchrun` does: the same command, with ranks in the environment; one after the other in processes that loaded torch once."""
-    script = (
-        "import sys, tuning.cli; sys.exit(any([tuning.cli.main(['train', '--quiet', path]) for path in sys.argv[1:]]))"
-    )
+def processes(config: Path, count: int) -> None:
+    """What `torchrun` does: the same command, with ranks in the environment and a port that nothing else has used."""
     address = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
@@ -36,13 +34,17 @@ def processes(configs: Sequence[Path], count: int) -> None:
     }
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, configs)],
+            [sys.executable, "-m", "tuning", "train", "--quiet", str(config)],
             env={**os.environ, **address, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
         )
         for rank in range(count)
     ]
-    ends = [process.communicate() for process in started]
+    try:
+        ends = [process.communicate(timeout=PATIENCE) for process in started]
+    finally:
+        for process in started:
+            process.kill()  # one that waits for another that is gone would wait for half an hour
     assert [process.returncode for process in started] == [0] * count, ends
 
 
@@ -52,7 +54,8 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     folders = {name: tmp_path / name for name in kinds}
     configs = {name: run_in(folder, kinds[name]) for name, folder in folders.items()}
     assert main(["train", "--quiet", str(configs["alone"])]) == 0
-    processes([configs["together"], configs["sharded"]], 2)
+    for name in ("together", "sharded"):
+        processes(configs[name], 2)
     alone, *others = (load_file(folder / "out" / WEIGHTS) for folder in folders.values())
     for other in others:
         assert sorted(other) == sorted(alone)
