@@ -14,7 +14,8 @@ _HOMES = {
         *("TuningError", "TargetError", "ConfigError", "AdapterError", "CheckpointError"),
         *("LibraryMissing", "TrainingError"),
     ),
-    "tuning.model": (*("PeftModel", "get_peft_model", "get_peft_model_state_dict", "set_peft_model_state_dict"),),
+    "tuning.model": ("PeftModel", "get_peft_model"),
+    "tuning.state": ("get_peft_model_state_dict", "set_peft_model_state_dict"),
     "tuning.injected": (
         *("get_layer_status", "get_model_status", "get_peft_config", "inject_adapter_in_model", "load_peft_weights"),
     ),

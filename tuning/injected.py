@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig
 from tuning.errors import AdapterError, ConfigError
-from tuning.model import INJECTED, PeftModel, freeze, tuner_of
+from tuning.model import PeftModel
+from tuning.state import INJECTED, tuner_of
 from tuning.status import LayerStatus, ModelStatus, layer_status, model_status
 from tuning.tuner import Tuner
 
@@ -36,7 +37,7 @@ def inject_adapter_in_model(
     tuner.add(adapter_name, peft_config)
     model.__dict__[INJECTED] = tuner  # not a submodule: the model is one of its own
     model.__dict__["peft_config"] = tuner.peft_config
-    freeze(tuner, adapter_name)
+    tuner.freeze(adapter_name)
     tuner.activate([adapter_name], trainable=not peft_config.inference_mode)
     return model
 

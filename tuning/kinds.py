@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple, final
 
@@ -116,6 +116,20 @@ class Frozen:
     name: str  # its path in the model
     module: nn.Module
     kind: Kind
+    beneath: tuple[
+        Callable[[Affine, Frozen], Affine], ...
+    ] = ()  # how each adapter below this one in a stack changes it
+
+    def under(self, merged: Callable[[Affine, Frozen], Affine]) -> Frozen:
+        """The layer as the next in a stack sees it."""
+        return replace(self, beneath=(*self.beneath, merged))
+
+    @property
+    def affine(self) -> Affine:
+        affine = Affine(self.kind.read(self.module), getattr(self.module, "bias", None))
+        for merged in self.beneath:
+            affine = merged(affine, self)
+        return affine
 
     @property
     def role(self) -> str:
@@ -124,11 +138,11 @@ class Frozen:
     @property
     def weight(self) -> Tensor:
         """(out, in); of an embedding (tokens, dimensions); of a norm (dimensions,)."""
-        return self.kind.read(self.module)
+        return self.affine.weight
 
     @property
     def bias(self) -> Tensor | None:
-        return getattr(self.module, "bias", None)
+        return self.affine.bias if self.beneath else getattr(self.module, "bias", None)
 
     @property
     def shape(self) -> tuple[int, int]:

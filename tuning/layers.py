@@ -60,9 +60,11 @@ class Additive(LayerMethod):
 
 @dataclass(kw_only=True)
 class Routing:
-    """Which adapter each row of the batch uses; empty: all rows use the active ones. One for a whole model."""
+    """Which adapters are used. One for a whole model, so that switching them touches no layer."""
 
-    names: Sequence[str] = ()
+    active: tuple[str, ...] = ()  # stacked in this order
+    enabled: bool = True
+    names: Sequence[str] = ()  # which each row of the batch uses; empty: all rows use the active ones
     offsets: dict[str, list[int]] = field(default_factory=dict)
 
     def set(self, names: Sequence[str]) -> None:
@@ -95,8 +97,6 @@ class AdaptedLayer(nn.Module):
         self.base_layer = base_layer
         self.adapters = nn.ModuleDict()
         self.frozen = Frozen(name=name, module=base_layer, kind=kind)
-        self.active: tuple[str, ...] = ()
-        self.enabled = True
         self.merged: list[str] = []
         self.followed: set[str] = set()  # those of them that are in the weight because a layer that shares it has them
         self.kept: Affine | None = None  # the base's weights before merging, where asked to keep them
@@ -107,13 +107,14 @@ class AdaptedLayer(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         base: Layer = partial(self.base_layer, **kwargs) if kwargs else self.base_layer
-        if not self.enabled or self.merged:
+        if not self.routing.enabled or self.merged:
             return base(x, *args)
         if self.routing.names:
             return self._routed(base, x)
-        for name in self.active:  # the first is the innermost, as in merging
-            if name in self.adapters:
-                base = partial(self.adapters[name], base, frozen=self.frozen)
+        frozen, below = self.frozen, None
+        for _, method in self.methods(self.routing.active):  # the first is the innermost, as in merging
+            frozen = frozen if below is None else frozen.under(below.merged)
+            base, below = partial(method, base, frozen=frozen), method
         return base(x)
 
     def _routed(self, base: Layer, x: Tensor) -> Tensor:

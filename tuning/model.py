@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.errors import AdapterError, ConfigError
-from tuning.layers import NO_ADAPTER, adapted_layers
+from tuning.layers import NO_ADAPTER
 from tuning.prompts import Prompts, name_as_peft
 from tuning.quantised import check_library
+from tuning.state import get_peft_model_state_dict, set_peft_model_state_dict
 from tuning.status import ModelStatus, layer_status, model_status
 from tuning.tuner import Tuner
 
@@ -29,7 +30,6 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
     TaskType.TOKEN_CLS: ("classifier", "score"),
     TaskType.QUESTION_ANS: ("qa_outputs",),
 }
-INJECTED = "_adapters"  # where a model keeps what holds its adapters, that are there without a PeftModel around it
 
 
 class PeftModel(nn.Module):
@@ -50,7 +50,7 @@ class PeftModel(nn.Module):
         self.base_model = Prompts(model) if peft_config.is_prompt_learning else Tuner(model)
         self.add_adapter(adapter_name, peft_config, low_cpu_mem_usage, autocast_adapter_dtype)
         if isinstance(self.base_model, Tuner):
-            freeze(self.base_model, adapter_name)
+            self.base_model.freeze(adapter_name)
         else:
             name_as_peft(self)
         self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
@@ -127,11 +127,7 @@ class PeftModel(nn.Module):
     def set_requires_grad(self, adapter_names: str | Sequence[str], requires_grad: bool = True) -> None:
         """Train adapters, or don't, whichever is used."""
         for name in [adapter_names] if isinstance(adapter_names, str) else adapter_names:
-            if isinstance(self.base_model, Prompts):
-                self.base_model.train_adapter(name, requires_grad)
-                continue
-            for method in self.tuner_for("set_requires_grad").methods(name):
-                method.requires_grad_(requires_grad)
+            self.base_model.train_adapter(name, requires_grad)
 
     def delete_adapter(self, adapter_name: str) -> None:
         self.base_model.check_known([adapter_name])
@@ -140,16 +136,8 @@ class PeftModel(nn.Module):
     @contextmanager
     def disable_adapter(self) -> Generator[None]:
         """The base alone, inside the `with`; merged adapters are taken out for as long, and put back."""
-        layers = adapted_layers(self.get_base_model()).values()
-        merged = list(dict.fromkeys(name for layer in layers for name in layer.merged))
-        kept = any(layer.kept is not None for layer in layers)
-        self.base_model.set_enabled(False)
-        try:
+        with self.base_model.disabled():
             yield
-        finally:
-            self.base_model.set_enabled(True)
-            if merged:
-                self.merge_adapter(merged, keep_base=kept)
 
     def add_weighted_adapter(
         self,
@@ -214,20 +202,11 @@ class PeftModel(nn.Module):
         if names is None:
             yield
             return
-        tuner = self.tuner_for("adapter_names")
-        tuner.check_known(sorted(set(names) - {NO_ADAPTER}))
         batch = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if check and batch is not None and len(batch) != len(names):
             raise AdapterError(f"adapter_names has {len(names)} names, and the batch {len(batch)} rows")
-        if any(layer.merged for layer in adapted_layers(tuner.model).values()):
-            raise AdapterError("adapters are merged: unmerge them before rows use adapters of their own")
-        if self.training and getattr(self.get_base_model(), "is_gradient_checkpointing", False):
-            raise AdapterError("adapter_names don't go with gradient checkpointing, which computes layers again later")
-        tuner.routing.set(names)
-        try:
+        with self.tuner_for("adapter_names").by_rows(names):
             yield
-        finally:
-            tuner.routing.set(())
 
     def get_base_model(self) -> nn.Module:
         return self.base_model.model
@@ -348,7 +327,7 @@ class PeftModel(nn.Module):
         folder = hub.resolved(model_id, subfolder, **kwargs)
         config = PeftConfig.from_pretrained(folder)
         config.inference_mode = not is_trainable
-        there, active = adapter_name in self.peft_config, self.active_adapters
+        there = adapter_name in self.peft_config
         if not there:
             self.add_adapter(adapter_name, config, True, autocast_adapter_dtype)
         try:
@@ -356,11 +335,8 @@ class PeftModel(nn.Module):
         except Exception:
             if not there:
                 self.delete_adapter(adapter_name)
-                self.base_model.activate(active)
             raise
-        self.base_model.activate(active)
-        if is_trainable:
-            self.set_requires_grad(adapter_name)
+        self.set_requires_grad(adapter_name, is_trainable)
         return loaded
 
     def _load(self, folder: Path, name: str, *, ignore_mismatched: bool) -> checkpoint.Loaded:
@@ -395,75 +371,3 @@ def get_peft_model(
 
     kind = model_for(peft_config.task_type)
     return kind(model, peft_config, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage)
-
-
-def get_peft_model_state_dict(
-    model: nn.Module,
-    state_dict: dict[str, Tensor] | None = None,
-    adapter_name: str = "default",
-    unwrap_compiled: bool = False,
-    save_embedding_layers: str | bool = "auto",
-) -> dict[str, Tensor]:
-    """An adapter's weights by a checkpoint's keys: without its name. The tensors are the model's own.
-
-    Of a model that adapters were injected into, the keys are as in the model.
-    """
-    model = getattr(model, "_orig_mod", model)
-    if isinstance(model, PeftModel) and isinstance(model.base_model, Prompts):
-        return model.base_model.saved(adapter_name)
-    tuner = tuner_of(model, "get_peft_model_state_dict")
-    embeddings = save_embedding_layers is True or (
-        save_embedding_layers == "auto" and _embeddings_adapted(tuner, adapter_name)
-    )
-    prefix = "" if isinstance(model, PeftModel) else checkpoint.PREFIX
-    tensors = checkpoint.saved(tuner, adapter_name, embeddings=embeddings)
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-
-
-def set_peft_model_state_dict(
-    model: nn.Module,
-    peft_model_state_dict: dict[str, Tensor],
-    adapter_name: str = "default",
-    ignore_mismatched_sizes: bool = False,
-    low_cpu_mem_usage: bool = False,
-) -> checkpoint.Loaded:
-    """Put a checkpoint's weights into an adapter that is there: also a hot swap of one. Raises CheckpointError."""
-    if isinstance(model, PeftModel) and isinstance(model.base_model, Prompts):
-        return model.base_model.load(adapter_name, peft_model_state_dict)
-    tensors = peft_model_state_dict
-    if not isinstance(model, PeftModel):
-        tensors = {f"{checkpoint.PREFIX}{key.removeprefix(checkpoint.PREFIX)}": tensors[key] for key in tensors}
-    tuner = tuner_of(model, "set_peft_model_state_dict")
-    return checkpoint.load(tuner, adapter_name, tensors, ignore_mismatched=ignore_mismatched_sizes)
-
-
-def tuner_of(model: nn.Module, what: str) -> Tuner:
-    """What holds a model's adapters, in a `PeftModel` or injected. Raises AdapterError where none sits on a layer."""
-    if isinstance(model, PeftModel):
-        return model.tuner_for(what)
-    if INJECTED not in model.__dict__:
-        raise AdapterError(
-            f"{what}: {type(model).__name__} has no adapters; use get_peft_model or inject_adapter_in_model"
-        )
-    return model.__dict__[INJECTED]
-
-
-def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
-    """Whether an adapter sits on an embedding: its base is then saved with it, as PEFT does."""
-    if (
-        getattr(tuner.peft_config[name], "trainable_token_indices", None) is not None
-        or tuner.family(name).name == "TRAINABLE_TOKENS"
-    ):
-        return False
-    return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values())
-
-
-def freeze(tuner: Tuner, name: str) -> None:
-    """Nothing but the adapter, what is saved whole, and the biases that were asked for takes a gradient."""
-    ours = {id(parameter) for method in tuner.methods(name) for parameter in method.parameters()}
-    ours |= {id(parameter) for parameter in tuner.shared.parameters()}
-    ours |= {id(parameter) for path, parameter in tuner.model.named_parameters() if ".modules_to_save." in path}
-    for parameter in tuner.model.parameters():
-        if id(parameter) not in ours:
-            parameter.requires_grad_(False)
-    tuner.train_biases(tuner.peft_config[name])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adap
 from tuning.inputs import counting_new, first_of, longer, mask_of
 from tuning.layers import Routing
 from tuning.registry import PromptFamily, method_named
-from tuning.saved import activate_saved, add_saved, delete_saved, saved_modules, without_saved
+from tuning.saved import add_saved, delete_saved, saved_modules, without_saved
 from tuning.virtual import (
     CHECKPOINTING,
     Table,
@@ -46,7 +47,6 @@ class Prompts(nn.Module):
         self.prompt_encoder = nn.ModuleDict()
         self.peft_config: dict[str, PromptConfig] = {}
         self.active_adapters: list[str] = []
-        self.enabled = True
         self.routing = Routing()
 
     def __getattr__(self, name: str) -> Any:
@@ -85,12 +85,13 @@ class Prompts(nn.Module):
             add_saved(self.model, name, config.modules_to_save, self.routing)
         self.prompt_encoder[name] = encoder.to(words.weight.device)
         self.peft_config[name] = config
+        self.train_adapter(name, False)
 
     def delete(self, name: str) -> None:
         del self.prompt_encoder[name], self.peft_config[name]
         delete_saved(self.model, name)
         if name in self.active_adapters:
-            self.active_adapters = []
+            self.active_adapters, self.routing.active = [], ()
             if self.peft_config:
                 self.activate([next(iter(self.peft_config))])
 
@@ -100,9 +101,9 @@ class Prompts(nn.Module):
         if len(names) > 1:
             raise AdapterError(f"{', '.join(names)} are adapters of virtual tokens, of which one is used at a time")
         self.active_adapters = list(names)
+        self.routing.active = tuple(names)
         for name in self.prompt_encoder:
             self.train_adapter(name, trainable and name in names)
-        activate_saved(self.model, names)
 
     def train_adapter(self, name: str, trainable: bool) -> None:
         self.check_known([name])
@@ -111,10 +112,14 @@ class Prompts(nn.Module):
             if name in saved.modules_to_save:
                 saved.modules_to_save[name].requires_grad_(trainable)
 
-    def set_enabled(self, enabled: bool) -> None:
-        self.enabled = enabled
-        for module in saved_modules(self.model).values():
-            module.enabled = enabled
+    @contextmanager
+    def disabled(self) -> Generator[None]:
+        """The base alone, inside the `with`."""
+        self.routing.enabled = False
+        try:
+            yield
+        finally:
+            self.routing.enabled = True
 
     def unloaded(self) -> nn.Module:
         """The model with nothing of ours in it."""
@@ -129,7 +134,7 @@ class Prompts(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, with the active adapter's tokens before the input; outputs hold theirs too."""
-        if not self.enabled or not self.active_adapters:
+        if not self.routing.enabled or not self.active_adapters:
             return self.model(*args, **kwargs)
         return self.model(**self._after_tokens(_by_name(self.model.forward, args, kwargs)))
 
@@ -185,7 +190,7 @@ class Prompts(nn.Module):
         depend on the rows beside it.
         """
         model: Any = self.model
-        if not self.enabled or not self.active_adapters:
+        if not self.routing.enabled or not self.active_adapters:
             return model.generate(*args, **kwargs)
         given = _by_name(model.generate, args, kwargs)
         if (inputs := given.pop("inputs", None)) is not None:

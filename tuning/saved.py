@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -22,14 +22,16 @@ class SavedModule(nn.Module):
         super().__init__()
         self.original_module = original
         self.modules_to_save = nn.ModuleDict()
-        self.active = ""
-        self.enabled = True
         self.routing = routing
 
     @property
+    def active(self) -> str:
+        """Whose copy is used: the first's of the active adapters that has one; "" for the original."""
+        return next((name for name in self.routing.active if name in self.modules_to_save), "")
+
+    @property
     def current(self) -> nn.Module:
-        there = self.enabled and self.active in self.modules_to_save
-        return self.modules_to_save[self.active] if there else self.original_module
+        return self._of(self.active) if self.routing.enabled else self.original_module
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not self.routing.names:
@@ -92,14 +94,6 @@ def tie_saved(model: nn.Module, adapter: str, embedding: str, heads: Sequence[st
     for head in heads:
         copied: nn.Module = saved_modules(model)[head].modules_to_save[adapter]
         copied.weight = source.modules_to_save[adapter].get_parameter("weight")
-
-
-def activate_saved(model: nn.Module, names: Sequence[str]) -> Iterable[SavedModule]:
-    """Use the copies of the first of these adapters that has one, or the originals; returns the modules."""
-    found = saved_modules(model).values()
-    for module in found:
-        module.active = next((name for name in names if name in module.modules_to_save), "")
-    return found
 
 
 def delete_saved(model: nn.Module, adapter: str) -> None:

@@ -43,8 +43,8 @@ def layer_status(model: Any) -> list[LayerStatus]:
         LayerStatus(
             name=name,
             module_type=type(layer.base_layer).__name__,
-            enabled=layer.enabled,
-            active_adapters=list(layer.active),
+            enabled=layer.routing.enabled,
+            active_adapters=[name for name in layer.routing.active if name in layer.adapters],
             merged_adapters=list(layer.merged),
             available_adapters=sorted(layer.adapters),
             requires_grad={

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig
 from tuning.errors import AdapterError, check_adapters
 from tuning.kinds import Frozen
-from tuning.layers import AdaptedLayer, LayerMethod, Routing, adapted_layers
+from tuning.layers import NO_ADAPTER, AdaptedLayer, LayerMethod, Routing, adapted_layers
 from tuning.merge import merge_all, take_residual, unmerge, without_adapters
 from tuning.registry import LayerFamily, method_named
-from tuning.saved import activate_saved, add_saved, delete_saved, saved_modules, tie_saved, without_saved
+from tuning.saved import add_saved, delete_saved, saved_modules, tie_saved, without_saved
 from tuning.targets import embedding_path, find, resolved, tied_paths
 
 
@@ -31,6 +32,7 @@ class Tuner(nn.Module):
         self.shared = nn.ModuleDict()
         self.active_adapters: list[str] = []
         self.routing = Routing()
+        self._look()
         self.register_state_dict_post_hook(_shared_with_names_of_peft)
         self.register_load_state_dict_pre_hook(_shared_with_own_names)
 
@@ -81,9 +83,20 @@ class Tuner(nn.Module):
         assert isinstance(family, LayerFamily)
         return family
 
+    def _look(self) -> None:
+        """Find what is ours in the model, once for all that goes over it: adapters are switched within a millisecond."""
+        self._adapted = adapted_layers(self.model)
+        self._saved = tuple(saved_modules(self.model).values())
+        self._trained = {name: tuple(self._with_parameters(name)) for name in self.peft_config}
+
+    def _with_parameters(self, name: str) -> Iterator[nn.Module]:
+        """The modules of an adapter that hold parameters; these may be replaced by others (AdaLoRA's of another rank)."""
+        for top in (*self.methods(name), *([self.shared[name]] if name in self.shared else ())):
+            yield from (module for module in top.modules() if module._parameters)
+
     def layers(self, name: str) -> dict[str, AdaptedLayer]:
         """Path -> layer, of those that an adapter sits on."""
-        return {path: layer for path, layer in adapted_layers(self.model).items() if name in layer.adapters}
+        return {path: layer for path, layer in self._adapted.items() if name in layer.adapters}
 
     def methods(self, name: str) -> list[Any]:
         return [layer.adapters[name] for layer in self.layers(name).values()]
@@ -114,6 +127,8 @@ class Tuner(nn.Module):
         if shared is not None:
             self.shared[name] = shared
         self.peft_config[name] = config
+        self._look()
+        self.train_adapter(name, False)
         self.train_biases(config)
 
     def _cast(self, method: LayerMethod, frozen: Frozen, autocast: bool) -> LayerMethod:
@@ -129,6 +144,16 @@ class Tuner(nn.Module):
         layer = AdaptedLayer(frozen.module, frozen.name, frozen.kind, self.routing)
         self.model.set_submodule(frozen.name, layer)
         return layer
+
+    def freeze(self, name: str) -> None:
+        """Nothing but an adapter, what is saved whole, and the biases that were asked for takes a gradient."""
+        ours = {id(parameter) for method in self.methods(name) for parameter in method.parameters()}
+        ours |= {id(parameter) for parameter in self.shared.parameters()}
+        ours |= {id(parameter) for saved in self._saved for parameter in saved.modules_to_save.parameters()}
+        for parameter in self.model.parameters():
+            if id(parameter) not in ours:
+                parameter.requires_grad_(False)
+        self.train_biases(self.peft_config[name])
 
     def train_biases(self, config: LayerConfig) -> None:
         which = getattr(config, "bias", "none")
@@ -152,11 +177,12 @@ class Tuner(nn.Module):
         if name in self.shared:
             del self.shared[name]
         del self.peft_config[name]
+        self._look()
         left = [other for other in self.active_adapters if other != name] or list(self.peft_config)[:1]
         if left:
             self.activate(left)
         else:
-            self.active_adapters = []
+            self.active_adapters, self.routing.active = [], ()
 
     def check_known(self, names: Iterable[str]) -> None:
         """Raises AdapterError where no adapter has a name."""
@@ -166,26 +192,55 @@ class Tuner(nn.Module):
         """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
         self.check_known(names)
         self.active_adapters = list(names)
-        for layer in adapted_layers(self.model).values():
+        self.routing.active = tuple(names)
+        for layer in self._adapted.values():
             if layer.merged and set(layer.merged) != set(names):
                 unmerge(layer)
-            layer.active = tuple(name for name in names if name in layer.adapters)
-            for name, method in layer.methods():
-                method.requires_grad_(trainable and name in names)
-        for name, module in self.shared.items():
-            module.requires_grad_(trainable and name in names)
-        for saved in activate_saved(self.model, names):
-            for name, module in saved.modules_to_save.items():
-                module.requires_grad_(trainable and name == saved.active)
+        for name in self.peft_config:
+            self.train_adapter(name, trainable and name in names)
 
-    def set_enabled(self, enabled: bool) -> None:
-        """Use the adapters, or the base alone. Merged adapters are taken out of the base first."""
-        for layer in adapted_layers(self.model).values():
-            if not enabled and layer.merged:
-                unmerge(layer)
-            layer.enabled = enabled
-        for module in saved_modules(self.model).values():
-            module.enabled = enabled
+    def train_adapter(self, name: str, trainable: bool) -> None:
+        """Train an adapter, or don't, whichever is used; modules that it trains whole only where its copies are used."""
+        self.check_known([name])
+        for module in self._trained[name]:
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    parameter.requires_grad = trainable
+        for saved in self._saved:
+            if name in saved.modules_to_save:
+                saved.modules_to_save[name].requires_grad_(trainable and name == saved.active)
+
+    @contextmanager
+    def disabled(self) -> Generator[None]:
+        """The base alone, inside the `with`; merged adapters are taken out for as long, and put back."""
+        merged = self.merged()
+        kept = any(layer.kept is not None for layer in self._adapted.values())
+        self.unmerge()
+        self.routing.enabled = False
+        try:
+            yield
+        finally:
+            self.routing.enabled = True
+            if merged:
+                self.merge(merged, keep=kept)
+
+    def merged(self) -> list[str]:
+        """The adapters that are in the base's weights, in the order of merging."""
+        return list(dict.fromkeys(name for layer in self._adapted.values() for name in layer.merged))
+
+    @contextmanager
+    def by_rows(self, names: Sequence[str]) -> Generator[None]:
+        """Inside the `with`, each row of a batch uses the adapter of that name, or none (NO_ADAPTER). Raises AdapterError."""
+        self.check_known(sorted(set(names) - {NO_ADAPTER}))
+        if self.merged():
+            raise AdapterError("adapters are merged: unmerge them before rows use adapters of their own")
+        if self.training and getattr(self.model, "is_gradient_checkpointing", False):
+            raise AdapterError("adapter_names don't go with gradient checkpointing, which computes layers again later")
+        self.routing.set(names)
+        try:
+            yield
+        finally:
+            self.routing.set(())
 
     def merge(self, names: Sequence[str] | None = None, *, safe: bool = False, keep: bool = False) -> None:
         """Merge adapters (the active ones) into the base's weights. Raises AdapterError; then nothing has changed."""
@@ -195,7 +250,7 @@ class Tuner(nn.Module):
         merge_all(self.model, self.active_adapters if names is None else names, safe=safe, keep=keep)
 
     def unmerge(self) -> None:
-        for layer in adapted_layers(self.model).values():
+        for layer in self._adapted.values():
             unmerge(layer)
 
     def unloaded(self, *, current: bool) -> nn.Module:

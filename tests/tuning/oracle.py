@@ -17,12 +17,12 @@ import tuning
 HIDDEN, VOCABULARY = 32, 64
 
 
-def tiny_llama() -> PreTrainedModel:
-    """Two layers, 32 dimensions, double precision, the same each time."""
+def tiny_llama(hidden: int = HIDDEN) -> PreTrainedModel:
+    """Two layers, double precision, the same each time."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=HIDDEN,
+        hidden_size=hidden,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,

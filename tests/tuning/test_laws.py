@@ -169,6 +169,35 @@ def test_two_adapters_stack(method: str) -> None:
     check_close(logits(model.merge_and_unload()), stacked)
 
 
+def test_switching_trains_what_is_used_alone() -> None:
+    model = with_two("LORA")
+    model.add_adapter("third", config("LORA"))
+    model.set_adapter(["other", "default"])
+    assert trained(model) == {"default", "other"}
+    model.set_adapter("third")
+    assert trained(model) == {"third"}
+    model.delete_adapter("third")
+    assert trained(model) == {"default"}
+
+
+def test_loading_one_more_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    with_two("LORA").save_pretrained(tmp_path)
+    model = tuning.PeftModel.from_pretrained(tiny_llama(), tmp_path)
+    assert trained(model) == set()
+    model.load_adapter(tmp_path / "other", "other")
+    assert trained(model) == set()
+    model.load_adapter(tmp_path / "other", "third", is_trainable=True)
+    assert trained(model) == {"third"}
+    assert model.active_adapters == ["default"]
+
+
+def trained(model: tuning.PeftModel) -> set[str]:
+    """The adapters that take gradients."""
+    grads = model.get_model_status().requires_grad
+    assert set(grads.values()) <= {True, False}
+    return {name for name, on in grads.items() if on}
+
+
 @pytest.mark.parametrize("method", LAYERS)
 def test_stacking_the_identity_changes_nothing(method: str) -> None:
     if method in ONE_AT_A_TIME:

@@ -29,8 +29,20 @@ NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_
 FP4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "fp4", "bnb_4bit_use_double_quant": True}
 WAYS: dict[str, dict[str, Any]] = {"int8": {"load_in_8bit": True}, "nf4": NF4, "fp4": FP4}
 PLAIN_4BIT = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}  # its blocks' scales not quantised themselves
-ERROR = {"int8": (0.0045, None), "nf4": (0.16, 64), "fp4": (0.175, 64)}  # of the largest weight of (a row, a block)
+BLOCK = 64  # of 4-bit weights; some CPUs' paths in bitsandbytes 0.50 are wrong where a layer has fewer inputs
+ERROR = {
+    "int8": (0.0045, None),
+    "nf4": (0.16, BLOCK),
+    "fp4": (0.175, BLOCK),
+}  # of the largest weight of (a row, a block)
 ON_LINEAR = [name for name in LAYERS if LINEAR in methods()[name].roles]  # type: ignore[union-attr]
+
+
+@pytest.fixture(autouse=True)
+def same_on_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without bitsandbytes' own path for CPUs with AVX512-BF16, which rounds scales to bfloat16 and needs whole blocks as input."""
+    monkeypatch.setattr(bnb.nn.modules, "has_avx512bf16", lambda: False)
+
 
 every_way = pytest.mark.parametrize("way", WAYS)
 
@@ -38,7 +50,7 @@ every_way = pytest.mark.parametrize("way", WAYS)
 @cache
 def _saved() -> Path:
     folder = Path(mkdtemp())
-    tiny_llama().float().save_pretrained(folder)
+    tiny_llama(BLOCK).float().save_pretrained(folder)
     return folder
 
 
@@ -192,7 +204,7 @@ def test_a_copy_is_whole_and_its_own(way: str) -> None:
     assert torch.equal(logits(model), before)
     assert list(copied.state_dict()) == list(model.state_dict())
     count, total = model.get_nb_trainable_parameters()
-    assert count < total == sum(p.numel() for p in tiny_llama().parameters()) + count
+    assert count < total == sum(p.numel() for p in tiny_llama(BLOCK).parameters()) + count
 
 
 @every_way
@@ -212,7 +224,7 @@ def test_adapters_switch_stack_and_route_on_a_quantised_base(way: str) -> None:
             model.set_adapter(name)
             alone = logits(model)
         # 8-bit layers round their input, which a difference in the last bit can turn either way
-        assert torch.allclose(mixed[row], alone[row], rtol=0, atol=1e-2 if way == "int8" else 1e-5)
+        assert (mixed[row] - alone[row]).norm() < (2e-2 if way == "int8" else 1e-5) * alone[row].norm()
     model.delete_adapter("other")
     model.delete_adapter("default")
     assert torch.equal(logits(model), logits(quantised(way)))

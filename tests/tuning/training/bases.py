@@ -33,13 +33,13 @@ def spoken() -> list[str]:
 def run_in(
     folder: Path, training: str = "", method: str = 'name = "LORA"\nr = 4\ntarget_modules = "all-linear"'
 ) -> Path:
-    """A folder with base, data and configuration; returns the configuration's path."""
+    """A folder with base, data and configuration, in float32 on every machine; returns the configuration's path."""
     folder.mkdir(exist_ok=True)
     base_in(folder / "base")
     (folder / "data.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in spoken()))
     config = folder / "first.toml"
     config.write_text(
-        f'out = "out"\n[base]\npath = "base"\n[data]\ntrain = ["data.jsonl"]\n[method]\n{method}\n'
-        f"[training]\nlr = 1e-2\nwindow = 16\nbatch_size = 4\nepochs = 2\n{training}\n"
+        f'out = "out"\n[base]\npath = "base"\ndtype = "float32"\n[data]\ntrain = ["data.jsonl"]\n[method]\n{method}\n'
+        f"[training]\nlr = 1e-2\nwindow = 16\nbatch_size = 4\nepochs = 2\nbf16 = false\n{training}\n"
     )
     return config

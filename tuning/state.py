@@ -1,0 +1,77 @@
+"""An adapter's weights out of a model and into it, by PEFT's names and a checkpoint's keys."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tuning import checkpoint
+from tuning.errors import AdapterError
+from tuning.prompts import Prompts
+from tuning.tuner import Tuner
+
+INJECTED = "_adapters"  # where a model keeps what holds its adapters, that are there without a PeftModel around it
+
+
+def get_peft_model_state_dict(
+    model: nn.Module,
+    state_dict: dict[str, Tensor] | None = None,
+    adapter_name: str = "default",
+    unwrap_compiled: bool = False,
+    save_embedding_layers: str | bool = "auto",
+) -> dict[str, Tensor]:
+    """An adapter's weights by a checkpoint's keys: without its name. The tensors are the model's own.
+
+    Of a model that adapters were injected into, the keys are as in the model.
+    """
+    model = getattr(model, "_orig_mod", model)
+    base = getattr(model, "base_model", None)
+    if isinstance(base, Prompts):
+        return base.saved(adapter_name)
+    tuner = tuner_of(model, "get_peft_model_state_dict")
+    embeddings = save_embedding_layers is True or (
+        save_embedding_layers == "auto" and _embeddings_adapted(tuner, adapter_name)
+    )
+    prefix = "" if isinstance(base, Tuner) else checkpoint.PREFIX
+    tensors = checkpoint.saved(tuner, adapter_name, embeddings=embeddings)
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+
+
+def set_peft_model_state_dict(
+    model: nn.Module,
+    peft_model_state_dict: dict[str, Tensor],
+    adapter_name: str = "default",
+    ignore_mismatched_sizes: bool = False,
+    low_cpu_mem_usage: bool = False,
+) -> checkpoint.Loaded:
+    """Put a checkpoint's weights into an adapter that is there: also a hot swap of one. Raises CheckpointError."""
+    base = getattr(model, "base_model", None)
+    if isinstance(base, Prompts):
+        return base.load(adapter_name, peft_model_state_dict)
+    tensors = peft_model_state_dict
+    if not isinstance(base, Tuner):
+        tensors = {f"{checkpoint.PREFIX}{key.removeprefix(checkpoint.PREFIX)}": tensors[key] for key in tensors}
+    tuner = tuner_of(model, "set_peft_model_state_dict")
+    return checkpoint.load(tuner, adapter_name, tensors, ignore_mismatched=ignore_mismatched_sizes)
+
+
+def tuner_of(model: nn.Module, what: str) -> Tuner:
+    """What holds a model's adapters, in a `PeftModel` or injected. Raises AdapterError where none sits on a layer."""
+    if isinstance(base := getattr(model, "base_model", None), Tuner):
+        return base
+    if isinstance(base, Prompts):
+        raise AdapterError(f"{what} is for adapters that sit on layers; virtual tokens have no weights in them")
+    if INJECTED not in model.__dict__:
+        raise AdapterError(
+            f"{what}: {type(model).__name__} has no adapters; use get_peft_model or inject_adapter_in_model"
+        )
+    return model.__dict__[INJECTED]
+
+
+def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
+    """Whether an adapter sits on an embedding: its base is then saved with it, as PEFT does."""
+    if (
+        getattr(tuner.peft_config[name], "trainable_token_indices", None) is not None
+        or tuner.family(name).name == "TRAINABLE_TOKENS"
+    ):
+        return False
+    return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values())
