@@ -82,6 +82,17 @@ class Tally:
     notes: dict[str, str] = field(default_factory=dict)
 
 
+def installed_servers(chosen: Mapping[str, str]) -> dict[str, str]:
+    """language -> preset's name: the chosen one, else the first whose command is here; languages without one are left out."""
+    found: dict[str, str] = {}
+    for id, language in languages().items():
+        names = [chosen[id]] if id in chosen else [server.name for server in language.servers]
+        there = next((name for name in names if find_command(by_name(name).command)), None)
+        if there is not None:
+            found[id] = there
+    return found
+
+
 def record(
     projects: Sequence[Project],
     work: Path,

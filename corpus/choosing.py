@@ -13,10 +13,13 @@ from corpus.positions import Position, example, positions
 from corpus.shards import Row, read
 from corpus.sites import Site
 from corpus.sources import at_revision
+from corpus.survey import Kept
 from corpus.syntax.language import Language, languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
 
+# How many of a repository's positions at most are of a kind: the common ones would crowd out the others.
+MOST = {"import": 0.1, "keyword": 0.12, "decorator": 0.06, "name": 0.4, "member": 1.0}
 FEWEST = 40  # positions: a repository with fewer is not worth a server's start
 
 
@@ -70,6 +73,37 @@ def projects(
                     files=asked,
                 )
             )
+    return found
+
+
+def spread(files: Sequence[Kept], seed: str, count: int, per_file: int, *, together: bool = False) -> list[Asked]:
+    """Files in an order that the seed gives, until there are `count` positions, no kind above its share of MOST.
+
+    Positions of a file are anywhere in it, or with `together` one after another from somewhere on.
+    """
+    generator = random.Random(seed)
+    shuffled = list(files)
+    generator.shuffle(shuffled)
+    kinds: Counter[str] = Counter()
+    found: list[Asked] = []
+    for file in shuffled:
+        if kinds.total() >= count:
+            break
+        form = "name" if generator.random() < 0.2 else "line"
+        chosen: list[Position] = []
+        places = positions(file.path, file.data, file.sites, turn=generator.randrange(6), form=form)
+        begin = generator.randrange(len(places)) if together and places else 0
+        for position in [*places[begin:], *places[:begin]] if together else generator.sample(places, len(places)):
+            if len(chosen) == per_file:
+                break
+            if kinds[position.kind] < count * MOST[position.kind]:
+                agreed = read_live(file.data, position)
+                if agreed is not None and kinds[agreed.kind] < count * MOST[agreed.kind]:
+                    kinds[agreed.kind] += 1
+                    chosen.append(agreed)
+        if chosen:
+            chosen.sort(key=lambda position: position.start)
+            found.append(Asked(path=file.path, language=file.language, data=file.data, positions=chosen))
     return found
 
 

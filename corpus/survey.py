@@ -34,7 +34,7 @@ class Options:
     """What is kept. Part of what a survey is known by: another choice is another survey."""
 
     languages: tuple[str, ...] = ()  # ids; empty for all
-    licences: tuple[str, ...] = tuple(sorted(PERMISSIVE))
+    licences: tuple[str, ...] = tuple(sorted(PERMISSIVE))  # empty for any
     sites_per_file: int = PER_FILE
     seed: int = 0
 
@@ -71,7 +71,7 @@ def survey(snapshot: Snapshot, options: Options) -> Survey:
             if is_licence_file(entry.path) and 0 < entry.size <= LARGEST
         }
     )
-    refused = "" if allowed(licence, options.licences) else f"licence {licence}"
+    refused = "" if not options.licences or allowed(licence, options.licences) else f"licence {licence}"
     dropped: dict[str, tuple[int, int]] = {}
     files: list[Kept] = []
     signed: list[Signatures] = []

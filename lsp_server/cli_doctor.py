@@ -136,7 +136,7 @@ def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
 
     started = time.perf_counter()
     try:
-        scorer = Scorer.load(base, adapter=Path(adapter) if adapter else None, allow_download=allow_download)
+        scorer = Scorer.load(base, adapter=adapter, allow_download=allow_download)
     except Exception as error:  # whatever is wrong with it is what the doctor is asked about
         return Finding(
             what="model",

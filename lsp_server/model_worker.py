@@ -11,9 +11,10 @@ import logging
 import os
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ from numpy.typing import NDArray
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.trie import certain
 
+if TYPE_CHECKING:
+    from tuning.ranking.scorer import Scorer
+
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
 BACKGROUND = 15  # nice value of work that nobody waits for: a key may be pressed meanwhile
 SCORING = 3  # of work that has a deadline: the wrapped server and the editor come first
+KEPT = 2  # models at once: the base with other adapters in it
 
 
 def yield_to_others(niceness: int = BACKGROUND) -> None:
@@ -36,10 +41,14 @@ def yield_to_others(niceness: int = BACKGROUND) -> None:
 
 
 class SearchJob:
-    """Names to score after a prompt, some of them `known` already. Its bounds get better until it has finished."""
+    """Names to score after a prompt, some of them `known` already, by the base with an adapter. Its bounds get better
+    until it has finished."""
 
-    def __init__(self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float]) -> None:
-        self.key, self.prompt, self.names, self.known = key, prompt, names, known
+    def __init__(
+        self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float], adapter: str = ""
+    ) -> None:
+        self.key, self.prompt, self.names, self.known, self.adapter = key, prompt, names, known, adapter
+        self.served_by: str | None = None  # the adapter that it was scored with: another while its own is loaded
         self.bounds: Floats | None = None  # float64[names]: log P where `exact`, else an upper bound
         self.exact = np.zeros(len(names), bool)
         self.finished = False
@@ -76,14 +85,21 @@ class SearchJob:
 
 
 class ModelWorker(threading.Thread):
-    """`state` is "loading", "ready" or "failed" (then `reason` says why)."""
+    """`state` is "loading", "ready" or "failed" (then `reason` says why).
+
+    An adapter that is asked for is loaded in the background, and what is loaded serves until then. One that can't be loaded is
+    logged, and the base alone stands in for it.
+    """
 
     def __init__(self, base: str, adapter: str) -> None:
         super().__init__(name="model", daemon=True)
         self.state, self.reason = "loading", ""
-        self._base, self._adapter = base, adapter
+        self._base, self._first = base, adapter
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()  # by adapter, the one used last at the end
+        self._failed: set[str] = set()
+        self._loading: tuple[str, Future[Scorer]] | None = None
         self._wake = threading.Condition()
-        self._advance: tuple[str, str] | None = None
+        self._advance: tuple[str, str, str] | None = None
         self._search: SearchJob | None = None
         self._working: SearchJob | None = None
 
@@ -91,10 +107,16 @@ class ModelWorker(threading.Thread):
     def ready(self) -> bool:
         return self.state == "ready"
 
-    def advance(self, key: str, text: str) -> None:
+    def serving(self, adapter: str) -> str:
+        """The adapter that a job for this one would be scored with now: itself, or what stands in for it."""
+        adapter = "" if adapter in self._failed else adapter
+        loaded = tuple(self._scorers)
+        return adapter if adapter in loaded or not loaded else loaded[-1]
+
+    def advance(self, key: str, text: str, adapter: str) -> None:
         """Read up to here when there is nothing better to do."""
         with self._wake:
-            self._advance = (key, text)
+            self._advance = (key, text, adapter)
             self._wake.notify()
 
     def search(self, job: SearchJob) -> None:
@@ -105,37 +127,68 @@ class ModelWorker(threading.Thread):
                 self._wake.notify()
 
     def run(self) -> None:
-        loader = ThreadPoolExecutor(1, "model loader", initializer=yield_to_others)  # a nice value never comes back
-        try:
-            scorer = loader.submit(self._load).result()
-        except Exception as error:  # missing library, missing or broken base: signals rank on
-            self.state, self.reason = "failed", str(error)
-            log.warning("no model, signals rank on: %s", error)
-            return
-        finally:
-            loader.shutdown()
-        yield_to_others(SCORING)
-        self.state = "ready"
-        log.info("model ready")
-        while True:
-            with self._wake:
-                while self._search is None and self._advance is None:
-                    self._wake.wait()
-                job, advance = self._search, self._advance
-                self._search = self._advance = None
-                self._working = job
-            try:
-                if job is not None:
-                    self._work(scorer, job)
-                elif advance is not None:
-                    key, text = advance
-                    scorer.advance(key, text, should_stop=self._interrupted)
-            except Exception:  # one bad prompt costs its own ranking
-                log.exception("the model could not score")
-            with self._wake:
-                self._working = None
+        # A nice value never comes back, so what loads has a thread of its own.
+        with ThreadPoolExecutor(1, "model loader", initializer=yield_to_others) as loader:
+            for adapter in dict.fromkeys((self._first, "")):
+                self._take(adapter, loader.submit(self._load, adapter))
+                if self._scorers:
+                    break
+            else:  # missing library, missing or broken base
+                self.state = "failed"
+                log.warning("no model, signals rank on: %s", self.reason)
+                return
+            yield_to_others(SCORING)
+            self.state = "ready"
+            log.info("model ready")
+            while True:
+                self._next(loader)
 
-    def _load(self):  # type: ignore[no-untyped-def]
+    def _next(self, loader: ThreadPoolExecutor) -> None:
+        with self._wake:
+            while self._search is None and self._advance is None:
+                self._wake.wait()
+            job, advance = self._search, self._advance
+            self._search = self._advance = None
+            self._working = job
+        try:
+            if job is not None:
+                scorer = self._scorer(job.adapter, loader)
+                job.served_by = next(reversed(self._scorers))
+                self._work(scorer, job)
+            elif advance is not None:
+                key, text, adapter = advance
+                self._scorer(adapter, loader).advance(key, text, should_stop=self._interrupted)
+        except Exception:  # one bad prompt costs its own ranking
+            log.exception("the model could not score")
+        with self._wake:
+            self._working = None
+
+    def _scorer(self, adapter: str, loader: ThreadPoolExecutor) -> Scorer:
+        """The model with this adapter; while it is loaded, the one that was used last."""
+        if self._loading is not None and self._loading[1].done():
+            self._take(*self._loading)
+            self._loading = None
+        adapter = "" if adapter in self._failed else adapter
+        if adapter not in self._scorers and adapter not in self._failed and self._loading is None:
+            self._loading = adapter, loader.submit(self._load, adapter)
+        which = self.serving(adapter)
+        self._scorers.move_to_end(which)
+        return self._scorers[which]
+
+    def _take(self, adapter: str, loaded: Future[Scorer]) -> None:
+        try:
+            scorer = loaded.result()
+        except Exception as error:
+            self._failed.add(adapter)
+            self.reason = str(error)
+            log.warning("%s can't be loaded: %s", f"the adapter {adapter}" if adapter else "the base", error)
+            return
+        self._scorers[adapter] = scorer
+        while len(self._scorers) > KEPT:
+            self._scorers.popitem(last=False)
+        log.info("model with %s ready", adapter or "no adapter")
+
+    def _load(self, adapter: str) -> Scorer:
         from tuning.ranking.base import default_base_dir, is_installed
         from tuning.ranking.scorer import Scorer
 
@@ -143,14 +196,14 @@ class ModelWorker(threading.Thread):
             raise FileNotFoundError("the default base is not installed; run: starling install-model")
         return Scorer.load(
             self._base or default_base_dir(),
-            adapter=Path(self._adapter) if self._adapter else None,
+            adapter=adapter,
             allow_download=bool(self._base),  # a hub id that the user gave
         )
 
     def _interrupted(self) -> bool:
         return self._search is not None or self._advance is not None
 
-    def _work(self, scorer, job: SearchJob) -> None:  # type: ignore[no-untyped-def]
+    def _work(self, scorer: Scorer, job: SearchJob) -> None:
         search = scorer.search(job.key, job.prompt, job.names, job.exact_scores())
         while True:
             finished = search.step()

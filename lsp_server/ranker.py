@@ -33,6 +33,7 @@ from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
 from tuning.ranking.repeats import Nearby
+from tuning.ranking.shelf import Watched
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Ranker:
         self._nearby: dict[str, Nearby] = {}  # by folder, the one asked for last at the end
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
+        self._installed = Watched()
 
     # Documents
 
@@ -181,7 +183,8 @@ class Ranker:
         """Which ranker; the model is loaded when it is first asked for."""
         self.mode = params["ranker"]
         if self.mode == "model" and self.worker is None:
-            self.worker = ModelWorker(self._base, self._adapter)
+            first = self._adapter or next((self._adapter_for(uri) for uri in self.documents), "")
+            self.worker = ModelWorker(self._base, first)
             self.worker.start()
 
     # Ranking
@@ -192,15 +195,22 @@ class Ranker:
         if around is None or self.worker is None or not self.worker.ready or self.mode != "model":
             return
         uri = params["textDocument"]["uri"]
-        self.worker.advance(uri, self._prompt(uri, around.site).text)
+        self.worker.advance(uri, self._prompt(uri, around.site).text, self._adapter_for(uri))
 
     def _read(self, uri: str, offset: int) -> None:
         """The author typed up to here and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None:
-            self.worker.advance(
-                uri, self._prompt(uri, document.surroundings(offset, self._files_around(document)).site).text
-            )
+            site = document.surroundings(offset, self._files_around(document)).site
+            self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri))
+
+    def _adapter_for(self, uri: str) -> str:
+        """The adapters that the user named (or "none"), or else the installed one for the document's workspace; "" for none."""
+        if self._adapter:
+            return self._adapter
+        document, path = self.documents[uri], path_of(uri)
+        language = document.syntax.language
+        return "" if path is None or language is None else self._installed.adapter_for(path, language.id)
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
@@ -233,10 +243,13 @@ class Ranker:
             return None
         prompt = self._prompt(uri, known.site)
         names = [known.candidates[i].name for i in chosen]
+        adapter = self._adapter_for(uri)
         job = self._jobs.get(uri)
-        if job is None or job.prompt != prompt or not job.answers(names):
-            scores = job.exact_scores() if job is not None and job.prompt == prompt else {}
-            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores)
+        if job is not None and (job.prompt != prompt or job.served_by not in (None, self.worker.serving(adapter))):
+            job = None
+        if job is None or not job.answers(names):
+            scores = job.exact_scores() if job is not None else {}
+            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores, adapter=adapter)
             self._jobs[uri] = job
         self.worker.search(job)
         bounds = await job.wait(until - time.monotonic())

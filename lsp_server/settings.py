@@ -24,7 +24,7 @@ class Settings:
     idle: int = 900  # seconds without an open document before a wrapped server is ended, 0 for never
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
     base: str = ""  # folder or hub id; "" is the default base
-    adapter: str = ""
+    adapter: str = ""  # "" is the installed one for the document's workspace, "none" is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,12 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "command": Setting(field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True),
     "base": Setting(field="base", allowed="a folder or a hub id", accepts=_text(4096), trusted=True),
-    "adapter": Setting(field="adapter", allowed="an adapter's folder", accepts=_text(4096), trusted=True),
+    "adapter": Setting(
+        field="adapter",
+        allowed="adapters, comma-separated: [LABEL=]FOLDER_OR_NAME[@WEIGHT]; or none (default: the installed one for the workspace)",
+        accepts=_text(4096),
+        trusted=True,
+    ),
 }
 
 

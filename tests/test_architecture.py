@@ -14,8 +14,12 @@ PACKAGES = ("lsp_server", "corpus", "tuning")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"torch", "transformers", "tree_sitter", "rich", "pathspec", "tuning.ranking.scorer"}
 REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
-EVALUATING = tuple(
-    f"tuning.ranking.{name}" for name in ("cases", "copies", "end_to_end", "evaluate", "plots", "baselines")
+LEARNING = tuple(
+    f"tuning.ranking.{name}"
+    for name in (
+        *("cases", "copies", "end_to_end", "evaluate", "plots", "baselines"),
+        *("__main__", "cli_fit", "cli_train", "retraining", "splitting"),
+    )
 )
 
 
@@ -36,7 +40,7 @@ def imports(path: Path) -> set[str]:
 def allowed(module: str) -> tuple[str, ...]:
     if module in REPLAYING:
         return ("corpus", "lsp_server")
-    if module in EVALUATING:
+    if module in LEARNING:
         return ("corpus", "tuning")
     if module.startswith("corpus.syntax"):
         return ("corpus.syntax",)

@@ -14,8 +14,8 @@ from corpus.lists import read_lists
 from corpus.positions import CLASSES, cut
 from corpus.rankbench import origins
 from corpus.rankbench.origins import GIT, NPM, PYPI, OriginError, benches, fetch, place_of
-from corpus.rankbench.written import written
 from corpus.sources import file_at, snapshot
+from corpus.written import written
 from tests.corpus.repositories import module, repository
 
 POSITIONS, REPOSITORIES = 2_000, 10  # that a language should have at least
@@ -47,13 +47,11 @@ def test_every_origin_is_pinned_and_each_row_is_of_one(language: str) -> None:
         assert (row.form == "written") == bool(row.written)
 
 
-def test_lines_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_as_they_were_written(tmp_path: Path) -> None:
     """The text at a position has what was added above it, and below it what its parent had."""
     old, new = module("old", 20), module("new", 40).replace(b"class New", b"class Other")
     change = old[:200] + b"\n" + new + old[200:]
     place = repository(tmp_path / "r.git", {"a.py": old, "b.py": old}, {"a.py": change, "b.py": old})
-    monkeypatch.setattr("corpus.rankbench.written.SINCE", 0)
-    monkeypatch.setattr("random.Random.random", lambda self: 0.9)
     head = str(pygit2.Repository(str(place)).head.target)
     ((parent, files),) = written(str(place), head, ["python"], 50)
     (file,) = files

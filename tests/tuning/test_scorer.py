@@ -7,41 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-tokenizers = pytest.importorskip("tokenizers")
-transformers = pytest.importorskip("transformers")
+import tuning
+from tests.tuning.models import TEXT, byte_level, tiny
+from tuning.ranking.errors import ScorerMissing
+from tuning.ranking.prompt import Prompt, build_prompt
+from tuning.ranking.scorer import Scorer
 
-import tuning  # noqa: E402
-from tuning.ranking.prompt import Prompt, build_prompt  # noqa: E402
-from tuning.ranking.scorer import Scorer, ScorerMissing  # noqa: E402
-
-TEXT = "class A:\n    def __init__(self, value):\n        self._value = value\n        self.name = value.name\n"
 NAMES = ["value", "_value", "values", "v", "name", "names", "__init__", "größe", "x1", "val"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """A byte-level BPE as GPT-2 and its successors have it."""
-    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
-    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = tokenizers.decoders.ByteLevel()
-    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=320, initial_alphabet=alphabet, special_tokens=["<eos>"])
-    bpe.train_from_iterator([TEXT] * 4, trainer)
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<eos>")
-
-
-def tiny(kind: str, vocabulary: int):
-    torch.manual_seed(0)
-    if kind == "llama":
-        config = transformers.LlamaConfig(
-            vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=512,
-        )  # fmt: skip
-    else:
-        config = transformers.GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=512)
-    return transformers.AutoModelForCausalLM.from_config(config)
+    return byte_level()
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
@@ -167,7 +146,7 @@ def test_an_adapter_is_in_the_scores(method: str, tokenizer, tmp_path: Path) -> 
     adapted.save_pretrained(tmp_path / "adapter")
     prompt = build_prompt(path="a.py", before=TEXT + "x = value.")
     plain = Scorer.load(tmp_path / "base", quantize=False)
-    merged = Scorer.load(tmp_path / "base", adapter=tmp_path / "adapter", quantize=False)
+    merged = Scorer.load(tmp_path / "base", adapter=str(tmp_path / "adapter"), quantize=False)
     wanted = searched(Scorer(adapted.eval(), tokenizer), "k", prompt, NAMES)
     assert np.allclose(searched(merged, "k", prompt, NAMES), wanted, atol=1e-4)
     assert not np.allclose(searched(plain, "k", prompt, NAMES), wanted, atol=1e-3)
@@ -180,4 +159,4 @@ def test_an_adapter_that_has_no_place_in_the_weights_is_named(tokenizer, tmp_pat
     adapted = tuning.get_peft_model(base, tuning.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
     adapted.save_pretrained(tmp_path / "adapter")
     with pytest.raises(tuning.TuningError, match="PREFIX_TUNING"):
-        Scorer.load(tmp_path / "base", adapter=tmp_path / "adapter", quantize=False)
+        Scorer.load(tmp_path / "base", adapter=str(tmp_path / "adapter"), quantize=False)

@@ -110,7 +110,13 @@ class Lora(LayerMethod):
         dropped = self.dropout(x)
         if self.dora:
             return self._directed(result, x, dropped, frozen)
-        return result + (self.lora_B(self.lora_A(dropped)) * self.scaling).to(result.dtype)
+        return result + self._low(dropped).to(result.dtype)
+
+    def _low(self, x: Tensor) -> Tensor:
+        """What is added to the layer's output."""
+        if self.biased:
+            return self.lora_B(self.lora_A(x)) * self.scaling
+        return self.lora_B(self.lora_A(x) * self.scaling)  # r values a token, where the output has more
 
     def _directed(self, result: Tensor, x: Tensor, dropped: Tensor, frozen: Frozen) -> Tensor:
         """DoRA: the rows of W + BA brought to the learned magnitudes; section 4.3: the norm takes no gradient."""
@@ -119,9 +125,7 @@ class Lora(LayerMethod):
             plain = result if frozen.bias is None else result - frozen.bias
         else:
             plain = functional.linear(dropped, frozen.weight.to(dropped.dtype))
-        return result + ((ratio - 1) * plain + ratio * self.lora_B(self.lora_A(dropped)) * self.scaling).to(
-            result.dtype
-        )
+        return result + ((ratio - 1) * plain + ratio * self._low(dropped)).to(result.dtype)
 
     def _norm(self, weight: Tensor) -> Tensor:
         """The norm of each row of W + BA: (out,); of an embedding of each column: (dimensions,)."""

@@ -33,6 +33,7 @@ from tuning.ranking.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
+from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import rank_of, summary
 from tuning.ranking.rank import Order, ordered, shortlist
 
@@ -101,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
         "--model", action="store_true", help="also the base model, searched to the end: half a second a position"
     )
     options.add_argument("--base", type=Path, help="another model folder than the default")
+    options.add_argument(
+        "--adapter", default="", metavar="SPEC", help="merged into the base: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…"
+    )
+    options.add_argument("--blend", type=Path, metavar="FILE", help="another blend than the installed one")
     options.add_argument("--limit", type=int, default=0, metavar="N", help="a sample of N positions a language")
     options.add_argument(
         "--vscode",
@@ -178,13 +183,13 @@ def _score_cases(
     found: Scores,
     given: argparse.Namespace,
 ) -> None:
-    blend = Blend.load()
+    blend = Blend.load(given.blend) if given.blend else Blend.load()
     scorer = None
     if given.model:
         from tuning.ranking.base import default_base_dir
         from tuning.ranking.scorer import Scorer
 
-        scorer = Scorer.load(given.base or default_base_dir(), quantize=True)
+        scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
     for case in found_cases:
         row = case.recorded
         for name, of in TEXT.items():
@@ -193,13 +198,7 @@ def _score_cases(
         orders = {"Starling, signals": ordered(case.known, blend)}
         if scorer is not None:
             chosen = shortlist(case.known, blend)
-            names = sorted({case.known.candidates[i].name for i in chosen})
-            search = scorer.search("bench", case.prompt, names)
-            while not search.step(top=12):
-                pass
-            search.close()
-            logs = dict(zip(names, search.bounds().tolist(), strict=True))
-            columns = np.array([logs[case.known.candidates[i].name] for i in chosen])
+            columns = scorer.log_p(case.prompt, [case.known.candidates[i].name for i in chosen])
             alone = np.full(len(row.names), -np.inf)
             alone[chosen] = columns
             found.add("model alone", row, rank_of(alone, case.is_truth))
@@ -244,6 +243,14 @@ def print_table(language: str, found: Scores) -> None:
         figures = (f"{summary(slices[name])['R@1'][0]:.2f}" if name in slices else "" for name in shown)
         by_class.add_row(ranker, *figures)
     console.print(by_class)
+    lowest = Blend.load().stars[0]
+    for ranker, firsts in found.firsts.items():
+        starred = [right for p, right in firsts if p >= lowest]
+        console.print(
+            f"{ranker}: expected calibration error of first items {calibration_error(firsts):.3f}; "
+            f"{len(starred):,} starred first items, right {np.mean(starred) if starred else 0:.1%}",
+            highlight=False,
+        )
 
 
 def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
@@ -253,6 +260,7 @@ def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
             "asked": scores.asked,
             "positions": scores.positions,
             "repositories": scores.repositories,
+            "calibration error": {ranker: calibration_error(firsts) for ranker, firsts in scores.firsts.items()},
             "rankers": {
                 ranker: {name: {"n": len(ranks), **summary(ranks)} for name, ranks in slices.items()}
                 for ranker, slices in scores.ranks.items()

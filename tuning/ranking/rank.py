@@ -103,15 +103,15 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
 def shortlist(found: Listing, blend: Blend) -> NDArray[np.intp]:
     """The candidates for the model, at most MODEL_LIST, likeliest first."""
     chosen = found.for_model
-    return chosen[np.argsort(-blend.scores(found.columns[chosen]), kind="stable")][:MODEL_LIST]
+    return chosen[np.argsort(-blend.scores(found.columns[chosen], found.site.kind), kind="stable")][:MODEL_LIST]
 
 
 def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: NDArray[np.intp] | None = None) -> Order:
     """The order by signals, or with the model's log P (float64[m]) of the `scored` candidates."""
     n = len(found.candidates)
-    logits = blend.scores(found.columns)
+    logits = blend.scores(found.columns, found.site.kind)
     if model is not None and scored is not None and len(scored):
-        blended = blend.scores(with_model(found.columns[scored], model))
+        blended = blend.scores(with_model(found.columns[scored], model), found.site.kind)
         rest = np.setdiff1d(np.arange(n), scored, assume_unique=True)
         ceiling = blended.min()
         # What the model was not asked about stays behind what it was, in the order of the signals.

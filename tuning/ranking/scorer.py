@@ -3,10 +3,6 @@
 Names' tokens are nodes of a trie. One forward pass scores many nodes in a single row: each sees the prompt and its
 own ancestors only (tree attention). A path's log P only falls, so what is scored so far is an upper bound, and
 search may stop at any time. Used from one thread.
-
-ScorerError
-  ScorerMissing    no model there, or not in a form that is read (safetensors only)
-  ModelUnsupported the architecture does not score a tree of tokens as it scores text
 """
 
 from __future__ import annotations
@@ -24,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tuning.ranking.adapting import merged, parsed
+from tuning.ranking.errors import ModelUnsupported, ScorerMissing
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.trie import TOP, Node, build, certain
 
@@ -32,21 +30,10 @@ Floats = NDArray[np.float64]
 BATCH = 24  # trie nodes a forward pass
 CHUNK = 96  # prompt tokens a forward pass: an interruption waits for one at most
 KEPT_PROMPTS = 4
+SURE = 12  # best names, where all the time in the world is given
 TOLERANCE = 2e-3
 NOTHING: Mapping[str, float] = MappingProxyType({})
 BLOCKED = torch.finfo(torch.float32).min
-
-
-class ScorerError(Exception):
-    """The model can't be used."""
-
-
-class ScorerMissing(ScorerError):
-    pass
-
-
-class ModelUnsupported(ScorerError):
-    pass
 
 
 class _Cached:
@@ -65,7 +52,7 @@ class Scorer:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self._prompts: OrderedDict[str, _Cached] = OrderedDict()
-        self._ending = torch.from_numpy(_ends_identifier(tokenizer, model.config.vocab_size))
+        self._ending = torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size))
         self._sequences: OrderedDict[str, list[int]] = OrderedDict()
 
     @classmethod
@@ -73,26 +60,24 @@ class Scorer:
         cls,
         base: str | Path,
         *,
-        adapter: Path | None = None,
+        adapter: str = "",
         threads: int | None = None,
         quantize: bool | None = None,
         allow_download: bool = False,
     ) -> Scorer:
-        """Load a model folder, or a hub id whose files are on this machine or may be downloaded. Raises ScorerError.
+        """Load a model folder, or a hub id whose files are on this machine or may be downloaded. Raises ScorerError, TuningError.
 
+        `adapter`: what `tuning.ranking.adapting` takes, merged into the weights.
         `quantize`: int8 linear layers on CPU (None: yes).
         """
         remote = allow_download and not Path(base).is_dir()
         if not remote:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        import transformers
-
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
         for message in (".*past_key_values.*", ".*quantize_per_tensor.*"):  # known, and pinned against
             warnings.filterwarnings("ignore", message=message)
         # One core stays free: the wrapped server and signals must answer while the model works.
         torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
+        wanted = parsed(adapter)
         try:
             try:
                 model, tokenizer = _from_pretrained(base, local=True)
@@ -104,16 +89,12 @@ class Scorer:
             raise ScorerMissing(
                 f"no usable model in {base} (a folder with safetensors, or a hub id): {error}"
             ) from error
-        if adapter is not None:
-            from tuning.model import PeftModel
-
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        scorer = cls(model, tokenizer)
+        scorer = cls(merged(model, wanted), tokenizer)
         scorer.check()
         if quantize or quantize is None:
             # Deprecated in torch for a package that would be one more dependency; pinned with torch, and tested.
             scorer.model = torch.ao.quantization.quantize_dynamic(  # pyright: ignore[reportDeprecated]
-                model, {torch.nn.Linear}, dtype=torch.qint8
+                scorer.model, {torch.nn.Linear}, dtype=torch.qint8
             )
         return scorer
 
@@ -190,6 +171,15 @@ class Scorer:
             state.tokens += piece
             state.next = out.logits[0, -1].float().log_softmax(-1)
         return state
+
+    def log_p(self, prompt: Prompt, names: Sequence[str], *, top: int = SURE) -> Floats:
+        """log P of each name after a prompt, float64[names]: exact for the `top` best, an upper bound of the others'."""
+        unique = list(dict.fromkeys(names))
+        search = self.search("log_p", prompt, unique)
+        while not search.step(top=top):
+            pass
+        found = dict(zip(unique, search.bounds().tolist(), strict=True))
+        return np.array([found[name] for name in names])
 
     def search(self, key: str, prompt: Prompt, names: Sequence[str], known: Mapping[str, float] = NOTHING) -> Search:
         """Begin scoring names after a prompt, those already `known` excepted. Computes nothing before the first step."""
@@ -295,9 +285,23 @@ class Search:
             self.slots = 0
 
 
+def base_and_tokenizer(base: str) -> tuple[Any, Any]:
+    """A model folder's, or the default's, in single precision. Raises ScorerMissing."""
+    from tuning.ranking.base import default_base_dir, is_installed
+
+    if not base and not is_installed():
+        raise ScorerMissing("the default base is not installed; run: starling install-model")
+    try:
+        return _from_pretrained(base or default_base_dir(), local=True)
+    except (OSError, ValueError) as error:
+        raise ScorerMissing(f"no usable model in {base} (a folder with safetensors): {error}") from error
+
+
 def _from_pretrained(base: str | Path, *, local: bool) -> tuple[Any, Any]:
     import transformers
 
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     options = {"local_files_only": local, "trust_remote_code": False}
     model = transformers.AutoModelForCausalLM.from_pretrained(
         str(base), dtype=torch.float32, use_safetensors=True, **options
@@ -305,7 +309,7 @@ def _from_pretrained(base: str | Path, *, local: bool) -> tuple[Any, Any]:
     return model, transformers.AutoTokenizer.from_pretrained(str(base), **options)
 
 
-def _ends_identifier(tokenizer: Any, size: int) -> NDArray[np.bool_]:
+def ends_identifier(tokenizer: Any, size: int) -> NDArray[np.bool_]:
     """Which tokens can't continue an identifier: those that start with something else, and the special ones."""
     ends = np.ones(size, bool)
     texts = tokenizer.convert_ids_to_tokens(range(min(size, len(tokenizer))))

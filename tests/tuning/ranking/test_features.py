@@ -15,11 +15,11 @@ def test_places_are_those_of_the_sorted_list_and_equals_share_the_better() -> No
 
 def test_the_blend_never_falls_as_the_models_score_rises() -> None:
     """What best-first search relies on: an upper bound of the model's score is one of the blended score."""
-    weights = Blend.load().model[len(SIGNALS) :]
-    assert len(weights) == len(MODEL)
-    assert (weights >= 0).all()
+    blend = Blend.load()
     matrix = np.zeros((3, len(SIGNALS)))
     low, high = (with_model(matrix, np.array([score, -2.0, -3.0])) for score in (-5.0, -1.0))
-    assert (Blend.load().scores(high)[0] - Blend.load().scores(high)[1]) > (
-        Blend.load().scores(low)[0] - Blend.load().scores(low)[1]
-    )
+    for kind, weights in blend.model.items():
+        assert len(weights) == len(SIGNALS + MODEL)
+        assert (weights[len(SIGNALS) :] >= 0).all()
+        gap = {name: blend.scores(columns, kind) for name, columns in (("low", low), ("high", high))}
+        assert gap["high"][0] - gap["high"][1] > gap["low"][0] - gap["low"][1]

@@ -1,8 +1,8 @@
 """Positions in lines as they were being written: what a commit added, over its parent's files.
 
 The text at such a position is the commit's file up to the cursor and, after it, the parent's file from where the change ends:
-what was added above is there, what comes later is not. Commits are taken from the newest backwards, those that add little
-or nearly everything are passed over.
+what was added above is there, what comes later is not. Commits are taken from the newest backwards along first parents, a merge as
+one change; those that add little or nearly everything are passed over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,15 +27,27 @@ from corpus.syntax.tokens import cut as cut_tokens
 if TYPE_CHECKING:
     import pygit2
 
-SINCE = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 LINES = (25, 800)  # that a commit adds to files of the wanted languages
 FEWEST = 6  # positions of a commit, or it is not worth a server's start
 PER_FILE = 8
 LOOKED_AT = 400  # commits
 
 
-def written(place: str, commit: str, languages: Collection[str], count: int) -> Iterator[tuple[str, list[Asked]]]:
-    """(the parent's hash, the files to ask about) of commits until there are `count` positions."""
+def written(
+    place: str,
+    commit: str,
+    languages: Collection[str],
+    count: int,
+    *,
+    each: int = LINES[1],
+    since: float = 0.0,
+    share: float = 1.0,
+) -> Iterator[tuple[str, list[Asked]]]:
+    """(the parent's hash, the files to ask about) of commits until there are `count` positions.
+
+    Of a commit whole files until there are `each`. Not of commits before `since` (seconds since 1970), and of a `share` of the others,
+    spread over time.
+    """
     import pygit2
 
     repository = pygit2.Repository(place)
@@ -44,15 +56,21 @@ def written(place: str, commit: str, languages: Collection[str], count: int) -> 
     walk = repository.walk(commit, pygit2.enums.SortMode.TOPOLOGICAL)
     walk.simplify_first_parent()
     for number, change in enumerate(walk):
-        if found >= count or number >= LOOKED_AT or change.commit_time < SINCE:
+        if found >= count or number >= LOOKED_AT or change.commit_time < since:
             return
-        if len(change.parents) != 1 or generator.random() < 0.6:  # spread over time
+        if not change.parents or generator.random() < 1 - share:
             continue
-        asked = _added(repository, change, languages, generator)
+        asked = _first(_added(repository, change, languages, generator), each)
         positions_here = sum(len(file.positions) for file in asked)
         if positions_here >= FEWEST:
             found += positions_here
             yield str(change.parents[0].id), asked
+
+
+def _first(files: Sequence[Asked], count: int) -> list[Asked]:
+    """Files until there are `count` positions."""
+    before = accumulate((len(file.positions) for file in files), initial=0)
+    return [file for file, already in zip(files, before, strict=False) if already < count]
 
 
 def _added(

@@ -1,0 +1,53 @@
+"""python -m tuning.ranking: what the ranker learns, and how good it is.
+
+python -m tuning.ranking evaluate …        rankers side by side on RankBench
+python -m tuning.ranking train --repo …    an adapter of your own repositories, installed if it is better
+python -m tuning.ranking adapters          what is installed, and how good it was
+python -m tuning.ranking rollback NAME     use the version before
+python -m tuning.ranking evaluate …        rankers side by side on RankBench
+python -m tuning.ranking fit LISTS …       the blend, from recorded lists
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+
+from corpus.shards import CorpusError
+from corpus.sources import SourceError
+from tuning.errors import TuningError
+from tuning.ranking import cli_fit, cli_train
+from tuning.ranking.errors import ScorerError
+from tuning.ranking.shelf import ShelfError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code: 2 where nothing could be done."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["evaluate"]:
+        from tuning.ranking.evaluate import main as evaluate
+
+        return evaluate(arguments[1:])
+    options = argparse.ArgumentParser(
+        prog="python -m tuning.ranking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = options.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("evaluate", help="rankers side by side on RankBench", add_help=False)
+    cli_train.add(commands)
+    cli_fit.add(commands)
+    given = options.parse_args(arguments)
+    try:
+        return given.run(given)
+    except (CorpusError, SourceError, TuningError, ShelfError, ScorerError, OSError) as error:
+        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False)
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("Stopped.")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Which adapters a base is given, as a user says it, and the base with them in its weights.
+
+    SPEC = [LABEL=]ADAPTER[@WEIGHT][,…]      ADAPTER: a folder in PEFT's format, or the name of an installed one
+
+Several are stacked in their order; with weights they are summed, which LoRA adapters can be. "none" and "" are the base alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuning.errors import AdapterError
+from tuning.ranking import shelf
+
+NONE = "none"
+LABEL = re.compile(r"[\w-]+=")
+WEIGHT = re.compile(r"@(-?\d+(?:\.\d+)?)\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One adapter of several."""
+
+    folder: Path
+    weight: float
+
+
+def parsed(spec: str) -> list[Wanted]:
+    """The adapters that a text names. Raises AdapterError where one is not there."""
+    found: list[Wanted] = []
+    if spec == NONE:
+        return found
+    for text in filter(None, map(str.strip, spec.split(","))):
+        text = LABEL.sub("", text, count=1) if not Path(text).expanduser().is_dir() else text
+        weight = WEIGHT.search(text)
+        name = WEIGHT.sub("", text)
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            installed = shelf.used(name) if shelf.NAME.fullmatch(name) else None
+            if installed is None:
+                there = ", ".join(one.name for one in shelf.all_used()) or "none"
+                raise AdapterError(f"'{name}' is neither an adapter's folder nor installed; installed: {there}")
+            folder = installed.folder
+        found.append(Wanted(folder=folder, weight=float(weight[1]) if weight else 1.0))
+    return found
+
+
+def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
+    """The base with these adapters in its weights. Raises TuningError."""
+    from tuning.model import PeftModel
+
+    if not wanted:
+        return model
+    names = [f"adapter{number}" for number in range(len(wanted))]
+    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0])
+    for name, one in zip(names[1:], wanted[1:], strict=True):
+        adapted.load_adapter(one.folder, name)
+    if all(one.weight == 1 for one in wanted):
+        return adapted.merge_and_unload(adapter_names=names)
+    adapted.add_weighted_adapter(names, [one.weight for one in wanted], "sum", combination_type="cat")
+    return adapted.merge_and_unload(adapter_names=["sum"])

@@ -1,0 +1,128 @@
+"""`python -m tuning.ranking fit`: a blend from recorded lists."""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corpus.cli_candidates import LISTS, places_of
+from corpus.lists import Recorded, read_lists
+from corpus.positions import CLASSES
+from tuning.ranking.blend import FILE, Blend
+from tuning.ranking.cases import Case, cases
+from tuning.ranking.features import Floats
+from tuning.ranking.fitting import RISING, Judged, calibration_error, fitted, left_out, samples, stars
+from tuning.ranking.metrics import summary
+from tuning.ranking.prompt import Prompt
+
+DESCRIPTION = """Learn the blend's weights from lists that `python -m corpus candidates` recorded, and what its probabilities are worth in
+stars. Judged by leaving repositories out in turn; then fitted on all of them. Give it no repository that figures are
+measured on."""
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    job = commands.add_parser("fit", help="a blend from recorded lists", description=DESCRIPTION)
+    job.add_argument("lists", nargs="+", type=Path, metavar="LISTS", help="folders that `candidates` wrote")
+    job.add_argument(
+        "--list",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="where each repository is, one a line: PLACE NAME; may be repeated",
+    )
+    job.add_argument("--model", action="store_true", help="the model's weights too: half a second a position")
+    job.add_argument("--base", type=Path, help="another model folder than the default")
+    job.add_argument("--adapter", default="", metavar="SPEC", help="merged into it: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…")
+    job.add_argument(
+        "--positions", type=int, default=2000, metavar="N", help="for the model's weights (default %(default)s)"
+    )
+    job.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="positions a repository for the signals' (default all)"
+    )
+    job.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="the blend (default: the installed one)")
+    job.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Fit, say how good it is, write it."""
+    console = Console(stderr=True)
+    places = {name: place for file in given.list for name, place in places_of(file).items()}
+    rows = [row for folder in given.lists for row in read_lists(folder / LISTS) if row.has_truth]
+    rows = _some(rows, given.limit)
+    old = Blend.load()
+    by_signals = list(samples(_shown(cases(rows, places.__getitem__), console, "signals", len(rows)), old))
+    judged = left_out(by_signals)
+    console.print(_table("signals, repositories left out in turn", judged))
+    blend = Blend(signals=fitted(by_signals), model=old.model, stars=old.stars)
+    if given.model:
+        chosen = _spread(rows, given.positions)
+        score = _scorer(given)
+        looked_up = cases(chosen, places.__getitem__)
+        found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
+        judged = left_out(found, RISING)
+        console.print(_table("model, no deadline, repositories left out in turn", judged))
+        blend = Blend(signals=blend.signals, model=fitted(found, RISING), stars=stars(judged))
+    blend.save(given.out)
+    console.print(f"{given.out}: stars from p = {', '.join(map(str, blend.stars))}", highlight=False)
+    return 0
+
+
+def _some(rows: Sequence[Recorded], limit: int) -> list[Recorded]:
+    """At most `limit` (all, for 0) positions of each repository."""
+    by_repository: dict[str, list[Recorded]] = defaultdict(list)
+    for row in rows:
+        by_repository[row.repository].append(row)
+    found: list[Recorded] = []
+    for name, here in by_repository.items():
+        chance = random.Random(name)
+        found += here if not limit or len(here) <= limit else chance.sample(here, limit)
+    return found
+
+
+def _spread(rows: Sequence[Recorded], count: int) -> list[Recorded]:
+    """Some `count` positions, alike of every repository."""
+    groups = len({row.repository for row in rows})
+    return _some(rows, max(1, count // max(1, groups)))
+
+
+def _scorer(given: argparse.Namespace) -> Callable[[Prompt, Sequence[str]], Floats]:
+    from tuning.ranking.base import default_base_dir
+    from tuning.ranking.scorer import Scorer
+
+    scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
+    return scorer.log_p
+
+
+def _shown(found: Iterable[Case], console: Console, what: str, total: int) -> Iterator[Case]:
+    """The cases, with a bar while they are gone through."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield from progress.track(found, total=total, description=what)
+
+
+def _table(title: str, judged: Sequence[Judged]) -> Table:
+    """R@1 and R@5 by language and class, and how far p is from what it promises."""
+    table = Table(title=title)
+    for column in ("language", "class", "n", "R@1", "R@5", "MRR"):
+        table.add_column(column, justify="left" if column in ("language", "class") else "right")
+    for language in sorted({one.language for one in judged}):
+        for named in ("", *CLASSES):
+            here = [one for one in judged if one.language == language and named in ("", one.named)]
+            if here:
+                figures = summary([one.rank for one in here])
+                shown = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values())
+                table.add_row("" if named else language, named or "all", f"{len(here):,}", *shown)
+        table.add_section()
+    error = calibration_error([(one.p, one.rank == 0) for one in judged])
+    table.caption = f"expected calibration error of first items: {error:.3f}"
+    return table

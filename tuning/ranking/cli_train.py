@@ -1,0 +1,284 @@
+"""`python -m tuning.ranking train`, `adapters` and `rollback`: an adapter of one's own code, and what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from corpus.candidates import installed_servers
+from corpus.shards import alone
+from corpus.syntax.language import languages
+from tuning.files import replacing
+from tuning.ranking import shelf
+from tuning.ranking.metrics import summary
+from tuning.ranking.splitting import Split, split
+
+DESCRIPTION = """Train an adapter on your own repositories and install it, if it is better on their own later lines than what is used now.
+
+  1. lists: your language servers are asked for completion at places in the code as it was before its last commits
+  2. training: the model learns to rank the name that was written first
+  3. comparison: on lines that the last commits added, which nothing was learned from
+  4. installation: only if it is better there; a running server uses it from its next completion on
+
+Nothing of a repository is run and nothing connects anywhere. Run the same again after it was cut off: it goes on where
+it stopped."""
+EPILOG = """python -m tuning.ranking adapters          what is installed, and how good it was
+python -m tuning.ranking rollback NAME     use the version before"""
+FEWEST, MOST = 10, 6  # steps; times that each window is learned from
+METHODS = ("LORA", "DORA", "IA3")
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser's."""
+    raw = argparse.RawDescriptionHelpFormatter
+    job = commands.add_parser(
+        "train", help="an adapter of your own repositories", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+    )
+    job.add_argument(
+        "--repo",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="a git repository or a folder; may be repeated",
+    )
+    job.add_argument("--name", default="", help="what the adapter is called (default: the first repository's folder)")
+    job.add_argument(
+        "--language", action="append", default=[], choices=sorted(languages()), help="only this one; may be repeated"
+    )
+    job.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="LANGUAGE=NAME",
+        help="ask this one; may be repeated (default: the first installed)",
+    )
+    job.add_argument("--minutes", type=float, default=15, metavar="M", help="of training itself (default %(default)s)")
+    job.add_argument(
+        "--positions", type=int, default=1500, metavar="N", help="to learn from, a repository (default %(default)s)"
+    )
+    job.add_argument(
+        "--judged", type=int, default=150, metavar="N", help="to judge on, a repository (default %(default)s)"
+    )
+    job.add_argument("--method", choices=METHODS, default="LORA", help="default %(default)s")
+    job.add_argument("--rank", type=int, default=16, help="of LoRA (default %(default)s)")
+    job.add_argument("--base", default="", metavar="FOLDER", help="another model than the default")
+    job.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="where a run is kept to go on from (default: in the cache folder, by name)",
+    )
+    job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
+    job.set_defaults(run=run)
+    shown = commands.add_parser("adapters", help="what is installed, and how good it was")
+    shown.set_defaults(run=show_adapters)
+    back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
+    back.add_argument("name", metavar="NAME")
+    back.set_defaults(run=roll_back)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train, compare, install; 1 where what came out was not better and is not installed."""
+    console = Console(stderr=True)
+    name = given.name or given.repo[0].resolve().name
+    work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "training" / name
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(work):
+        return _run(given, name, work, console)
+
+
+def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> int:
+    chosen = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
+    servers = installed_servers(chosen)
+    with console.status("reading the repositories"):
+        splits = [
+            split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)
+            for repo in given.repo
+        ]
+    for one in splits:
+        learned, judged = (sum(project.count for project in part) for part in (one.learning, one.judging))
+        where = (
+            "lines that its last commits added"
+            if one.by_commits
+            else "files that are kept apart, for there are too few commits"
+        )
+        console.print(f"{one.name}: {learned:,} places to learn from, {judged:,} to judge on: {where}", highlight=False)
+    from tuning.ranking import retraining as steps
+
+    with _bar(console, "asking the servers", sum(p.count for s in splits for p in (*s.learning, *s.judging))) as done:
+        lists = steps.lists_of(splits, work, jobs=given.jobs, done=done)
+    for project, problem in lists.tally.failed.items():
+        console.print(f"[yellow]{project}: {problem}[/]", highlight=False)
+    known = [row for row in lists.learning if row.has_truth]
+    judged_rows = [row for row in lists.judging if row.has_truth]
+    console.print(
+        f"{len(known):,} of {len(lists.learning):,} lists to learn from have the name that was written", highlight=False
+    )
+    if len(known) < 50 or len(judged_rows) < 20:
+        console.print(
+            "[red]That is too little to learn from.[/] Give more code with --repo, or name a server that knows it with --server LANGUAGE=NAME.",
+            highlight=False,
+        )
+        return 2
+    with _bar(console, "looking up", len(known) + len(judged_rows)) as done:
+        learning = steps.looked_up(known, splits, done)
+        judging = steps.looked_up(judged_rows, splits, done)
+    out = work / "adapter"
+    _train(given, learning, out, console)
+    return _judge(given, name, splits, judging, out, console)
+
+
+def _train(given: argparse.Namespace, learning: Sequence[Any], out: Path, console: Console) -> None:
+    from tuning.ranking import retraining as steps
+    from tuning.ranking.scorer import base_and_tokenizer
+
+    recipe = steps.Recipe(method=given.method, rank=given.rank)
+    model, tokenizer = base_and_tokenizer(given.base)
+    with console.status("laying out what is learned from"):
+        found = steps.windows_of(learning, tokenizer)
+    adapted = steps.adapted(model, recipe)
+    loss = steps.objective(adapted, tokenizer, recipe)
+    with console.status("measuring how long a step takes here"):
+        count = _steps(
+            given.minutes, lambda: steps.seconds_a_window(adapted, loss, found), recipe.batch, len(found), out
+        )
+    sites = sum(len(window.sites) for window in found)
+    console.print(
+        f"training {given.method} on {sites:,} lists in {len(found):,} windows: {count:,} steps of {recipe.batch} windows, "
+        f"{count * recipe.batch / max(1, len(found)):.1f} times through",
+        highlight=False,
+    )
+    steps.train_adapter(adapted, loss, found, recipe, steps=count, out=out)
+
+
+def _steps(minutes: float, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
+    """As many as fit into the minutes, measured once and kept, so that a run that goes on has the same."""
+    plan = out.with_suffix(".json")
+    if plan.is_file():
+        return int(json.loads(plan.read_text("utf-8"))["steps"])
+    count = max(FEWEST, min(round(minutes * 60 / (seconds() * batch)), MOST * windows // batch))
+    with replacing(plan) as temporary:
+        temporary.write_text(json.dumps({"steps": count}) + "\n", encoding="utf-8")
+    return count
+
+
+def _judge(
+    given: argparse.Namespace, name: str, splits: Sequence[Split], judging: Sequence[Any], out: Path, console: Console
+) -> int:
+    from tuning.ranking import retraining as steps
+    from tuning.ranking.base import default_base_dir
+    from tuning.ranking.scorer import Scorer
+
+    used = shelf.used(name)
+    base = given.base or default_base_dir()
+    now = Scorer.load(base, adapter=str(used.folder) if used is not None else "")
+    then = Scorer.load(base, adapter=str(out))
+    with _bar(console, "comparing", len(judging)) as done:
+        places = steps.compare(judging, now, then, done)
+    before = f"now ({name} {used.version})" if used is not None else "now (the base alone)"
+    console.print(_table({"signals": places.signals, before: places.now, "with what was learned": places.then}))
+    figures = {key: value[0] for key, value in summary(places.then).items()}
+    gained = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
+    console.print(_gain(places.now, places.then), highlight=False)
+    if not is_better(places.now, places.then) and not given.keep_worse:
+        console.print(
+            f"Not better, so not installed; it is in {out}. More minutes or more code may help.", highlight=False
+        )
+        return 1
+    card = shelf.Card(
+        base=given.base,
+        workspaces=[str(repo.resolve()) for repo in given.repo],
+        languages=sorted({language for one in splits for language in one.languages}),
+        figures={**figures, **{f"{key} gained": value for key, value in gained.items()}},
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    installed = shelf.install(name, out, card)
+    console.print(
+        f"Installed as {name} {installed.version}: used in {', '.join(card.workspaces)} from the next completion on. "
+        f"Back: python -m tuning.ranking rollback {name}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def is_better(now: Sequence[int], then: Sequence[int]) -> bool:
+    """Whether the truth's places, from 0, are better on the whole, and the first one right no less often."""
+    before, after = ({key: value[0] for key, value in summary(places).items()} for places in (now, then))
+    return after["MRR"] > before["MRR"] and after["R@1"] >= before["R@1"]
+
+
+def _table(ranks: dict[str, Sequence[int]]) -> Table:
+    table = Table(title=f"{len(next(iter(ranks.values())))} later lists of the same code")
+    for column in ("", "R@1", "R@5", "MRR"):
+        table.add_column(column)
+    for name, places in ranks.items():
+        table.add_row(name, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(places).values()))
+    return table
+
+
+def _gain(now: Sequence[int], then: Sequence[int]) -> str:
+    """The paired difference of R@1 with its bootstrap interval."""
+    gains = np.array([(b < 1) - (a < 1) for a, b in zip(now, then, strict=True)], float)
+    generator = np.random.default_rng(0)
+    low, high = np.quantile(gains[generator.integers(0, len(gains), (1000, len(gains)))].mean(axis=1), (0.025, 0.975))
+    return f"R@1 {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+@contextmanager
+def _bar(console: Console, what: str, total: int) -> Generator[Callable[[str, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda name, count: progress.advance(task, count)
+    console.print(f"{what}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
+
+
+def show_adapters(given: argparse.Namespace) -> int:
+    """A table of what is installed."""
+    console = Console()
+    found = shelf.all_used()
+    if not found:
+        console.print("No adapter is installed. Train one on your code: python -m tuning.ranking train --repo PATH")
+        return 0
+    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained")
+    for one in found:
+        card = one.card
+        figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]
+        table.add_row(
+            one.name,
+            str(one.version),
+            card.made,
+            ", ".join(card.languages),
+            "\n".join(card.workspaces) or "all",
+            figures[0].lstrip("+"),
+            figures[1],
+        )
+    console.print(table)
+    return 0
+
+
+def roll_back(given: argparse.Namespace) -> int:
+    """One step back."""
+    found = shelf.roll_back(given.name)
+    console = Console()
+    if found is None:
+        console.print(f"{given.name} had no version before: the base alone is used there from now on.", highlight=False)
+    else:
+        console.print(f"{found.name} {found.version} of {found.card.made} is used from now on.", highlight=False)
+    return 0

@@ -1,0 +1,137 @@
+"""The blend learned from recorded lists, and judged by leaving repositories out.
+
+A sample is a list cut down to what matters: the truth, the candidates that the blend so far thinks likeliest, and some of the
+others. Weights are fitted for all sites together first, then for each kind of site, drawn to those.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.ranking.blend import KINDS, Blend, fit
+from tuning.ranking.cases import Case
+from tuning.ranking.features import MODEL, SIGNALS, Floats, with_model
+from tuning.ranking.prompt import Prompt
+from tuning.ranking.rank import shortlist
+
+LIKELY, OTHERS = 40, 20
+FOLDS = 5
+STEPS, STEPS_OF_KIND = 400, 200
+RISING = tuple(range(len(SIGNALS), len(SIGNALS + MODEL)))
+OF_KIND = 0.01  # l2 that draws a kind's weights to those of all
+RIGHT = 0.6  # how often an item with one star should be right
+
+ScoreNames = Callable[[Prompt, Sequence[str]], Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One list, cut down. c candidates."""
+
+    columns: NDArray[np.float32]  # [c, signals], or with the model's
+    truth: int
+    kind: str
+    named: str  # the class that figures are given by
+    language: str
+    group: str  # its repository
+
+
+def samples(found: Iterable[Case], blend: Blend, model: ScoreNames | None = None, *, seed: int = 0) -> Iterator[Sample]:
+    """A sample of each case that fits; with `model` (log P of names after a prompt), of those that it could rank."""
+    for case in found:
+        row, known = case.recorded, case.known
+        kind = known.site.kind if known.site.kind in KINDS else "name"
+        if model is not None:
+            chosen = shortlist(known, blend)
+            if not case.is_truth[chosen].any():
+                continue
+            logs = model(case.prompt, [known.candidates[i].name for i in chosen])
+            columns, is_truth = with_model(known.columns[chosen], logs), case.is_truth[chosen]
+        else:
+            columns, is_truth = known.columns[known.fitting], case.is_truth[known.fitting]
+            if not is_truth.any():
+                continue
+        scores = blend.scores(columns[:, : len(SIGNALS)], kind)
+        truth = int(np.flatnonzero(is_truth)[scores[is_truth].argmax()])  # of overloads the best
+        others = np.flatnonzero(~is_truth)
+        others = others[np.argsort(-scores[others], kind="stable")]
+        far = others[LIKELY:].tolist()
+        chance = random.Random(f"{seed}/{row.repository}/{row.path}/{row.offset}")
+        kept = [truth, *others[:LIKELY].tolist(), *chance.sample(far, min(OTHERS, len(far)))]
+        yield Sample(
+            columns=columns[kept].astype(np.float32),
+            truth=0,
+            kind=kind,
+            named=row.named,
+            language=row.language,
+            group=row.repository,
+        )
+
+
+def fitted(found: Sequence[Sample], monotone: Sequence[int] = ()) -> dict[str, Floats]:
+    """Weights by kind of site."""
+    whole = fit([(sample.columns, sample.truth) for sample in found], monotone=monotone, steps=STEPS)
+    of_kind: dict[str, Floats] = {}
+    for kind in KINDS:
+        here = [(sample.columns, sample.truth) for sample in found if sample.kind == kind]
+        of_kind[kind] = (
+            fit(here, monotone=monotone, toward=whole, l2=OF_KIND, steps=STEPS_OF_KIND) if len(here) >= 100 else whole
+        )
+    return of_kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What weights that never saw a sample's repository made of it."""
+
+    rank: int
+    p: float  # of the first item
+    named: str
+    language: str
+
+
+def left_out(found: Sequence[Sample], monotone: Sequence[int] = ()) -> list[Judged]:
+    """Each sample judged by weights fitted without its repository (and others of its fold)."""
+    groups = sorted({sample.group for sample in found})
+    random.Random(0).shuffle(groups)
+    judged: list[Judged] = []
+    for fold in range(min(FOLDS, len(groups))):
+        out = set(groups[fold::FOLDS])
+        weights = fitted([sample for sample in found if sample.group not in out], monotone)
+        judged += [judge(sample, weights) for sample in found if sample.group in out]
+    return judged
+
+
+def judge(sample: Sample, weights: Mapping[str, Floats]) -> Judged:
+    logits = sample.columns @ weights[sample.kind]
+    odds = np.exp(logits - logits.max())
+    rank = int((logits > logits[sample.truth]).sum())
+    return Judged(rank=rank, p=float(odds.max() / odds.sum()), named=sample.named, language=sample.language)
+
+
+def stars(judged: Sequence[Judged]) -> tuple[float, ...]:
+    """p from which a first item is right RIGHT of the time, and four steps above it."""
+    ordered = sorted(((one.p, one.rank == 0) for one in judged), reverse=True)
+    lowest = RIGHT
+    for p in np.arange(0.2, 0.9, 0.01).tolist():
+        near = [right for q, right in ordered if p <= q < p + 0.1]
+        if near and sum(near) >= RIGHT * len(near):
+            lowest = p
+            break
+    return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))
+
+
+def calibration_error(firsts: Iterable[tuple[float, bool]], bins: int = 10) -> float:
+    """Expected calibration error: mean |p - share right| over bins of equal width, by how many are in each (Naeini et al. 2015)."""
+    by_bin: dict[int, list[tuple[float, bool]]] = defaultdict(list)
+    for p, right in firsts:
+        by_bin[min(int(p * bins), bins - 1)].append((p, right))
+    total = sum(map(len, by_bin.values()))
+    gaps = (abs(sum(p for p, _ in here) - sum(right for _, right in here)) for here in by_bin.values())
+    return sum(gaps) / max(1, total)

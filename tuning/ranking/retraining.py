@@ -1,0 +1,177 @@
+"""An adapter from a user's own repositories: lists, training, a comparison on later lines, and the better one installed.
+
+    work = Path("…")                          what was done so far is kept there, and is not done again
+    ready = prepare(splits, work, base)       lists of real servers, looked up
+    train_adapter(ready, work / "adapter")    by the ranker's objective
+    found = compare(ready, work / "adapter")  with what is used now
+
+Nothing of a repository is run, and nothing connects anywhere.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus.candidates import Tally, record
+from corpus.lists import Recorded
+from tuning.ranking.blend import Blend
+from tuning.ranking.cases import Case, cases
+from tuning.ranking.listwise import Listwise
+from tuning.ranking.rank import ordered, shortlist
+from tuning.ranking.scorer import Scorer, ends_identifier
+from tuning.ranking.splitting import Split
+from tuning.ranking.windows import Window, windows
+from tuning.training.loop import train
+from tuning.training.options import Options
+from tuning.training.precision import autocast, computes_bf16
+
+TRIED = 5  # windows
+Done = Callable[[str, int], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How an adapter is trained. The defaults are what gave most on repositories kept for choosing them (docs/results.md)."""
+
+    method: str = "LORA"
+    rank: int = 16
+    lr: float = 3e-4
+    batch: int = 8  # windows a step
+    text: float = 0.1
+    beside: float = 0.0
+    seed: int = 0
+
+    def config(self) -> Any:
+        import tuning
+
+        targets = {"target_modules": "all-linear"}
+        options: Mapping[str, Any] = {
+            "LORA": {"r": self.rank, "lora_alpha": 2 * self.rank, **targets},
+            "DORA": {"r": self.rank, "lora_alpha": 2 * self.rank, "use_dora": True, **targets},
+            "IA3": {},
+        }[self.method]
+        kind = {"DORA": "LORA"}.get(self.method, self.method)
+        return tuning.PeftConfig.from_peft_type(peft_type=kind, task_type="CAUSAL_LM", **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lists:
+    """What servers said at the places to learn from and to judge on."""
+
+    learning: Sequence[Recorded]
+    judging: Sequence[Recorded]
+    tally: Tally
+
+
+def lists_of(splits: Sequence[Split], work: Path, *, jobs: int, done: Done) -> Lists:
+    """Ask the servers; file by file, so that a run that was cut off goes on. Raises OSError."""
+    learning = [project for split in splits for project in split.learning]
+    judging = [project for split in splits for project in split.judging]
+    rows, tally = record([*learning, *judging], work / "lists", jobs=jobs, done=done)
+    judged = {(project.name, file.path, file.written) for project in judging for file in project.files}
+    return Lists(
+        learning=[row for row in rows if (row.repository, row.path, row.written) not in judged],
+        judging=[row for row in rows if (row.repository, row.path, row.written) in judged],
+        tally=tally,
+    )
+
+
+def looked_up(rows: Iterable[Recorded], splits: Sequence[Split], done: Done) -> list[Case]:
+    """The lists that have the truth, with all that is known of them. Raises SourceError."""
+    places = {name: place for split in splits for name, place in split.places.items()}
+    return list(cases(rows, places.__getitem__, done))
+
+
+def windows_of(found: Iterable[Case], tokenizer: Any) -> list[Window]:
+    """What is trained on."""
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    return windows(found, Blend.load(), encode)
+
+
+def adapted(model: Any, recipe: Recipe) -> Any:
+    """The base with a fresh adapter of the recipe. Raises TuningError."""
+    import torch
+
+    import tuning
+
+    torch.manual_seed(recipe.seed)
+    return tuning.get_peft_model(model, recipe.config())
+
+
+def objective(model: Any, tokenizer: Any, recipe: Recipe) -> Listwise:
+    """The recipe's loss."""
+    import torch
+
+    ending = torch.from_numpy(ends_identifier(tokenizer, model.get_base_model().config.vocab_size))
+    return Listwise(ending=ending, text=recipe.text, beside=recipe.beside)
+
+
+def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> float:
+    """How long this machine takes to learn from a window, there and back: the median of a few."""
+    import torch
+
+    device = torch.device("cpu")
+    taken: list[float] = []
+    for window in found[:: max(1, len(found) // TRIED)][: TRIED + 1]:
+        began = time.perf_counter()
+        with autocast(device, computes_bf16(device)):
+            total, _ = loss(model, [window])
+        total.backward()
+        taken.append(time.perf_counter() - began)
+    model.zero_grad()
+    return statistics.median(taken[1:] or taken)  # the first warms up
+
+
+def train_adapter(
+    model: Any, loss: Listwise, found: Sequence[Window], recipe: Recipe, *, steps: int, out: Path, show: bool = True
+) -> None:
+    """Train, and write the adapter into `out`; goes on where a run that was cut off stopped. Raises TuningError, OSError."""
+    options = Options(
+        lr=recipe.lr,
+        steps=steps,
+        batch_size=recipe.batch,
+        accumulation=recipe.batch,
+        warmup=max(1, steps // 20),
+        seed=recipe.seed,
+        save_every=20,
+    )
+    train(model, found, options, loss=loss, collate=list, out=out, show=show)
+    model.save_pretrained(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the truth came in each judged list, from 0, by each of two models; and by signals alone."""
+
+    signals: Sequence[int]
+    now: Sequence[int]
+    then: Sequence[int]
+
+
+def compare(found: Sequence[Case], now: Scorer, then: Scorer, done: Done) -> Places:
+    """The truth's places by the blend with each model's scores, searched to their ends."""
+    blend = Blend.load()
+    places: dict[str, list[int]] = {"signals": [], "now": [], "then": []}
+    for case in found:
+        places["signals"].append(_place(case, ordered(case.known, blend).order))
+        chosen = shortlist(case.known, blend)
+        names = [case.known.candidates[i].name for i in chosen]
+        for which, scorer in (("now", now), ("then", then)):
+            order = ordered(case.known, blend, scorer.log_p(case.prompt, names), chosen)
+            places[which].append(_place(case, order.order))
+        done(case.recorded.path, 1)
+    return Places(**places)
+
+
+def _place(case: Case, order: np.ndarray) -> int:
+    return int(np.flatnonzero(case.is_truth[order])[0])
