@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-quality bench-rank bench-corpus bench-tuning clean help
+.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -18,7 +18,7 @@ help:
 	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
 	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
 	@echo "make bench-tuning   the PEFT engine and HF peft, turn by turn"
-	@echo "make bench-quality  how often the first item is the right one"
+	@echo "make bench-live     RankBench's members asked of a running Starling under its deadline"
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -59,15 +59,15 @@ bench-servers: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m benchmarks.servers
 
-bench-quality: $(INSTALLED)
-	$(BIN)/python -m benchmarks.quality record --split eval
-	$(BIN)/python -m benchmarks.quality evaluate --split eval --model
-	$(BIN)/python -m benchmarks.quality_live
-
 bench-rank: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m corpus.rankbench fetch
 	$(BIN)/python -m tuning.ranking.evaluate --source --plots docs/rankbench --json docs/rankbench/figures.json
+
+bench-live: $(INSTALLED)
+	$(BIN)/python -m tests.servers.install
+	$(BIN)/python -m corpus.rankbench fetch
+	$(BIN)/python -m benchmarks.live
 
 bench-corpus: $(INSTALLED)
 	$(BIN)/python -m benchmarks.mining $(REPOS)

@@ -1,6 +1,6 @@
 """python -m benchmarks.same_items --language typescript: what each item inserts, with and without Starling.
 
-Every position of `quality`'s evaluation, asked of the wrapped server alone and through Starling in turn; fails where
+Members of RankBench, asked of the wrapped server alone and through Starling in turn; fails where
 one of the two has an item, or an item that inserts something, that the other has not.
 """
 
@@ -10,14 +10,15 @@ import argparse
 import asyncio
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.quality_data import WARM_SECONDS, Bench, Recorded, cut, load, unpacked, utf16
+from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories, utf16
+from corpus.rankbench.origins import benches
 from corpus.syntax.language import language_for
 from lsp_server.probe import Probe, items_of
 
@@ -30,35 +31,28 @@ Item = dict[str, Any]
 def main() -> None:
     """Command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument(
-        "--language", default="all", help="tables of quality.toml, comma-separated (default: %(default)s)"
-    )
+    add_flags(options, 200)
     given = options.parse_args()
     different = 0
-    for language in Bench.named(given.language):
-        bench = Bench.load(language)
-        by_package: dict[str, list[Recorded]] = defaultdict(list)
-        for row in load(bench, "eval"):
-            by_package[row.package].append(row)
-        results = [asyncio.run(compare(bench, package, rows)) for package, rows in by_package.items()]
+    for language in given.language or benches():
+        results = [asyncio.run(compare(one)) for one in repositories(benches()[language], given.limit)]
         positions, items, odd = (sum(column) for column in zip(*results, strict=True))
         console.print(f"{language}: {positions} positions, {items} items, lists that differ: {odd}")
         different += odd
     sys.exit(1 if different else 0)
 
 
-async def compare(bench: Bench, package: str, rows: list[Recorded]) -> tuple[int, int, int]:
+async def compare(one: Repository) -> tuple[int, int, int]:
     """Positions asked, items seen, and positions whose lists differ."""
-    root = unpacked(package)
-    alone = Probe(bench.command(root))
+    alone = Probe(one.command)
     flags = ("--stdio", "--ranker", "signals", "--deadline", "5000")
-    through = Probe([sys.executable, "-m", "lsp_server", *flags, "--", *bench.command(root)])
+    through = Probe([sys.executable, "-m", "lsp_server", *flags, "--", *one.command])
     items = odd = 0
     for probe in (alone, through):
-        await probe.start(root, timeout=WARM_SECONDS, options=bench.options)
-    for row in track(rows, package, console=console, transient=True):
-        before, _, after = cut(row.source, row.start)
-        uri = (root / row.path).as_uri()
+        await probe.start(one.root, timeout=WARM_SECONDS)
+    for row in track(one.rows, one.name, console=console, transient=True):
+        before, after = one.texts(row)
+        uri = (one.base / row.path).as_uri()
         language = language_for("", row.path)
         assert language is not None
         for probe in (alone, through):
@@ -75,10 +69,10 @@ async def compare(bench: Bench, package: str, rows: list[Recorded]) -> tuple[int
         if seen[0] != seen[1] or not seen[0]:
             odd += 1
             less, more = seen[0] - seen[1], seen[1] - seen[0]
-            console.print(f"{package} {row.path}:{row.start}: of {sum(seen[0].values())} items", less, more)
+            console.print(f"{one.name} {row.path}:{row.start}: of {sum(seen[0].values())} items", less, more)
     for probe in (alone, through):
         await probe.stop()
-    return len(rows), items, odd
+    return len(one.rows), items, odd
 
 
 async def _effects(probe: Probe, uri: str, before: bytes) -> Counter[str]:

@@ -75,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
     console = Console(stderr=True)
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
     places = places_of(given.list)
-    servers = _servers(given.server)
+    servers = servers_of(given.server)
     with console.status("choosing positions"):
         chosen = projects(
             given.corpus,
@@ -107,7 +107,7 @@ def _recorded(given: argparse.Namespace, chosen: Sequence[Project], console: Con
     return 1 if tally.failed else 0
 
 
-def _servers(pairs: Iterable[str]) -> dict[str, str]:
+def servers_of(pairs: Iterable[str]) -> dict[str, str]:
     """language -> preset's name, of LANGUAGE=NAME. Raises CorpusError where there is no such language or server."""
     found: dict[str, str] = {}
     for pair in pairs:

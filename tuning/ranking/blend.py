@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tuning.ranking.features import MODEL, SIGNALS, Floats
 
@@ -87,7 +88,7 @@ def _named(weights: Mapping[str, Floats], names: Sequence[str]) -> dict[str, dic
 
 
 def fit(
-    lists: Sequence[tuple[Floats, int]],
+    lists: Sequence[tuple[NDArray[np.floating], int]],
     *,
     monotone: Sequence[int] = (),
     toward: Floats | None = None,

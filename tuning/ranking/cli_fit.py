@@ -19,7 +19,18 @@ from corpus.positions import CLASSES
 from tuning.ranking.blend import FILE, Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
-from tuning.ranking.fitting import RISING, Judged, calibration_error, fitted, left_out, samples, stars
+from tuning.ranking.fitting import (
+    GROUPS,
+    RISING,
+    Judged,
+    Sample,
+    calibration_error,
+    fitted,
+    left_out,
+    samples,
+    stars,
+    without,
+)
 from tuning.ranking.metrics import summary
 from tuning.ranking.prompt import Prompt
 
@@ -49,6 +60,7 @@ def add(commands: Any) -> None:
     job.add_argument(
         "--limit", type=int, default=0, metavar="N", help="positions a repository for the signals' (default all)"
     )
+    job.add_argument("--ablate", action="store_true", help="also fit without each group of signals in turn")
     job.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="the blend (default: the installed one)")
     job.set_defaults(run=run)
 
@@ -63,6 +75,8 @@ def run(given: argparse.Namespace) -> int:
     by_signals = list(samples(_shown(cases(rows, places.__getitem__), console, "signals", len(rows)), old))
     judged = left_out(by_signals)
     console.print(_table("signals, repositories left out in turn", judged))
+    if given.ablate:
+        console.print(_ablated(by_signals, judged))
     blend = Blend(signals=fitted(by_signals), model=old.model, stars=old.stars)
     if given.model:
         chosen = _spread(rows, given.positions)
@@ -108,6 +122,20 @@ def _shown(found: Iterable[Case], console: Console, what: str, total: int) -> It
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield from progress.track(found, total=total, description=what)
+
+
+def _ablated(found: Sequence[Sample], whole: Sequence[Judged]) -> Table:
+    """R@1 and R@5 by language without each group of signals, and with all of them."""
+    languages = sorted({one.language for one in whole})
+    table = Table("without", *languages, title="R@1 / R@5 without a group of signals, fitted anew")
+    for name in ("", *GROUPS):
+        judged = left_out(without(found, name)) if name else whole
+        cells: list[str] = []
+        for language in languages:
+            figures = summary([one.rank for one in judged if one.language == language])
+            cells.append(f"{figures['R@1'][0]:.3f} / {figures['R@5'][0]:.3f}")
+        table.add_row(name or "(nothing)", *cells)
+    return table
 
 
 def _table(title: str, judged: Sequence[Judged]) -> Table:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from corpus.candidates import installed_servers
+from corpus.cli_candidates import servers_of
 from corpus.shards import alone
 from corpus.syntax.language import languages
 from tuning.files import replacing
@@ -102,8 +103,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> int:
-    chosen = dict(pair.split("=", 1) for pair in given.server if "=" in pair)
-    servers = installed_servers(chosen)
+    servers = installed_servers(servers_of(given.server))
     with console.status("reading the repositories"):
         splits = [
             split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)

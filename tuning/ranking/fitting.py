@@ -7,9 +7,10 @@ others. Weights are fitted for all sites together first, then for each kind of s
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,21 @@ STEPS, STEPS_OF_KIND = 400, 200
 RISING = tuple(range(len(SIGNALS), len(SIGNALS + MODEL)))
 OF_KIND = 0.01  # l2 that draws a kind's weights to those of all
 RIGHT = 0.6  # how often an item with one star should be right
+
+# What is left out in turn to see what it is worth: which columns each is, also where they count anew for `self`.
+GROUPS: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(rf"(place_by_|self_)?({columns})")
+    for name, columns in {
+        "this file's and the workspace's names (index)": "index|receiver_|uses_|used_member|decayed_|recency|following",
+        "repeats of what stands before the cursor": "repeat|alike",
+        "words around it": "named_by_|line_names|function_names|stands_after",
+        "text after the cursor, as words": "named_by_lines_after|stands_after",
+        "scopes": "visible|scope_distance|parameter|own_member",
+        "the wrapped server's order": r"order$|first$",
+        "kinds, deprecation, edits elsewhere, expected type": "kind_|deprecated|edits_elsewhere|expected",
+        "how a name is written": r"private|dunder|type_like|constant",
+    }.items()
+}
 
 ScoreNames = Callable[[Prompt, Sequence[str]], Floats]
 
@@ -106,6 +122,17 @@ def left_out(found: Sequence[Sample], monotone: Sequence[int] = ()) -> list[Judg
         weights = fitted([sample for sample in found if sample.group not in out], monotone)
         judged += [judge(sample, weights) for sample in found if sample.group in out]
     return judged
+
+
+def without(found: Sequence[Sample], group: str) -> list[Sample]:
+    """The samples as they would be if nothing were known of a group of GROUPS."""
+    gone = [place for place, name in enumerate(SIGNALS) if GROUPS[group].match(name)]
+    kept: list[Sample] = []
+    for sample in found:
+        columns = sample.columns.copy()
+        columns[:, gone] = 0
+        kept.append(replace(sample, columns=columns))
+    return kept
 
 
 def judge(sample: Sample, weights: Mapping[str, Floats]) -> Judged:

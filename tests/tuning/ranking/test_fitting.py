@@ -9,7 +9,7 @@ import pytest
 
 from tuning.ranking.blend import KINDS, Blend, BlendError, fit
 from tuning.ranking.features import MODEL, SIGNALS
-from tuning.ranking.fitting import Judged, Sample, calibration_error, fitted, left_out, stars
+from tuning.ranking.fitting import GROUPS, Judged, Sample, calibration_error, fitted, left_out, stars, without
 
 
 def made(count: int, *, kind: str = "member", column: int = 3, seed: int = 0) -> list[Sample]:
@@ -87,3 +87,15 @@ def test_a_blend_is_written_and_read(tmp_path: Path) -> None:
     (tmp_path / "blend.json").write_text(text)
     with pytest.raises(BlendError, match=r"columns differ: .*uses_file"):
         Blend.load(tmp_path / "blend.json")
+
+
+def test_every_column_is_in_a_group_that_can_be_left_out() -> None:
+    assert [name for name in SIGNALS if not any(group.match(name) for group in GROUPS.values())] == []
+    found = made(3)
+    for name, group in GROUPS.items():
+        left = without(found, name)
+        for place, column in enumerate(SIGNALS):
+            same = all(
+                (one.columns[:, place] == other.columns[:, place]).all() for one, other in zip(found, left, strict=True)
+            )
+            assert same == (group.match(column) is None)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.quality_live: the positions of `quality`, asked of a running Starling under its deadline.
+"""python -m benchmarks.live: members of RankBench, asked of a running Starling under its deadline.
 
 A real session with the default wrapped server: the last keys before the member are typed at a person's pace, then
 completion is asked for. What the model does not know by the deadline counts against it here, as it does for a user.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +17,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
-from benchmarks.quality_data import Bench, Recorded, cut, load, unpacked, utf16
+from benchmarks.places import Repository, add_flags, repositories, utf16
+from corpus.rankbench.origins import benches
 from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
 from lsp_server.probe import Probe, in_order, items_of
@@ -31,38 +31,37 @@ KEYS = 4
 def main() -> None:
     """Command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--language", default="python", help="a table of quality.toml (default: %(default)s)")
+    add_flags(options, 200)
     options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
     options.add_argument("--deadline", type=int, default=120, help="milliseconds (default 120)")
     given = options.parse_args()
-    by_package: dict[str, list[Recorded]] = defaultdict(list)
-    for row in load(Bench.load(given.language), "eval"):
-        by_package[row.package].append(row)
     table = Table(title=f"under a deadline of {given.deadline} ms, line typed at {KEY_SECONDS * 1000:.0f} ms a key")
-    for column in ("ranker", "positions", "R@1", "R@5", "MRR"):
+    for column in ("language", "ranker", "positions", "R@1", "R@5", "MRR"):
         table.add_column(column)
-    for ranker in given.rankers.split(","):
-        ranks: list[int] = []
+    for language in given.language or benches():
+        rankers = given.rankers.split(",")
+        ranks: dict[str, list[int]] = {ranker: [] for ranker in rankers}
         with Progress(console=console, transient=True) as progress:
-            task = progress.add_task(ranker, total=sum(map(len, by_package.values())))
-            for package, rows in by_package.items():
-                ranks += asyncio.run(ask(package, rows, ranker, given.deadline, partial(progress.advance, task)))
-        figures = summary(ranks)
-        cells = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values())
-        table.add_row(ranker, str(len(ranks)), *cells)
+            task = progress.add_task(language, total=len(rankers) * given.limit or None)
+            for one in repositories(benches()[language], given.limit):
+                for ranker in rankers:  # turn by turn
+                    ranks[ranker] += asyncio.run(ask(one, ranker, given.deadline, partial(progress.advance, task)))
+        for ranker, places in ranks.items():
+            cells = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(places).values())
+            table.add_row(language, ranker, str(len(places)), *cells)
     console.print(table)
 
 
-async def ask(package: str, rows: list[Recorded], ranker: str, deadline: int, done: Callable[[], object]) -> list[int]:
+async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], object]) -> list[int]:
     """The truth's place in each list, from 0, as the editor would show it."""
     flags = ["--ranker", ranker, "--deadline", str(deadline)]
     probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", *flags])
-    await probe.start(unpacked(package))
+    await probe.start(one.root)
     await settled(probe, quiet=True)
     ranks: list[int] = []
-    for row in rows:
-        before, _, after = cut(row.source, row.start)
-        uri = (unpacked(package) / row.path).as_uri()
+    for row in one.rows:
+        before, after = one.texts(row)
+        uri = (one.base / row.path).as_uri()
         line = before.count(b"\n")
         written = before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")
         typed = written[-KEYS:]
@@ -81,7 +80,7 @@ async def ask(package: str, rows: list[Recorded], ranker: str, deadline: int, do
         if row.truth in names:
             ranks.append(names.index(row.truth))
         else:
-            console.print(f"{package} {row.path}: no {row.truth!r} in {len(names)} items this time")
+            console.print(f"{one.name} {row.path}: no {row.truth!r} in {len(names)} items this time")
         done()
     await probe.stop()
     return ranks

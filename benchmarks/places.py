@@ -1,0 +1,71 @@
+"""RankBench's positions for benchmarks that ask running servers: a sample of each repository's, its sources laid out once."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.lists import Recorded, read_lists
+from corpus.positions import cut
+from corpus.rankbench.origins import Bench, benches, place_of
+from corpus.sources import snapshot
+from corpus.workspace import unfold
+from lsp_server.placeholders import expanded
+from lsp_server.presets import by_name
+from tuning.ranking.evaluate import sample
+
+WARM_SECONDS = 120.0  # what a server may take until its first list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One of RankBench's, on disk, and the positions in it that are asked for."""
+
+    name: str
+    root: Path
+    command: tuple[str, ...]  # of its wrapped server
+    rows: Sequence[Recorded]
+    base: Path  # what the rows' paths are below
+
+    def texts(self, row: Recorded) -> tuple[bytes, bytes]:
+        """What stands before the cursor and after it."""
+        return cut((self.base / row.path).read_bytes(), row.position)
+
+
+def add_flags(options: argparse.ArgumentParser, limit: int) -> None:
+    """What all of these benchmarks take."""
+    options.add_argument(
+        "--language", action="append", choices=sorted(benches()), help="may be repeated; default: all of RankBench's"
+    )
+    options.add_argument(
+        "--limit", type=int, default=limit, metavar="N", help="positions a language (default %(default)s; 0: all)"
+    )
+
+
+def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
+    """Each repository with its members at which nothing is typed yet, whose list has the truth."""
+    rows = [row for row in read_lists(bench.lists) if row.has_truth and row.named == "member" and not row.written]
+    groups: dict[str, list[Recorded]] = defaultdict(list)
+    for row in sample(rows, limit):
+        groups[row.repository].append(row)
+    for name, here in groups.items():
+        with _laid_out(name) as (root, base):
+            command = expanded(by_name(bench.server).command, workspace=root)
+            yield Repository(name=name, root=root, command=command, rows=here, base=base)
+
+
+@contextmanager
+def _laid_out(name: str) -> Generator[tuple[Path, Path]]:
+    with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
+        base = Path(folder).resolve()
+        yield unfold(snapshot(place_of(name)), base), base
+
+
+def utf16(text: bytes) -> int:
+    """The length of UTF-8 text in UTF-16 code units."""
+    return len(text.decode("utf-8", "replace").encode("utf-16-le")) // 2
