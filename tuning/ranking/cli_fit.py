@@ -73,19 +73,19 @@ def run(given: argparse.Namespace) -> int:
     rows = _some(rows, given.limit)
     old = Blend.load()
     by_signals = list(samples(_shown(cases(rows, places.__getitem__), console, "signals", len(rows)), old))
-    judged = left_out(by_signals)
+    judged = left_out(by_signals, old.signals)
     console.print(_table("signals, repositories left out in turn", judged))
     if given.ablate:
-        console.print(_ablated(by_signals, judged))
-    blend = Blend(signals=fitted(by_signals), model=old.model, stars=old.stars)
+        console.print(_ablated(by_signals, judged, old))
+    blend = Blend(signals=fitted(by_signals, old.signals), model=old.model, stars=old.stars)
     if given.model:
         chosen = _spread(rows, given.positions)
         score = _scorer(given)
         looked_up = cases(chosen, places.__getitem__)
         found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
-        judged = left_out(found, RISING)
+        judged = left_out(found, old.model, RISING)
         console.print(_table("model, no deadline, repositories left out in turn", judged))
-        blend = Blend(signals=blend.signals, model=fitted(found, RISING), stars=stars(judged))
+        blend = Blend(signals=blend.signals, model=fitted(found, old.model, RISING), stars=stars(judged))
     blend.save(given.out)
     console.print(f"{given.out}: stars from p = {', '.join(map(str, blend.stars))}", highlight=False)
     return 0
@@ -124,12 +124,12 @@ def _shown(found: Iterable[Case], console: Console, what: str, total: int) -> It
         yield from progress.track(found, total=total, description=what)
 
 
-def _ablated(found: Sequence[Sample], whole: Sequence[Judged]) -> Table:
+def _ablated(found: Sequence[Sample], whole: Sequence[Judged], old: Blend) -> Table:
     """R@1 and R@5 by language without each group of signals, and with all of them."""
     languages = sorted({one.language for one in whole})
     table = Table("without", *languages, title="R@1 / R@5 without a group of signals, fitted anew")
     for name in ("", *GROUPS):
-        judged = left_out(without(found, name)) if name else whole
+        judged = left_out(without(found, name), old.signals) if name else whole
         cells: list[str] = []
         for language in languages:
             figures = summary([one.rank for one in judged if one.language == language])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -134,35 +134,40 @@ def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> 
             highlight=False,
         )
         return 2
-    with _bar(console, "looking up", len(known) + len(judged_rows)) as done:
-        learning = steps.looked_up(known, splits, done)
-        judging = steps.looked_up(judged_rows, splits, done)
     out = work / "adapter"
-    _train(given, learning, out, console)
+    _train(given, lambda done: steps.looked_up(known, splits, done), len(known), out, console)
+    with _bar(console, "looking up what is judged on", len(judged_rows)) as done:
+        judging = list(steps.looked_up(judged_rows, splits, done))
     return _judge(given, name, splits, judging, out, console)
 
 
-def _train(given: argparse.Namespace, learning: Sequence[Any], out: Path, console: Console) -> None:
+def _train(
+    given: argparse.Namespace,
+    learning: Callable[[Callable[[str, int], None]], Iterator[Any]],
+    count: int,
+    out: Path,
+    console: Console,
+) -> None:
     from tuning.ranking import retraining as steps
     from tuning.ranking.scorer import base_and_tokenizer
 
     recipe = steps.Recipe(method=given.method, rank=given.rank)
     model, tokenizer = base_and_tokenizer(given.base)
-    with console.status("laying out what is learned from"):
-        found = steps.windows_of(learning, tokenizer)
+    with _bar(console, "looking up what is learned from", count) as done:
+        found = steps.windows_of(learning(done), tokenizer)
     adapted = steps.adapted(model, recipe)
     loss = steps.objective(adapted, tokenizer, recipe)
     with console.status("measuring how long a step takes here"):
-        count = _steps(
+        total = _steps(
             given.minutes, lambda: steps.seconds_a_window(adapted, loss, found), recipe.batch, len(found), out
         )
     sites = sum(len(window.sites) for window in found)
     console.print(
-        f"training {given.method} on {sites:,} lists in {len(found):,} windows: {count:,} steps of {recipe.batch} windows, "
-        f"{count * recipe.batch / max(1, len(found)):.1f} times through",
+        f"training {given.method} on {sites:,} lists in {len(found):,} windows: {total:,} steps of {recipe.batch} windows, "
+        f"{total * recipe.batch / max(1, len(found)):.1f} times through",
         highlight=False,
     )
-    steps.train_adapter(adapted, loss, found, recipe, steps=count, out=out)
+    steps.train_adapter(adapted, loss, found, recipe, steps=total, out=out)
 
 
 def _steps(minutes: float, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:

@@ -1,7 +1,7 @@
 """The blend learned from recorded lists, and judged by leaving repositories out.
 
 A sample is a list cut down to what matters: the truth, the candidates that the blend so far thinks likeliest, and some of the
-others. Weights are fitted for all sites together first, then for each kind of site, drawn to those.
+others. Each kind of site has weights of its own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from tuning.ranking.rank import shortlist
 
 LIKELY, OTHERS = 40, 20
 FOLDS = 5
-STEPS, STEPS_OF_KIND = 400, 200
+STEPS = 400
+ENOUGH = 100  # lists of a kind
 RISING = tuple(range(len(SIGNALS), len(SIGNALS + MODEL)))
-OF_KIND = 0.01  # l2 that draws a kind's weights to those of all
+DRAWN = 0.01  # l2 towards the weights before
 RIGHT = 0.6  # how often an item with one star should be right
 
 # What is left out in turn to see what it is worth: which columns each is, also where they count anew for `self`.
@@ -90,14 +91,14 @@ def samples(found: Iterable[Case], blend: Blend, model: ScoreNames | None = None
         )
 
 
-def fitted(found: Sequence[Sample], monotone: Sequence[int] = ()) -> dict[str, Floats]:
-    """Weights by kind of site."""
-    whole = fit([(sample.columns, sample.truth) for sample in found], monotone=monotone, steps=STEPS)
+def fitted(found: Sequence[Sample], before: Mapping[str, Floats], monotone: Sequence[int] = ()) -> dict[str, Floats]:
+    """Weights by kind of site, drawn to those `before`: these were learned from servers and languages that may not be here again."""
     of_kind: dict[str, Floats] = {}
     for kind in KINDS:
         here = [(sample.columns, sample.truth) for sample in found if sample.kind == kind]
+        enough = len(here) >= ENOUGH
         of_kind[kind] = (
-            fit(here, monotone=monotone, toward=whole, l2=OF_KIND, steps=STEPS_OF_KIND) if len(here) >= 100 else whole
+            fit(here, monotone=monotone, toward=before[kind], l2=DRAWN, steps=STEPS) if enough else before[kind]
         )
     return of_kind
 
@@ -112,14 +113,14 @@ class Judged:
     language: str
 
 
-def left_out(found: Sequence[Sample], monotone: Sequence[int] = ()) -> list[Judged]:
+def left_out(found: Sequence[Sample], before: Mapping[str, Floats], monotone: Sequence[int] = ()) -> list[Judged]:
     """Each sample judged by weights fitted without its repository (and others of its fold)."""
     groups = sorted({sample.group for sample in found})
     random.Random(0).shuffle(groups)
     judged: list[Judged] = []
     for fold in range(min(FOLDS, len(groups))):
         out = set(groups[fold::FOLDS])
-        weights = fitted([sample for sample in found if sample.group not in out], monotone)
+        weights = fitted([sample for sample in found if sample.group not in out], before, monotone)
         judged += [judge(sample, weights) for sample in found if sample.group in out]
     return judged
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,10 @@ def lists_of(splits: Sequence[Split], work: Path, *, jobs: int, done: Done) -> L
     )
 
 
-def looked_up(rows: Iterable[Recorded], splits: Sequence[Split], done: Done) -> list[Case]:
+def looked_up(rows: Iterable[Recorded], splits: Sequence[Split], done: Done) -> Iterator[Case]:
     """The lists that have the truth, with all that is known of them. Raises SourceError."""
     places = {name: place for split in splits for name, place in split.places.items()}
-    return list(cases(rows, places.__getitem__, done))
+    return cases(rows, places.__getitem__, done)
 
 
 def windows_of(found: Iterable[Case], tokenizer: Any) -> list[Window]:
@@ -145,7 +145,7 @@ def train_adapter(
         seed=recipe.seed,
         save_every=20,
     )
-    train(model, found, options, loss=loss, collate=list, out=out, show=show)
+    train(model, found, options, loss=loss, collate=list, out=out, show=show, unit="lists")
     model.save_pretrained(out)
 
 

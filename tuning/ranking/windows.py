@@ -52,7 +52,7 @@ class _Asked:
     beside: tuple[float, ...]
 
 
-def windows(found: Iterable[Case], blend: Blend, encode: Encode, *, seed: int = 0, largest: int = 1536) -> list[Window]:
+def windows(found: Iterable[Case], blend: Blend, encode: Encode, *, seed: int = 0, largest: int = 1024) -> list[Window]:
     """Windows of the cases whose truth a model could find, in the order of the cases' files.
 
     Sites share a window as long as it stays within `largest` tokens, candidates included.

@@ -53,16 +53,17 @@ def train(
     evaluation: Sequence[Any] | None = None,
     out: Path | None = None,
     show: bool = True,
+    unit: str = "tokens",
 ) -> Outcome:
     """Train in place; with `out`, keep checkpoints and metrics there, and go on from what a stopped run left.
 
     `data` and `evaluation` are documents (sequences of token ids), or with `collate` examples of any kind, of which it makes batches.
-    `loss(model, batch)` gives a mean over the batch, or (a sum, over how many). Every process of a group calls this alike.
+    `loss(model, batch)` gives a mean over the batch, or (a sum, over how many); `unit` is what these are called. Every process of a group calls this alike.
     Raises TrainingError, ConfigError, CheckpointError, OSError.
     """
     if options.patience is not None and evaluation is None:
         raise ConfigError("patience counts evaluations: give evaluation data, or leave it out")
-    run = _Run(model, options, loss, _fed(model, data, options, collate), out, show)
+    run = _Run(model, options, loss, _fed(model, data, options, collate), out, show, unit)
     try:
         return run.run(None if evaluation is None else _fed(model, evaluation, options, collate))
     finally:
@@ -78,9 +79,16 @@ def _fed(model: nn.Module, data: Sequence[Any], options: Options, collate: Calla
 
 class _Run:
     def __init__(
-        self, model: nn.Module, options: Options, loss: Loss | None, feed: Feed, out: Path | None, show: bool
+        self,
+        model: nn.Module,
+        options: Options,
+        loss: Loss | None,
+        feed: Feed,
+        out: Path | None,
+        show: bool,
+        unit: str,
     ) -> None:
-        self.model, self.options, self.feed, self.out = model, options, feed, out
+        self.model, self.options, self.feed, self.out, self.unit = model, options, feed, out, unit
         self.group = distributed.current()
         self.show = show and self.group.writes
         self.named = {name: entry for name, entry in model.named_parameters() if entry.requires_grad}
@@ -114,7 +122,7 @@ class _Run:
         every = self.options.eval_every or self.steps_an_epoch
         progress = self.progress
         out = self.out if self.group.writes else None
-        with Report(out, self.total, done=progress.step, show=self.show) as report:
+        with Report(out, self.total, done=progress.step, show=self.show, unit=self.unit) as report:
             while progress.step < self.total and not progress.stopped:
                 loss, figures = self._step(progress.step)
                 progress.step, progress.loss = progress.step + 1, loss
@@ -177,7 +185,7 @@ class _Run:
             tuner.update_and_allocate(step + 1)
         self.optimiser.zero_grad(set_to_none=True)
         epoch = (step + 1) / self.steps_an_epoch
-        return total / max(count, 1), {"tokens": int(count), "lr": rate, "norm": norm, "epoch": round(epoch, 4)}
+        return total / max(count, 1), {"count": int(count), "lr": rate, "norm": norm, "epoch": round(epoch, 4)}
 
     def _rows(self, step: int) -> Sequence[Any]:
         epoch, place = divmod(step, self.steps_an_epoch)

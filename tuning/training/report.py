@@ -24,23 +24,30 @@ class Figures(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         fields: Mapping[str, Any] = task.fields
-        shown = [f"{name} {fields[key]:{form}}" for key, name, form in SHOWN if fields.get(key) is not None]
+        shown = [
+            f"{name.format(unit=fields['unit'])} {fields[key]:{form}}"
+            for key, name, form in SHOWN
+            if fields.get(key) is not None
+        ]
         return Text("  ".join(shown))
 
 
-SHOWN = (("loss", "loss", ".4f"), ("evaluation", "evaluation", ".4f"), ("speed", "tokens/s", ",.0f"))
+SHOWN = (("loss", "loss", ".4f"), ("evaluation", "evaluation", ".4f"), ("speed", "{unit}/s", ",.0f"))
 
 
 class Report:
-    """Metrics into OUT/metrics.jsonl, and a bar on standard error where it is a terminal. With `out` None: no file."""
+    """Metrics into OUT/metrics.jsonl, and a bar on standard error where it is a terminal. With `out` None: no file.
 
-    def __init__(self, out: Path | None, total: int, *, done: int = 0, show: bool = True) -> None:
+    `unit`: what a loss is the mean of.
+    """
+
+    def __init__(self, out: Path | None, total: int, *, done: int = 0, show: bool = True, unit: str = "tokens") -> None:
         self._path = out / METRICS if out else None
         self._file: IO[str] | None = None
-        self._done = done
+        self._done, self._unit = done, unit
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), Figures())
         self._bar = Progress(*columns, console=Console(stderr=True), disable=not show, transient=False)
-        self._task = self._bar.add_task("training", total=total, completed=done)
+        self._task = self._bar.add_task("training", total=total, completed=done, unit=unit)
         self._began = time.perf_counter()
 
     def __enter__(self) -> Report:
@@ -58,12 +65,14 @@ class Report:
         if self._file:
             self._file.close()
 
-    def step(self, step: int, *, loss: float, tokens: int, **figures: float) -> None:
-        """One of the optimiser's steps: its mean loss and the tokens that it learned from."""
+    def step(self, step: int, *, loss: float, count: int, **figures: float) -> None:
+        """One of the optimiser's steps: its mean loss, and of how many it learned."""
         now = time.perf_counter()
-        speed = tokens / max(now - self._began, 1e-9)
+        speed = count / max(now - self._began, 1e-9)
         self._began = now
-        self._line({"step": step, "loss": loss, "tokens": tokens, "tokens_per_second": round(speed, 1), **figures})
+        self._line(
+            {"step": step, "loss": loss, self._unit: count, f"{self._unit}_per_second": round(speed, 1), **figures}
+        )
         self._bar.update(self._task, completed=step, loss=loss, speed=speed)
 
     def evaluation(self, step: int, loss: float) -> None:

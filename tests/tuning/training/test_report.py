@@ -14,7 +14,7 @@ from tuning.training.report import Report, keep_until, plot, read
 def write(path: Path) -> Path:
     with Report(path.parent, 3, show=False) as made:
         for step in (1, 2, 3):
-            made.step(step, loss=3.0 / step, tokens=64, lr=1e-3)
+            made.step(step, loss=3.0 / step, count=64, lr=1e-3)
         made.evaluation(3, 1.25)
     return path
 
