@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tuning.ranking.fitting import (
     left_out,
     samples,
     stars,
+    with_model_beside,
     without,
 )
 from tuning.ranking.metrics import summary
@@ -73,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     rows = _some(rows, given.limit)
     old = Blend.load()
     by_signals = list(samples(_shown(cases(rows, places.__getitem__), console, "signals", len(rows)), old))
-    judged = left_out(by_signals, old.signals)
+    judged = left_out(by_signals, lambda out: old.signals)
     console.print(_table("signals, repositories left out in turn", judged))
     if given.ablate:
         console.print(_ablated(by_signals, judged, old))
@@ -83,9 +84,15 @@ def run(given: argparse.Namespace) -> int:
         score = _scorer(given)
         looked_up = cases(chosen, places.__getitem__)
         found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
-        judged = left_out(found, old.model, RISING)
+        judged = left_out(
+            found, lambda out: with_model_beside(_fitted_without(by_signals, out, old), old.model), RISING
+        )
         console.print(_table("model, no deadline, repositories left out in turn", judged))
-        blend = Blend(signals=blend.signals, model=fitted(found, old.model, RISING), stars=stars(judged))
+        blend = Blend(
+            signals=blend.signals,
+            model=fitted(found, with_model_beside(blend.signals, old.model), RISING),
+            stars=stars(judged),
+        )
     blend.save(given.out)
     console.print(f"{given.out}: stars from p = {', '.join(map(str, blend.stars))}", highlight=False)
     return 0
@@ -124,12 +131,16 @@ def _shown(found: Iterable[Case], console: Console, what: str, total: int) -> It
         yield from progress.track(found, total=total, description=what)
 
 
+def _fitted_without(found: Sequence[Sample], out: Collection[str], old: Blend) -> dict[str, Floats]:
+    return fitted([sample for sample in found if sample.group not in out], old.signals)
+
+
 def _ablated(found: Sequence[Sample], whole: Sequence[Judged], old: Blend) -> Table:
     """R@1 and R@5 by language without each group of signals, and with all of them."""
     languages = sorted({one.language for one in whole})
     table = Table("without", *languages, title="R@1 / R@5 without a group of signals, fitted anew")
     for name in ("", *GROUPS):
-        judged = left_out(without(found, name), old.signals) if name else whole
+        judged = left_out(without(found, name), lambda out: old.signals) if name else whole
         cells: list[str] = []
         for language in languages:
             figures = summary([one.rank for one in judged if one.language == language])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,6 +103,11 @@ def fitted(found: Sequence[Sample], before: Mapping[str, Floats], monotone: Sequ
     return of_kind
 
 
+def with_model_beside(signals: Mapping[str, Floats], old: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Where the weights with a model begin: those of the signals, of which there are many more lists, and the model's own before."""
+    return {kind: np.concatenate([weights, old[kind][len(SIGNALS) :]]) for kind, weights in signals.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """What weights that never saw a sample's repository made of it."""
@@ -113,14 +118,16 @@ class Judged:
     language: str
 
 
-def left_out(found: Sequence[Sample], before: Mapping[str, Floats], monotone: Sequence[int] = ()) -> list[Judged]:
-    """Each sample judged by weights fitted without its repository (and others of its fold)."""
+def left_out(
+    found: Sequence[Sample], before: Callable[[Collection[str]], Mapping[str, Floats]], monotone: Sequence[int] = ()
+) -> list[Judged]:
+    """Each sample judged by weights fitted without its repository (and others of its fold), which `before` is told to leave out too."""
     groups = sorted({sample.group for sample in found})
     random.Random(0).shuffle(groups)
     judged: list[Judged] = []
     for fold in range(min(FOLDS, len(groups))):
         out = set(groups[fold::FOLDS])
-        weights = fitted([sample for sample in found if sample.group not in out], before, monotone)
+        weights = fitted([sample for sample in found if sample.group not in out], before(out), monotone)
         judged += [judge(sample, weights) for sample in found if sample.group in out]
     return judged
 
