@@ -38,14 +38,14 @@ Done = Callable[[str, int], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How an adapter is trained. The defaults are what gave most on repositories kept for choosing them (docs/results.md)."""
+    """How an adapter is trained (docs/your-code.md has what the defaults gave)."""
 
     method: str = "LORA"
     rank: int = 16
-    lr: float = 3e-4
-    batch: int = 8  # windows a step
+    lr: float = 6e-4
+    batch: int = 4  # windows a step
     text: float = 0.1
-    beside: float = 0.0
+    beside: float = 0.5
     seed: int = 0
 
     def config(self) -> Any:
