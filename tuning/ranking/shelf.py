@@ -106,7 +106,7 @@ def for_document(path: Path, language: str, among: Sequence[Installed]) -> Insta
 
 
 def install(name: str, made: Path, card: Card) -> Installed:
-    """Copy an adapter's folder here and use it from now on; versions beyond the last KEPT are removed. Raises ShelfError, OSError."""
+    """Copy an adapter's files here and use it from now on; versions beyond the last KEPT are removed. Raises ShelfError, OSError."""
     if not NAME.fullmatch(name):
         raise ShelfError(f"{name!r} is no name for an adapter: letters, digits, '.', '_' and '-', at most 64")
     shelf = home() / name
@@ -115,7 +115,10 @@ def install(name: str, made: Path, card: Card) -> Installed:
     folder, fresh = shelf / f"{number:04d}", shelf / f".{number:04d}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        shutil.copytree(made, fresh)
+        fresh.mkdir()
+        for file in made.iterdir():  # what a run left to go on from is in folders
+            if file.is_file():
+                shutil.copy2(file, fresh)
         (fresh / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
         fresh.replace(folder)
     except BaseException:

@@ -41,6 +41,14 @@ def test_the_newest_is_used_and_one_step_back_is_the_one_before(tmp_path: Path) 
         shelf.roll_back("shop")
 
 
+def test_what_a_run_goes_on_from_stays_where_it_is(tmp_path: Path) -> None:
+    folder = made(tmp_path, "one")
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "state").write_text("large")
+    installed = shelf.install("shop", folder, Card(base=""))
+    assert sorted(file.name for file in installed.folder.iterdir()) == ["adapter_config.json", shelf.CARD]
+
+
 def test_a_version_after_a_step_back_is_a_new_one(tmp_path: Path) -> None:
     for text in ("one", "two"):
         shelf.install("shop", made(tmp_path, text), Card(base=""))
