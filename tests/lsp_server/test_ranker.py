@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server.ranker import FOLDERS, Ranker
+from tuning.ranking import shelf
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.repeats import Nearby
 
@@ -98,3 +99,28 @@ async def test_upkeep_that_fails_is_logged_and_costs_only_itself(
     ranker = await opened(tmp_path, document)
     assert await ratio(ranker, document) > 0
     assert "upkeep of the index failed" in caplog.text and "can't look around" in caplog.text
+
+
+async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_named_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "home", lambda: tmp_path / "shelf")
+    monkeypatch.setattr(shelf, "LOOK_AGAIN", 0.0)
+    made, root = tmp_path / "made", tmp_path / "shop"
+    made.mkdir()
+    root.mkdir()
+    inside, outside = root / "own.py", tmp_path / "other.py"
+    ranker = await opened(root, inside, outside)
+
+    def adapter(path: Path) -> str:
+        return ranker._adapter_for(path.as_uri())  # pyright: ignore[reportPrivateUsage]
+
+    assert adapter(inside) == ""
+    installed = shelf.install("shop", made, shelf.Card(base="", workspaces=[str(root)], languages=["python"]))
+    assert adapter(inside) == str(installed.folder)  # from now on, without a new start
+    assert adapter(outside) == ""
+    shelf.roll_back("shop")
+    assert adapter(inside) == ""
+    ranker._adapter = "none"  # pyright: ignore[reportPrivateUsage]
+    shelf.install("shop", made, shelf.Card(base="", workspaces=[str(root)]))
+    assert adapter(inside) == "none"
