@@ -48,6 +48,7 @@ async def compare(one: Repository) -> tuple[int, int, int]:
     flags = ("--stdio", "--ranker", "signals", "--deadline", "5000")
     through = Probe([sys.executable, "-m", "lsp_server", *flags, "--", *one.command])
     items = odd = 0
+    warm = False  # once a server has answered, an empty list is an answer too
     for probe in (alone, through):
         await probe.start(one.root, timeout=WARM_SECONDS)
     for row in track(one.rows, one.name, console=console, transient=True):
@@ -60,13 +61,14 @@ async def compare(one: Repository) -> tuple[int, int, int]:
         seen: list[Counter[str]] = []
         for attempt in range(ATTEMPTS):  # a server that is still reading the project differs from itself
             await asyncio.sleep(min(attempt, 3))
-            seen = [await _effects(probe, uri, before) for probe in (alone, through)]
-            if seen[0] == seen[1] and seen[0]:
+            seen = [await _effects(probe, uri, before, patient=not warm) for probe in (alone, through)]
+            if seen[0] == seen[1]:
                 break
+        warm = warm or bool(seen[0])
         for probe in (alone, through):
             probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         items += sum(seen[0].values())
-        if seen[0] != seen[1] or not seen[0]:
+        if seen[0] != seen[1]:
             odd += 1
             less, more = seen[0] - seen[1], seen[1] - seen[0]
             console.print(f"{one.name} {row.path}:{row.start}: of {sum(seen[0].values())} items", less, more)
@@ -75,10 +77,10 @@ async def compare(one: Repository) -> tuple[int, int, int]:
     return len(one.rows), items, odd
 
 
-async def _effects(probe: Probe, uri: str, before: bytes) -> Counter[str]:
-    """What accepting each item does. A server that is still reading the project is asked again."""
+async def _effects(probe: Probe, uri: str, before: bytes, *, patient: bool) -> Counter[str]:
+    """What accepting each item does. Where patient, a server that has none is asked again: it may be reading the project."""
     line, character = before.count(b"\n"), utf16(before[before.rfind(b"\n") + 1 :])
-    for _ in range(60):
+    for _ in range(60 if patient else 1):
         result = await probe.complete(uri, line, character, WARM_SECONDS)
         found = items_of(result)
         if found:
