@@ -17,10 +17,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
-from benchmarks.places import Repository, add_flags, repositories, utf16
+from benchmarks.places import Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
+from lsp_server.positions import units
 from lsp_server.probe import Probe, in_order, items_of
 from tuning.ranking.metrics import summary
 
@@ -65,7 +66,7 @@ async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], ob
         line = before.count(b"\n")
         written = before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")
         typed = written[-KEYS:]
-        start = utf16(written[:-KEYS].encode())
+        start = units(written[:-KEYS].encode(), "utf-16")
         text = before.decode("utf-8", "replace").removesuffix(typed) + after.decode("utf-8", "replace")
         language = language_for("", row.path)
         assert language is not None
@@ -73,7 +74,7 @@ async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], ob
         for version, key in enumerate(typed, 2):
             await asyncio.sleep(KEY_SECONDS)
             probe.change(uri, version, key, span(line, start, start))
-            start += utf16(key.encode())
+            start += units(key.encode(), "utf-16")
         items = in_order(items_of(await probe.complete(uri, line, start)))
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         names = [name_of(item["label"].removeprefix("★ ")) for item in items]

@@ -64,8 +64,3 @@ def _laid_out(name: str) -> Generator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
         base = Path(folder).resolve()
         yield unfold(snapshot(place_of(name)), base), base
-
-
-def utf16(text: bytes) -> int:
-    """The length of UTF-8 text in UTF-16 code units."""
-    return len(text.decode("utf-8", "replace").encode("utf-16-le")) // 2

@@ -17,9 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories, utf16
+from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.language import language_for
+from lsp_server.positions import units
 from lsp_server.probe import Probe, items_of
 
 console = Console()
@@ -79,7 +80,7 @@ async def compare(one: Repository) -> tuple[int, int, int]:
 
 async def _effects(probe: Probe, uri: str, before: bytes, *, patient: bool) -> Counter[str]:
     """What accepting each item does. Where patient, a server that has none is asked again: it may be reading the project."""
-    line, character = before.count(b"\n"), utf16(before[before.rfind(b"\n") + 1 :])
+    line, character = before.count(b"\n"), units(before[before.rfind(b"\n") + 1 :], "utf-16")
     for _ in range(60 if patient else 1):
         result = await probe.complete(uri, line, character, WARM_SECONDS)
         found = items_of(result)

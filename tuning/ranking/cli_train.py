@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -134,7 +135,7 @@ def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> 
             highlight=False,
         )
         return 2
-    out = work / "adapter"
+    out = work / f"adapter-{_key(given, splits)}"
     _train(given, lambda done: steps.looked_up(known, splits, done), len(known), out, console)
     with _bar(console, "looking up what is judged on", len(judged_rows)) as done:
         judging = list(steps.looked_up(judged_rows, splits, done))
@@ -168,6 +169,12 @@ def _train(
         highlight=False,
     )
     steps.train_adapter(adapted, loss, found, recipe, steps=total, out=out)
+
+
+def _key(given: argparse.Namespace, splits: Sequence[Split]) -> str:
+    """What a run is known by: the same goes on where it stopped, and after new commits it is another."""
+    learned = [project.key for one in splits for project in one.learning]
+    return hashlib.sha256(json.dumps([given.method, given.rank, given.base, *learned]).encode()).hexdigest()[:12]
 
 
 def _steps(minutes: float, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:

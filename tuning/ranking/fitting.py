@@ -152,10 +152,9 @@ def judge(sample: Sample, weights: Mapping[str, Floats]) -> Judged:
 
 def stars(judged: Sequence[Judged]) -> tuple[float, ...]:
     """p from which a first item is right RIGHT of the time, and four steps above it."""
-    ordered = sorted(((one.p, one.rank == 0) for one in judged), reverse=True)
     lowest = RIGHT
     for p in np.arange(0.2, 0.9, 0.01).tolist():
-        near = [right for q, right in ordered if p <= q < p + 0.1]
+        near = [one.rank == 0 for one in judged if p <= one.p < p + 0.1]
         if near and sum(near) >= RIGHT * len(near):
             lowest = p
             break

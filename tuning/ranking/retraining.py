@@ -1,9 +1,9 @@
 """An adapter from a user's own repositories: lists, training, a comparison on later lines, and the better one installed.
 
-    work = Path("…")                          what was done so far is kept there, and is not done again
-    ready = prepare(splits, work, base)       lists of real servers, looked up
-    train_adapter(ready, work / "adapter")    by the ranker's objective
-    found = compare(ready, work / "adapter")  with what is used now
+    lists_of(splits, work)       what real servers offer; answers are kept in `work`, and not asked for again
+    windows_of(looked_up(…))     what is learned from
+    train_adapter(…)             by the ranker's objective; goes on where it stopped
+    compare(…)                   with what is used now
 
 Nothing of a repository is run, and nothing connects anywhere.
 """
