@@ -4,7 +4,9 @@ python -m tuning.ranking evaluate …        rankers side by side on RankBench
 python -m tuning.ranking train --repo …    an adapter of your own repositories, installed if it is better
 python -m tuning.ranking adapters          what is installed, and how good it was
 python -m tuning.ranking rollback NAME     use the version before
-python -m tuning.ranking evaluate …        rankers side by side on RankBench
+python -m tuning.ranking windows LISTS …   recorded lists as a model reads them
+python -m tuning.ranking learn WINDOWS …   an adapter for whole languages, on a GPU where there is one
+python -m tuning.ranking score WINDOWS …   what a model says of all names, for fit and evaluate
 python -m tuning.ranking fit LISTS …       the blend, from recorded lists
 """
 
@@ -19,7 +21,7 @@ from rich.markup import escape
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
 from tuning.errors import TuningError
-from tuning.ranking import cli_fit, cli_train
+from tuning.ranking import cli_fit, cli_learn, cli_train
 from tuning.ranking.errors import ScorerError
 from tuning.ranking.shelf import ShelfError
 
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("evaluate", help="rankers side by side on RankBench", add_help=False)
     cli_train.add(commands)
+    cli_learn.add(commands)
     cli_fit.add(commands)
     given = options.parse_args(arguments)
     try:

@@ -34,6 +34,8 @@ from tuning.ranking.fitting import (
 )
 from tuning.ranking.metrics import summary
 from tuning.ranking.prompt import Prompt
+from tuning.ranking.recipe import is_kept_out
+from tuning.ranking.window_files import KnownScores
 
 DESCRIPTION = """Learn the blend's weights from lists that `python -m corpus candidates` recorded, and what its probabilities are worth in
 stars. Judged by leaving repositories out in turn; then fitted on all of them. Give it no repository that figures are
@@ -55,6 +57,14 @@ def add(commands: Any) -> None:
     job.add_argument("--model", action="store_true", help="the model's weights too: half a second a position")
     job.add_argument("--base", type=Path, help="another model folder than the default")
     job.add_argument("--adapter", default="", metavar="SPEC", help="merged into it: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…")
+    job.add_argument(
+        "--scores",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="what `score` wrote, instead of a model here; with them every list of theirs is used; may be repeated",
+    )
     job.add_argument(
         "--positions", type=int, default=2000, metavar="N", help="for the model's weights (default %(default)s)"
     )
@@ -79,9 +89,10 @@ def run(given: argparse.Namespace) -> int:
     if given.ablate:
         console.print(_ablated(by_signals, judged, old))
     blend = Blend(signals=fitted(by_signals, old.signals), model=old.model, stars=old.stars)
-    if given.model:
-        chosen = _spread(rows, given.positions)
-        score = _scorer(given)
+    if given.model or given.scores:
+        known = KnownScores(given.scores) if given.scores else None
+        chosen = [row for row in rows if is_kept_out(row.repository)] if known else _spread(rows, given.positions)
+        score = known.log_p if known else _scorer(given)
         looked_up = cases(chosen, places.__getitem__)
         found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
         judged = left_out(

@@ -25,6 +25,7 @@ from corpus.syntax.language import languages
 from tuning.files import replacing
 from tuning.ranking import shelf
 from tuning.ranking.metrics import summary
+from tuning.ranking.recipe import Recipe
 from tuning.ranking.splitting import Split, split
 
 DESCRIPTION = """Train an adapter on your own repositories and install it, if it is better on their own later lines than what is used now.
@@ -39,7 +40,7 @@ it stopped."""
 EPILOG = """python -m tuning.ranking adapters          what is installed, and how good it was
 python -m tuning.ranking rollback NAME     use the version before"""
 FEWEST, MOST = 10, 6  # steps; times that each window is learned from
-METHODS = ("LORA", "DORA", "IA3")
+METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
 
 
 def add(commands: Any) -> None:
@@ -152,12 +153,12 @@ def _train(
     from tuning.ranking import retraining as steps
     from tuning.ranking.scorer import base_and_tokenizer
 
-    recipe = steps.Recipe(method=given.method, rank=given.rank)
+    recipe = Recipe(method=given.method, rank=given.rank)
     model, tokenizer = base_and_tokenizer(given.base)
     with _bar(console, "looking up what is learned from", count) as done:
         found = steps.windows_of(learning(done), tokenizer)
-    adapted = steps.adapted(model, recipe)
-    loss = steps.objective(adapted, tokenizer, recipe)
+    adapted = recipe.adapted(model, steps=FEWEST)
+    loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
         total = _steps(
             given.minutes, lambda: steps.seconds_a_window(adapted, loss, found), recipe.batch, len(found), out

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -36,6 +37,10 @@ from tuning.ranking.features import Floats
 from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import rank_of, summary
 from tuning.ranking.rank import Order, ordered, shortlist
+from tuning.ranking.window_files import KnownScores
+
+if TYPE_CHECKING:
+    from tuning.ranking.scorer import Scorer
 
 console = Console()
 VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
@@ -101,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--model", action="store_true", help="also the base model, searched to the end: half a second a position"
     )
+    options.add_argument(
+        "--scores",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="what `python -m tuning.ranking score` wrote, instead of a model here; may be repeated",
+    )
     options.add_argument("--base", type=Path, help="another model folder than the default")
     options.add_argument(
         "--adapter", default="", metavar="SPEC", help="merged into the base: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…"
@@ -148,7 +161,7 @@ def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
             found.add(name, row, rank_of(of(row), is_truth))
         if fuzzy is not None:
             found.add("wrapped server, in VS Code", row, rank_of(fuzzy + LISTS["wrapped server"](row) / 1e6, is_truth))
-    if given.source or given.model:
+    if given.source or given.model or given.scores:
         by_row = {_key(row): fuzzy for row, fuzzy in zip(known, vscode, strict=True)}
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("looking up", total=len(known))
@@ -184,7 +197,7 @@ def _score_cases(
     given: argparse.Namespace,
 ) -> None:
     blend = Blend.load(given.blend) if given.blend else Blend.load()
-    scorer = None
+    scorer: Scorer | KnownScores | None = KnownScores(given.scores) if given.scores else None
     if given.model:
         from tuning.ranking.base import default_base_dir
         from tuning.ranking.scorer import Scorer

@@ -6,6 +6,7 @@ lines moves in large steps, so that keys and values of the unchanged beginning a
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ class Prompt:
 
     text: str
     tail: str
+
+    @property
+    def key(self) -> str:
+        """What scores after this prompt are kept under."""
+        return hashlib.sha256(f"{self.text}\0{self.tail}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def build_prompt(

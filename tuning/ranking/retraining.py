@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,42 +23,20 @@ from corpus.candidates import Tally, record
 from corpus.lists import Recorded
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
+from tuning.ranking.laying import Batch, Laid
 from tuning.ranking.listwise import Listwise
 from tuning.ranking.rank import ordered, shortlist
-from tuning.ranking.scorer import Scorer, ends_identifier
+from tuning.ranking.recipe import Recipe
+from tuning.ranking.scorer import Scorer
 from tuning.ranking.splitting import Split
-from tuning.ranking.windows import Window, windows
+from tuning.ranking.windowing import windows
+from tuning.ranking.windows import Window
 from tuning.training.loop import train
 from tuning.training.options import Options
 from tuning.training.precision import autocast, computes_bf16
 
 TRIED = 5  # windows
 Done = Callable[[str, int], object]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How an adapter is trained (docs/your-code.md has what the defaults gave)."""
-
-    method: str = "LORA"
-    rank: int = 16
-    lr: float = 6e-4
-    batch: int = 4  # windows a step
-    text: float = 0.1
-    beside: float = 0.5
-    seed: int = 0
-
-    def config(self) -> Any:
-        import tuning
-
-        targets = {"target_modules": "all-linear"}
-        options: Mapping[str, Any] = {
-            "LORA": {"r": self.rank, "lora_alpha": 2 * self.rank, **targets},
-            "DORA": {"r": self.rank, "lora_alpha": 2 * self.rank, "use_dora": True, **targets},
-            "IA3": {},
-        }[self.method]
-        kind = {"DORA": "LORA"}.get(self.method, self.method)
-        return tuning.PeftConfig.from_peft_type(peft_type=kind, task_type="CAUSAL_LM", **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,25 +73,7 @@ def windows_of(found: Iterable[Case], tokenizer: Any) -> list[Window]:
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    return windows(found, Blend.load(), encode)
-
-
-def adapted(model: Any, recipe: Recipe) -> Any:
-    """The base with a fresh adapter of the recipe. Raises TuningError."""
-    import torch
-
-    import tuning
-
-    torch.manual_seed(recipe.seed)
-    return tuning.get_peft_model(model, recipe.config())
-
-
-def objective(model: Any, tokenizer: Any, recipe: Recipe) -> Listwise:
-    """The recipe's loss."""
-    import torch
-
-    ending = torch.from_numpy(ends_identifier(tokenizer, model.get_base_model().config.vocab_size))
-    return Listwise(ending=ending, text=recipe.text, beside=recipe.beside)
+    return list(windows(found, Blend.load(), encode))
 
 
 def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> float:
@@ -125,7 +85,7 @@ def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> flo
     for window in found[:: max(1, len(found) // TRIED)][: TRIED + 1]:
         began = time.perf_counter()
         with autocast(device, computes_bf16(device)):
-            total, _ = loss(model, [window])
+            total, _ = loss(model, Batch.of([Laid.of(window)]))
         total.backward()
         taken.append(time.perf_counter() - began)
     model.zero_grad()
@@ -145,7 +105,8 @@ def train_adapter(
         seed=recipe.seed,
         save_every=20,
     )
-    train(model, found, options, loss=loss, collate=list, out=out, show=show, unit="lists")
+    laid = [Laid.of(window) for window in found]
+    train(model, laid, options, loss=loss, collate=Batch.of, out=out, show=show, unit="lists")
     model.save_pretrained(out)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import tuning
 from tests.tuning.models import TEXT, byte_level, tiny
+from tuning.ranking.laying import Batch, Laid
 from tuning.ranking.listwise import Listwise
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.scorer import Scorer, ends_identifier
@@ -48,6 +49,10 @@ def window(tokenizer: Any, truth: int = 0) -> Window:
     return Window(tokens=encoded(tokenizer, PLACES[-1][0]), sites=sites)
 
 
+def batch(*windows: Window) -> Batch:
+    return Batch.of([Laid.of(window) for window in windows])
+
+
 def objective(tokenizer: Any, model: Any, **options: float) -> Listwise:
     return Listwise(ending=torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size)), **options)
 
@@ -57,7 +62,7 @@ def test_scores_are_those_of_one_pass_a_name(kind: str, tokenizer: Any) -> None:
     model = tiny(kind, len(tokenizer)).eval()
     scorer = Scorer(model, tokenizer)
     with torch.no_grad():
-        found = objective(tokenizer, model).scores(model, window(tokenizer))
+        found = objective(tokenizer, model).scores(model, batch(window(tokenizer)))
     for (text, tail), scores in zip(PLACES, found, strict=True):
         expected = [scorer._plain(Prompt(text=text, tail=tail), name) for name in NAMES]  # pyright: ignore[reportPrivateUsage]
         assert scores.tolist() == pytest.approx(expected, abs=1e-4)
@@ -66,18 +71,42 @@ def test_scores_are_those_of_one_pass_a_name(kind: str, tokenizer: Any) -> None:
 def test_the_loss_is_that_of_the_list_and_of_the_text(tokenizer: Any) -> None:
     model = tiny("llama", len(tokenizer)).eval()
     made = window(tokenizer, truth=4)
-    scores = objective(tokenizer, model).scores(model, made)
+    scores = objective(tokenizer, model).scores(model, batch(made))
     target = torch.tensor([4])
     lists = sum(functional.cross_entropy(row[None], target) for row in scores)
     ids = torch.tensor([made.tokens])
     text = functional.cross_entropy(model(ids).logits[0, :-1], ids[0, 1:])
-    total, count = objective(tokenizer, model, text=0.5)(model, [made])
+    total, count = objective(tokenizer, model, text=0.5)(model, batch(made))
     assert count == 3
     assert float(total) == pytest.approx(float(lists + 0.5 * 3 * text), rel=1e-5)
     beside = sum(functional.cross_entropy((row + 0.3 * torch.arange(7.0))[None], target) for row in scores)
-    assert float(objective(tokenizer, model, text=0, beside=0.3)(model, [made])[0]) == pytest.approx(
+    assert float(objective(tokenizer, model, text=0, beside=0.3)(model, batch(made))[0]) == pytest.approx(
         float(beside), rel=1e-5
     )
+
+
+def shorter(tokenizer: Any) -> Window:
+    """One with a single site and two names, one of which is but the tail."""
+    text, tail = PLACES[0]
+    sequences = (encoded(tokenizer, tail + "other"), encoded(tokenizer, tail))
+    site = ListedSite(place=len(encoded(tokenizer, text)), sequences=sequences, truth=1, beside=(0.5, 2.0))
+    return Window(tokens=encoded(tokenizer, text), sites=(site,))
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_windows_are_scored_together_as_alone(kind: str, tokenizer: Any) -> None:
+    model = tiny(kind, len(tokenizer)).eval()
+    loss = objective(tokenizer, model, text=0, beside=0.7)
+    several = [window(tokenizer, truth=4), shorter(tokenizer), window(tokenizer, truth=1)]
+    with torch.no_grad():
+        alone = [scores for one in several for scores in loss.scores(model, batch(one))]
+        together = loss.scores(model, batch(*several))
+        assert [len(scores) for scores in together] == [7, 7, 7, 2, 7, 7, 7]
+        for one, other in zip(alone, together, strict=True):
+            assert other.tolist() == pytest.approx(one.tolist(), abs=1e-4)
+        total, count = loss(model, batch(*several))
+        assert count == 7
+        assert float(total) == pytest.approx(sum(float(loss(model, batch(one))[0]) for one in several), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["LORA", "ADALORA", "IA3"])
@@ -87,9 +116,9 @@ def test_training_puts_the_truth_first(method: str, tokenizer: Any) -> None:
     given: dict[str, Any] = {"ADALORA": {"total_step": 40}}.get(method, {})
     config = tuning.PeftConfig.from_peft_type(peft_type=method, task_type="CAUSAL_LM", **given)
     adapted = tuning.get_peft_model(model, config)
-    made = [window(tokenizer, truth=4)]
+    made = [Laid.of(window(tokenizer, truth=4))]
     loss = objective(tokenizer, model, text=0)
-    before = float(loss(adapted, made)[0])
+    before = float(loss(adapted, Batch.of(made))[0].detach())
     options = Options(lr=3e-2, steps=30, batch_size=1, bf16=False)
-    train(adapted, made, options, loss=loss, collate=list, show=False)
-    assert float(loss(adapted, made)[0]) < before - 0.2
+    train(adapted, made, options, loss=loss, collate=Batch.of, show=False)
+    assert float(loss(adapted, Batch.of(made))[0]) < before - 0.2
