@@ -2,11 +2,14 @@
 
     SPEC = [LABEL=]ADAPTER[@WEIGHT][,…]      ADAPTER: a folder in PEFT's format, or the name of an installed one
 
-Several are stacked in their order; with weights they are summed, which LoRA adapters can be. "none" and "" are the base alone.
+Several are stacked in their order; with weights they are summed, which LoRA adapters can be. "" is what comes with Starling for the
+default base (`SHIPPED`, trained to rank in its languages), "none" is the base alone. What `train` makes for the default base stands
+on SHIPPED, and its card says so; a folder without a card stands on the base alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +18,10 @@ from typing import Any
 
 from tuning.errors import AdapterError
 from tuning.ranking import shelf
+from tuning.ranking.base import default_base_dir
 
 NONE = "none"
+SHIPPED = Path(__file__).with_name("adapter")
 LABEL = re.compile(r"[\w-]+=")
 WEIGHT = re.compile(r"@(-?\d+(?:\.\d+)?)\Z")
 
@@ -27,6 +32,25 @@ class Wanted:
 
     folder: Path
     weight: float
+
+
+def shipped(base: str | Path) -> str:
+    """What stands for the adapter that comes with Starling for this base: its digest; "" where none does."""
+    file = SHIPPED / "adapter_model.safetensors"
+    is_default = not base or Path(base) == default_base_dir()
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if is_default and file.is_file() else ""
+
+
+def on_base(model: Any, base: str | Path, spec: str) -> Any:
+    """The model of a base with all that a text names in its weights, and with SHIPPED beneath where that belongs. Raises TuningError."""
+    wanted, there = parsed(spec), shipped(base)
+    beneath = {shelf.beneath(one.folder) for one in wanted} if spec else {there}
+    if unknown := beneath - {"", there}:
+        names = ", ".join(str(one.folder) for one in wanted if shelf.beneath(one.folder) in unknown)
+        raise AdapterError(f"{names}: trained with another version of Starling's own adapter beneath; train it again")
+    if there and there in beneath:
+        model = merged(model, [Wanted(folder=SHIPPED, weight=1.0)])
+    return merged(model, wanted)
 
 
 def parsed(spec: str) -> list[Wanted]:

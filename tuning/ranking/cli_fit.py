@@ -29,6 +29,7 @@ from tuning.ranking.fitting import (
     left_out,
     samples,
     stars,
+    weights_without,
     with_model_beside,
     without,
 )
@@ -71,7 +72,9 @@ def add(commands: Any) -> None:
     job.add_argument(
         "--limit", type=int, default=0, metavar="N", help="positions a repository for the signals' (default all)"
     )
-    job.add_argument("--ablate", action="store_true", help="also fit without each group of signals in turn")
+    job.add_argument(
+        "--ablate", type=Path, metavar="DIR", help="also fit without each group of signals in turn, into a blend each"
+    )
     job.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="the blend (default: the installed one)")
     job.set_defaults(run=run)
 
@@ -88,6 +91,7 @@ def run(given: argparse.Namespace) -> int:
     console.print(_table("signals, repositories left out in turn", judged))
     if given.ablate:
         console.print(_ablated(by_signals, judged, old))
+    found: list[Sample] = []
     blend = Blend(signals=fitted(by_signals, old.signals), model=old.model, stars=old.stars)
     if given.model or given.scores:
         known = KnownScores(given.scores) if given.scores else None
@@ -105,8 +109,21 @@ def run(given: argparse.Namespace) -> int:
             stars=stars(judged),
         )
     blend.save(given.out)
+    if given.ablate:
+        _save_ablated(given.ablate, by_signals, found, blend)
     console.print(f"{given.out}: stars from p = {', '.join(map(str, blend.stars))}", highlight=False)
     return 0
+
+
+def _save_ablated(folder: Path, by_signals: Sequence[Sample], found: Sequence[Sample], blend: Blend) -> None:
+    """A blend without each group, for `evaluate --without`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for group in GROUPS:
+        signals = weights_without(fitted(without(by_signals, group), blend.signals), group)
+        model = weights_without(blend.model, group)
+        if found:
+            model = weights_without(fitted(without(found, group), with_model_beside(signals, model), RISING), group)
+        Blend(signals=signals, model=model, stars=blend.stars).save(folder / f"{group}.json")
 
 
 def _some(rows: Sequence[Recorded], limit: int) -> list[Recorded]:

@@ -105,9 +105,7 @@ def learn(given: argparse.Namespace) -> int:
 
     console = Console(stderr=True)
     found = _read(given.windows, given.language)
-    learned, judged = (
-        [window for window in found if is_kept_out(window.repository) == out] for out in (False, True)
-    )
+    learned, judged = ([window for window in found if is_kept_out(window.repository) == out] for out in (False, True))
     learned = learned[:: max(1, len(learned) // given.limit)] if given.limit else learned
     recipe = Recipe(method=given.method, rank=given.rank, lr=given.lr, batch=given.batch)
     model, tokenizer = base_and_tokenizer(given.base)
@@ -134,18 +132,17 @@ def learn(given: argparse.Namespace) -> int:
 
 def score(given: argparse.Namespace) -> int:
     """Windows to scores."""
+    import torch
+
     from tuning.ranking import learning
-    from tuning.ranking.adapting import merged, parsed
     from tuning.ranking.listwise import Listwise
     from tuning.ranking.scorer import base_and_tokenizer, ends_identifier
     from tuning.ranking.window_files import write_scores
 
-    import torch
-
     console = Console(stderr=True)
     found = _read(given.windows, ())
-    model, tokenizer = base_and_tokenizer(given.base)
-    model = merged(model, parsed(given.adapter)).to(learning.device())
+    model, tokenizer = base_and_tokenizer(given.base, given.adapter)
+    model = model.to(learning.device())
     loss = Listwise(ending=torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size)).to(learning.device()))
     with _bar(console, "scoring", len(found)) as done:
         count = write_scores(given.out, learning.scores(model, loss, found, done))

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,7 +23,8 @@ from corpus.shards import alone
 from corpus.syntax.language import languages
 from tuning.files import replacing
 from tuning.ranking import shelf
-from tuning.ranking.metrics import summary
+from tuning.ranking.adapting import shipped
+from tuning.ranking.metrics import gained, summary
 from tuning.ranking.recipe import Recipe
 from tuning.ranking.splitting import Split, split
 
@@ -154,7 +154,7 @@ def _train(
     from tuning.ranking.scorer import base_and_tokenizer
 
     recipe = Recipe(method=given.method, rank=given.rank)
-    model, tokenizer = base_and_tokenizer(given.base)
+    model, tokenizer = base_and_tokenizer(given.base, adapter="")
     with _bar(console, "looking up what is learned from", count) as done:
         found = steps.windows_of(learning(done), tokenizer)
     adapted = recipe.adapted(model, steps=FEWEST)
@@ -170,12 +170,15 @@ def _train(
         highlight=False,
     )
     steps.train_adapter(adapted, loss, found, recipe, steps=total, out=out)
+    shelf.write_card(out, shelf.Card(base=given.base, beneath=shipped(given.base)))
 
 
 def _key(given: argparse.Namespace, splits: Sequence[Split]) -> str:
     """What a run is known by: the same goes on where it stopped, and after new commits it is another."""
     learned = [project.key for one in splits for project in one.learning]
-    return hashlib.sha256(json.dumps([given.method, given.rank, given.base, *learned]).encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        json.dumps([given.method, given.rank, given.base, shipped(given.base), *learned]).encode()
+    ).hexdigest()[:12]
 
 
 def _steps(minutes: float, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
@@ -202,11 +205,12 @@ def _judge(
     then = Scorer.load(base, adapter=str(out))
     with _bar(console, "comparing", len(judging)) as done:
         places = steps.compare(judging, now, then, done)
-    before = f"now ({name} {used.version})" if used is not None else "now (the base alone)"
+    before = f"now ({name} {used.version})" if used is not None else "now (no adapter of its own)"
     console.print(_table({"signals": places.signals, before: places.now, "with what was learned": places.then}))
     figures = {key: value[0] for key, value in summary(places.then).items()}
-    gained = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
-    console.print(_gain(places.now, places.then), highlight=False)
+    rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
+    gain = "R@1 {:+.3f} [{:+.3f}, {:+.3f}]".format(*gained(places.now, places.then))
+    console.print(gain, highlight=False)
     if not is_better(places.now, places.then) and not given.keep_worse:
         console.print(
             f"Not better, so not installed; it is in {out}. More minutes or more code may help.", highlight=False
@@ -214,9 +218,10 @@ def _judge(
         return 1
     card = shelf.Card(
         base=given.base,
+        beneath=shelf.beneath(out),
         workspaces=[str(repo.resolve()) for repo in given.repo],
         languages=sorted({language for one in splits for language in one.languages}),
-        figures={**figures, **{f"{key} gained": value for key, value in gained.items()}},
+        figures={**figures, **{f"{key} gained": value for key, value in rose.items()}},
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     installed = shelf.install(name, out, card)
@@ -242,14 +247,6 @@ def _table(ranks: dict[str, Sequence[int]]) -> Table:
     for name, places in ranks.items():
         table.add_row(name, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(places).values()))
     return table
-
-
-def _gain(now: Sequence[int], then: Sequence[int]) -> str:
-    """The paired difference of R@1 with its bootstrap interval."""
-    gains = np.array([(b < 1) - (a < 1) for a, b in zip(now, then, strict=True)], float)
-    generator = np.random.default_rng(0)
-    low, high = np.quantile(gains[generator.integers(0, len(gains), (1000, len(gains)))].mean(axis=1), (0.025, 0.975))
-    return f"R@1 {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 @contextmanager
@@ -291,7 +288,9 @@ def roll_back(given: argparse.Namespace) -> int:
     found = shelf.roll_back(given.name)
     console = Console()
     if found is None:
-        console.print(f"{given.name} had no version before: the base alone is used there from now on.", highlight=False)
+        console.print(
+            f"{given.name} had no version before: what comes with Starling is used there from now on.", highlight=False
+        )
     else:
         console.print(f"{found.name} {found.version} of {found.card.made} is used from now on.", highlight=False)
     return 0

@@ -88,6 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         for path in draw(found, given.plots):
             console.print(f"{path}", highlight=False)
+    if given.page:
+        from tuning.ranking.page import write_page
+
+        write_page(found, given.page, given.plots)
+        console.print(f"{given.page}", highlight=False)
     return 0
 
 
@@ -110,10 +115,13 @@ def _parser() -> argparse.ArgumentParser:
         "--scores",
         action="append",
         default=[],
-        type=Path,
-        metavar="FILE",
+        metavar="NAME=FILE[,BLEND]",
         help="what `python -m tuning.ranking score` wrote, instead of a model here; may be repeated",
     )
+    options.add_argument(
+        "--without", type=Path, metavar="DIR", help="blends without a group of signals each, by `fit --ablate DIR`"
+    )
+    options.add_argument("--page", type=Path, metavar="FILE", help="write the figures as a page of Markdown")
     options.add_argument("--base", type=Path, help="another model folder than the default")
     options.add_argument(
         "--adapter", default="", metavar="SPEC", help="merged into the base: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…"
@@ -196,28 +204,61 @@ def _score_cases(
     found: Scores,
     given: argparse.Namespace,
 ) -> None:
-    blend = Blend.load(given.blend) if given.blend else Blend.load()
-    scorer: Scorer | KnownScores | None = KnownScores(given.scores) if given.scores else None
-    if given.model:
-        from tuning.ranking.base import default_base_dir
-        from tuning.ranking.scorer import Scorer
-
-        scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
+    ways = _ways(given)
     for case in found_cases:
         row = case.recorded
         for name, of in TEXT.items():
             found.add(name, row, rank_of(of(row, case.before), case.is_truth))
         found.add("index alone", row, rank_of(case.known.index.probability, case.is_truth))
-        orders = {"Starling, signals": ordered(case.known, blend)}
-        if scorer is not None:
-            chosen = shortlist(case.known, blend)
-            columns = scorer.log_p(case.prompt, [case.known.candidates[i].name for i in chosen])
-            alone = np.full(len(row.names), -np.inf)
-            alone[chosen] = columns
-            found.add("model alone", row, rank_of(alone, case.is_truth))
-            orders["Starling, model, no deadline"] = ordered(case.known, blend, columns, chosen)
-        for name, order in orders.items():
-            _add_order(name, order, case, vscode.get(_key(row)), found)
+        for way in ways:
+            if way.scorer is None:
+                order = ordered(case.known, way.blend)
+            else:
+                chosen = shortlist(case.known, way.blend)
+                scores = way.scorer.log_p(case.prompt, [case.known.candidates[i].name for i in chosen])
+                chosen, scores = chosen[~np.isnan(scores)], scores[~np.isnan(scores)]
+                alone = np.full(len(row.names), -np.inf)
+                alone[chosen] = scores
+                if way.alone:
+                    found.add(way.alone, row, rank_of(alone, case.is_truth))
+                order = ordered(case.known, way.blend, scores, chosen)
+            _add_order(way.name, order, case, vscode.get(_key(row)), found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """One of Starling's own rankers: a blend, and perhaps a model's scores in it, which may be shown `alone` too."""
+
+    name: str
+    blend: Blend
+    scorer: Scorer | KnownScores | None = None
+    alone: str = ""
+
+
+def _ways(given: argparse.Namespace) -> list[_Way]:
+    blend = Blend.load(given.blend) if given.blend else Blend.load()
+    ways = [_Way(name="Starling, signals", blend=blend)]
+    if given.model:
+        from tuning.ranking.base import default_base_dir
+        from tuning.ranking.scorer import Scorer
+
+        scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
+        ways.append(_Way(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone"))
+    for spec in given.scores:
+        name, _, files = spec.rpartition("=")
+        file, _, own = files.partition(",")
+        known = KnownScores([Path(file)])
+        mine = Blend.load(Path(own)) if own else blend
+        ways.append(
+            _Way(name=f"Starling, {name or 'model'}", blend=mine, scorer=known, alone=f"{name or 'model'} alone")
+        )
+    with_model = next((way for way in ways if way.scorer is not None), None)
+    for file in sorted(given.without.glob("*.json")) if given.without else []:
+        less = Blend.load(file)
+        ways.append(_Way(name=f"signals without {file.stem}", blend=less))
+        if with_model is not None:
+            ways.append(_Way(name=f"{with_model.name} without {file.stem}", blend=less, scorer=with_model.scorer))
+    return ways
 
 
 def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:

@@ -60,15 +60,16 @@ class Sample:
 
 
 def samples(found: Iterable[Case], blend: Blend, model: ScoreNames | None = None, *, seed: int = 0) -> Iterator[Sample]:
-    """A sample of each case that fits; with `model` (log P of names after a prompt), of those that it could rank."""
+    """A sample of each case that fits; with `model` (log P of names after a prompt, NaN: not asked), of those that it could rank."""
     for case in found:
         row, known = case.recorded, case.known
         kind = known.site.kind if known.site.kind in KINDS else "name"
         if model is not None:
             chosen = shortlist(known, blend)
+            logs = model(case.prompt, [known.candidates[i].name for i in chosen])
+            chosen, logs = chosen[~np.isnan(logs)], logs[~np.isnan(logs)]
             if not case.is_truth[chosen].any():
                 continue
-            logs = model(case.prompt, [known.candidates[i].name for i in chosen])
             columns, is_truth = with_model(known.columns[chosen], logs), case.is_truth[chosen]
         else:
             columns, is_truth = known.columns[known.fitting], case.is_truth[known.fitting]
@@ -132,15 +133,28 @@ def left_out(
     return judged
 
 
+def columns_of(group: str) -> list[int]:
+    """Which columns a group of GROUPS is, with a model's; what mixes the model with the index goes with the index."""
+    names = (*SIGNALS, *MODEL)
+    mixed = ("mixture", "agreement") if GROUPS[group].match("index") else ()
+    return [place for place, name in enumerate(names) if GROUPS[group].match(name) or name in mixed]
+
+
 def without(found: Sequence[Sample], group: str) -> list[Sample]:
     """The samples as they would be if nothing were known of a group of GROUPS."""
-    gone = [place for place, name in enumerate(SIGNALS) if GROUPS[group].match(name)]
+    gone = columns_of(group)
     kept: list[Sample] = []
     for sample in found:
         columns = sample.columns.copy()
-        columns[:, gone] = 0
+        columns[:, [place for place in gone if place < columns.shape[1]]] = 0
         kept.append(replace(sample, columns=columns))
     return kept
+
+
+def weights_without(weights: Mapping[str, Floats], group: str) -> dict[str, Floats]:
+    """The weights with none left for a group."""
+    gone = columns_of(group)
+    return {kind: np.where(np.isin(np.arange(len(vector)), gone), 0.0, vector) for kind, vector in weights.items()}
 
 
 def judge(sample: Sample, weights: Mapping[str, Floats]) -> Judged:

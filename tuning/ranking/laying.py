@@ -127,13 +127,13 @@ class Batch:
                 row.positions,
                 row.prompt,
             )
-        starts = np.arange(len(rows)) * size
+        starts = [place * size for place in range(len(rows))]
         asked_before = _before([len(row.asked) for row in rows])
         edges_before = _before([row.edges.shape[1] for row in rows])
         candidates_before = _before([len(row.ends) for row in rows])
         counts = [count for row in rows for count in row.counts]
         widest = max(counts)
-        own = [start + np.arange(row.own - 1) for start, row in zip(starts.tolist(), rows, strict=True)]
+        own = [start + np.arange(row.own - 1) for start, row in zip(starts, rows, strict=True)]
 
         def joined(parts: Sequence[Any]) -> Tensor:
             return torch.from_numpy(np.concatenate(parts, axis=-1))
@@ -142,12 +142,12 @@ class Batch:
             tokens=torch.from_numpy(tokens),
             positions=torch.from_numpy(positions),
             prompt=torch.from_numpy(prompt),
-            ancestors=joined([row.ancestors + [[start], [0]] for start, row in zip(starts, rows, strict=True)]),
+            ancestors=joined([row.ancestors + _shift(start, 0) for start, row in zip(starts, rows, strict=True)]),
             asked=joined([row.asked + start for start, row in zip(starts, rows, strict=True)]),
-            edges=joined([row.edges + [[before], [0]] for before, row in zip(asked_before, rows, strict=True)]),
+            edges=joined([row.edges + _shift(before, 0) for before, row in zip(asked_before, rows, strict=True)]),
             steps=joined(
                 [
-                    row.steps + [[edge], [candidate]]
+                    row.steps + _shift(edge, candidate)
                     for edge, candidate, row in zip(edges_before, candidates_before, rows, strict=True)
                 ]
             ),
@@ -168,9 +168,7 @@ class Batch:
         moved = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
             self,
-            **{
-                name: value.to(device, non_blocking=True) for name, value in moved.items() if isinstance(value, Tensor)
-            },
+            **{name: value.to(device, non_blocking=True) for name, value in moved.items() if isinstance(value, Tensor)},
         )
 
     def mask(self, dtype: torch.dtype) -> Tensor:
@@ -193,3 +191,8 @@ def _pairs(found: Sequence[tuple[int, int]]) -> Ints:
 
 def _before(counts: Sequence[int]) -> list[int]:
     return np.cumsum([0, *counts[:-1]]).tolist()
+
+
+def _shift(first: int, second: int) -> Ints:
+    """What is added to pairs, as a column."""
+    return np.array([[first], [second]], np.int64)

@@ -38,3 +38,11 @@ def rank_of(scores: NDArray[np.float64], is_truth: NDArray[np.bool_]) -> int:
     best = scores[is_truth].max()
     others = scores[~is_truth]
     return int((others > best).sum() + (others == best).sum() // 2)
+
+
+def gained(before: Sequence[int], after: Sequence[int]) -> tuple[float, float, float]:
+    """How much R@1 rose, places from 0 of the same lists in the same order; with its 95 % interval, bootstrapped in pairs."""
+    gains = np.array([(then < 1) - (now < 1) for now, then in zip(before, after, strict=True)], float)
+    drawn = np.random.default_rng(0).integers(0, len(gains), (SAMPLES, len(gains)))
+    low, high = np.quantile(gains[drawn].mean(axis=1), (0.025, 0.975))
+    return float(gains.mean()), float(low), float(high)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuning.ranking.adapting import merged, parsed
+from tuning.ranking.adapting import NONE, on_base, parsed
 from tuning.ranking.errors import ModelUnsupported, ScorerMissing
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.trie import TOP, Node, build, certain
@@ -77,7 +77,7 @@ class Scorer:
             warnings.filterwarnings("ignore", message=message)
         # One core stays free: the wrapped server and signals must answer while the model works.
         torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
-        wanted = parsed(adapter)
+        parsed(adapter)  # says what is not there, before a model is read
         try:
             try:
                 model, tokenizer = _from_pretrained(base, local=True)
@@ -89,7 +89,7 @@ class Scorer:
             raise ScorerMissing(
                 f"no usable model in {base} (a folder with safetensors, or a hub id): {error}"
             ) from error
-        scorer = cls(merged(model, wanted), tokenizer)
+        scorer = cls(on_base(model, base, adapter), tokenizer)
         scorer.check()
         if quantize or quantize is None:
             # Deprecated in torch for a package that would be one more dependency; pinned with torch, and tested.
@@ -285,16 +285,17 @@ class Search:
             self.slots = 0
 
 
-def base_and_tokenizer(base: str) -> tuple[Any, Any]:
-    """A model folder's, or the default's, in single precision. Raises ScorerMissing."""
+def base_and_tokenizer(base: str, adapter: str = NONE) -> tuple[Any, Any]:
+    """A model folder's, or the default's, in single precision, with adapters in its weights. Raises ScorerMissing, TuningError."""
     from tuning.ranking.base import default_base_dir, is_installed
 
     if not base and not is_installed():
         raise ScorerMissing("the default base is not installed; run: starling install-model")
     try:
-        return _from_pretrained(base or default_base_dir(), local=True)
+        model, tokenizer = _from_pretrained(base or default_base_dir(), local=True)
     except (OSError, ValueError) as error:
         raise ScorerMissing(f"no usable model in {base} (a folder with safetensors): {error}") from error
+    return on_base(model, base, adapter), tokenizer
 
 
 def _from_pretrained(base: str | Path, *, local: bool) -> tuple[Any, Any]:

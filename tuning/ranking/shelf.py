@@ -36,6 +36,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What an adapter is for."""
 
     base: str  # "" is the default base
+    beneath: str = ""  # the digest of Starling's own adapter that it stands on; "" for none
     workspaces: Sequence[str] = ()  # folders whose documents it is for; none: for all
     languages: Sequence[str] = ()  # ids; none: all
     figures: Mapping[str, float] = {}
@@ -50,6 +51,11 @@ class Installed:
     version: int
     folder: Path
     card: Card
+
+
+def beneath(folder: Path) -> str:
+    """What an adapter's folder says that it stands on; "" where it has no card. Raises ShelfError."""
+    return _card(folder).beneath if (folder / CARD).is_file() else ""
 
 
 def home() -> Path:
@@ -119,7 +125,7 @@ def install(name: str, made: Path, card: Card) -> Installed:
         for file in made.iterdir():  # what a run left to go on from is in folders
             if file.is_file():
                 shutil.copy2(file, fresh)
-        (fresh / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
+        write_card(fresh, card)
         fresh.replace(folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -172,8 +178,17 @@ def _versions(name: str) -> list[int]:
 
 def _version(name: str, number: int) -> Installed:
     folder = home() / name / f"{number:04d}"
+    return Installed(name=name, version=number, folder=folder, card=_card(folder))
+
+
+def _card(folder: Path) -> Card:
     try:
-        card = msgspec.json.decode((folder / CARD).read_bytes(), type=Card)
+        return msgspec.json.decode((folder / CARD).read_bytes(), type=Card)
     except (OSError, msgspec.DecodeError) as error:
         raise ShelfError(f"{folder} is no adapter that was installed here: {error}") from error
-    return Installed(name=name, version=number, folder=folder, card=card)
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Say what the adapter in a folder is for."""
+    with replacing(folder / CARD) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")

@@ -90,9 +90,7 @@ def _row(window: Window) -> dict[str, Any]:
 
 def _window(row: Mapping[str, Any]) -> Window:
     ends = np.cumsum(row["lengths"]).tolist()
-    sequences = [
-        row["candidates"][end - length : end] for end, length in zip(ends, row["lengths"], strict=True)
-    ]
+    sequences = [row["candidates"][end - length : end] for end, length in zip(ends, row["lengths"], strict=True)]
     sites: list[ListedSite] = []
     first = 0
     for place, truth, prompt, kind, count in zip(
@@ -140,11 +138,9 @@ class KnownScores:
                     self._of.setdefault(row["prompt"], {}).update(zip(row["names"], row["log_p"], strict=True))
 
     def log_p(self, prompt: Prompt, names: Sequence[str]) -> Floats:
-        """float64[n]. Raises ScorerMissing where a name was not scored after the prompt."""
-        known = self._of.get(prompt.key, {})
-        found = np.array([known.get(name, math.nan) for name in names], np.float64)
-        if np.isnan(found).any():
-            missing = names[int(np.isnan(found).argmax())]
+        """float64[n], NaN for a name that was not scored. Raises ScorerMissing where none was after this prompt."""
+        known = self._of.get(prompt.key)
+        if known is None:
             files = ", ".join(map(str, self._paths))
-            raise ScorerMissing(f"{files}: no score of '{missing}'; score the lists that are asked about again")
-        return found
+            raise ScorerMissing(f"{files}: nothing was scored after a prompt; score the lists that are asked about")
+        return np.array([known.get(name, math.nan) for name in names], np.float64)

@@ -92,13 +92,9 @@ def _some(case: Case, blend: Blend, chance: random.Random) -> _Asked | None:
 def _with_odds(case: Case, blend: Blend, names: Sequence[str], truth: int) -> _Asked:
     kind = case.known.site.kind
     best: dict[str, float] = {}
-    for candidate, score in zip(
-        case.known.candidates, blend.scores(case.known.columns, kind).tolist(), strict=True
-    ):
+    for candidate, score in zip(case.known.candidates, blend.scores(case.known.columns, kind).tolist(), strict=True):
         best[candidate.name] = max(best.get(candidate.name, -np.inf), score)
-    return _Asked(
-        prompt=case.prompt, names=names, truth=truth, beside=tuple(best[name] for name in names), kind=kind
-    )
+    return _Asked(prompt=case.prompt, names=names, truth=truth, beside=tuple(best[name] for name in names), kind=kind)
 
 
 def _of_file(file: Sequence[str], sites: Sequence[_Asked], encode: Encode, largest: int) -> Iterator[Window]:

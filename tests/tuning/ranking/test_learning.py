@@ -96,12 +96,13 @@ def test_scores_on_disk_are_those_of_the_scorer(home: Path, found: list[Case]) -
         np.testing.assert_allclose(scored[best], searched[best], atol=2e-3)
 
 
-def test_a_name_that_was_not_scored_is_said(home: Path) -> None:
+def test_what_was_not_scored_is_known_as_that(home: Path) -> None:
     write_scores(home / "few", [(Prompt(text="a", tail=".").key, ["b"], [-1.0])])
     known = KnownScores([home / "few"])
     assert known.log_p(Prompt(text="a", tail="."), ["b"]).tolist() == [-1.0]
-    with pytest.raises(ScorerMissing, match="no score of 'c'"):
-        known.log_p(Prompt(text="a", tail="."), ["b", "c"])
+    assert np.isnan(known.log_p(Prompt(text="a", tail="."), ["b", "c"])).tolist() == [False, True]
+    with pytest.raises(ScorerMissing, match="nothing was scored"):
+        known.log_p(Prompt(text="a", tail=" "), ["b"])
 
 
 @pytest.mark.parametrize("method", METHODS)
