@@ -24,10 +24,12 @@ from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import prepare
 from corpus.syntax.site import CompletionSite, site_at
 from corpus.syntax.tokens import BlockTokenizer
+from lsp_server.accepting import Accepting
 from lsp_server.documents import apply_changes, encoded
 from lsp_server.model_worker import ModelWorker, SearchJob, yield_to_others
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.uris import path_of
+from tuning.ranking import accepted
 from tuning.ranking.blend import Blend
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
@@ -72,7 +74,7 @@ class _Open:
 class Ranker:
     """Everything known of the workspace, and a ranking on request. Used from one event loop."""
 
-    def __init__(self, *, base: str, adapter: str, cache_dir: Path | None) -> None:
+    def __init__(self, *, base: str, adapter: str, cache_dir: Path | None, log_accepted: bool = False) -> None:
         self.encoding: Encoding = "utf-16"
         self.mode = "signals"
         self.blend = Blend.load()
@@ -87,6 +89,7 @@ class Ranker:
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
         self._installed = Watched()
+        self._accepting = Accepting(lambda entry: self._later(accepted.keep, entry)) if log_accepted else None
 
     # Documents
 
@@ -166,7 +169,9 @@ class Ranker:
 
     def did_close(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
-        self.documents.pop(uri, None)
+        document = self.documents.pop(uri, None)
+        if self._accepting is not None and document is not None:
+            self._accepting.settle(uri, document.syntax.text.data)
         self._jobs.pop(uri, None)
         if self.index is not None and (path := path_of(uri)) is not None:
             self._later(self.index.show, path)
@@ -226,6 +231,7 @@ class Ranker:
             return None
         uri = params["textDocument"]["uri"]
         known = listing(around, found, self.index)
+        self._note_shown(uri, known)
         order, used, complete = ordered(known, self.blend), "signals", True
         if self.mode == "model" and self.worker is not None and self.worker.ready:
             early(self._reply(known, order, params["starLimit"], used, False, started))
@@ -235,6 +241,30 @@ class Ranker:
             if blended is not None:
                 order, used = blended[0], "model"
         return self._reply(known, order, params["starLimit"], used, complete, started)
+
+    def _note_shown(self, uri: str, known: Listing) -> None:
+        """Where the user wants a log of what was written: the list that it will have been chosen from."""
+        site, document = known.site, self.documents[uri]
+        language, path = document.syntax.language, path_of(uri)
+        if self._accepting is None or language is None or path is None or not self._accepting.is_new(uri, site.start):
+            return
+        chosen = shortlist(known, self.blend)
+        odds = self.blend.scores(known.columns[chosen], site.kind)
+        best: dict[str, float] = {}  # of overloads the best, which comes first
+        for place, score in zip(chosen.tolist(), odds.tolist(), strict=True):
+            best.setdefault(known.candidates[place].name, round(score, 4))
+        prompt = self._prompt(uri, site)
+        entry = accepted.Accepted(
+            path=str(path),
+            language=language.id,
+            kind=site.kind,
+            text=prompt.text,
+            tail=prompt.tail,
+            names=list(best),
+            beside=list(best.values()),
+            truth="",
+        )
+        self._accepting.shown(uri, document.syntax.text.data, site.start, entry)
 
     async def _with_model(self, uri: str, known: Listing, until: float) -> tuple[Order, bool] | None:
         assert self.worker is not None
@@ -328,13 +358,17 @@ class Ranker:
 
     def close(self) -> None:
         self._stop.set()
+        for uri in list(self.documents):
+            self.did_close({"textDocument": {"uri": uri}})
+        logs = self._accepting is not None
+        self._upkeep.shutdown(wait=logs, cancel_futures=not logs)
         if self.index is not None and self.index.ready:
             self.index.save()
 
 
 def _log_failure(done: Future[object]) -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
-        log.error("upkeep of the index failed", exc_info=error)
+        log.error("upkeep failed", exc_info=error)
 
 
 def _short(uri: str) -> str:

@@ -139,6 +139,8 @@ class RankerClient:
         for flag, value in (("--base", settings.base), ("--adapter", settings.adapter)):
             if value:
                 command += [flag, value]
+        if settings.log_accepted:
+            command.append("--log-accepted")
         try:
             self._child = await Child.start(command, on_body=self._received, on_exit=self._exited, env=env, cwd=None)
         except OSError as error:

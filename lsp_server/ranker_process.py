@@ -107,13 +107,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Starling's ranker process; the server starts it.")
     arguments.add_argument("--base", default="")
     arguments.add_argument("--adapter", default="")
+    arguments.add_argument("--log-accepted", action="store_true")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
     sys.setswitchinterval(SWITCH)
     import platformdirs
 
     cache_dir = Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "index"
-    asyncio.run(serve(Ranker(base=given.base, adapter=given.adapter, cache_dir=cache_dir)))
+    ranker = Ranker(base=given.base, adapter=given.adapter, cache_dir=cache_dir, log_accepted=given.log_accepted)
+    asyncio.run(serve(ranker))
     os._exit(0)  # threads in the middle of a forward pass have nothing to put away
 
 

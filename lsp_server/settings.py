@@ -25,6 +25,7 @@ class Settings:
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
     base: str = ""  # folder or hub id; "" is the default base
     adapter: str = ""  # "" is the installed one for the document's workspace, "none" is none
+    log_accepted: bool = False  # keep what was written where a list was shown, for `train --from-accepted`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,12 @@ SETTINGS: Mapping[str, Setting] = {
         field="adapter",
         allowed="adapters, comma-separated: [LABEL=]FOLDER_OR_NAME[@WEIGHT]; or none (default: the installed one for the workspace)",
         accepts=_text(4096),
+        trusted=True,
+    ),
+    "logAccepted": Setting(
+        field="log_accepted",
+        allowed="true or false: keep what you write where a list was shown, for `train --from-accepted` (it holds code)",
+        accepts=lambda value: isinstance(value, bool),
         trusted=True,
     ),
 }

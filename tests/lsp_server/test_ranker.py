@@ -18,9 +18,9 @@ TEXT = "def check(self, value):\n    if value is None:\n        return self.fall
 LIST = json.dumps([{"label": name, "kind": 5} for name in ("alpha", "beta", "copy", "value")]).encode()
 
 
-async def opened(root: Path, *documents: Path, text: str = TEXT) -> Ranker:
+async def opened(root: Path, *documents: Path, text: str = TEXT, log_accepted: bool = False) -> Ranker:
     """A ranker over `root` with its index built and these documents open."""
-    ranker = Ranker(base="", adapter="", cache_dir=None)
+    ranker = Ranker(base="", adapter="", cache_dir=None, log_accepted=log_accepted)
     ranker.open({"encoding": "utf-16", "roots": [root.as_uri()]})
     while ranker.index is None or not ranker.index.ready:
         await asyncio.sleep(0.01)

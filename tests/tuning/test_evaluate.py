@@ -10,14 +10,16 @@ import pygit2
 import pytest
 
 from corpus.candidates import Asked, Project, recorded
-from corpus.lists import Recorded, write_lists
+from corpus.lists import Recorded, read_lists, write_lists
 from corpus.positions import Position
 from corpus.rankbench import origins
 from corpus.rankbench.origins import Bench
 from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
 from tuning.ranking import evaluate
+from tuning.ranking.blend import Blend
 from tuning.ranking.cases import SourceChanged, cases
+from tuning.ranking.window_files import write_scores
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_server.py"
 SHOP = b"class Shop:\n    def close(self):\n        self.till.count()\n        self.till.lock()\n"
@@ -88,6 +90,26 @@ def test_plots_are_drawn(tmp_path: Path, bench: Bench) -> None:
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == ["by-class.svg", "calibration.svg"]
 
 
+def test_scores_from_elsewhere_and_blends_without_a_part_come_onto_a_page(tmp_path: Path, bench: Bench) -> None:
+    """Scores that say "lock" everywhere: right at every other place."""
+    rows = list(cases(read_lists(bench.lists), origins.place_of))
+    log_p = [-1.0 if name == "lock" else -9.0 for name in NAMES]
+    write_scores(tmp_path / "scores", [(case.prompt.key, NAMES, log_p) for case in rows])
+    (tmp_path / "less").mkdir()
+    Blend.load().save(tmp_path / "less" / "scopes.json")
+    page = tmp_path / "results.md"
+    flags = ("--scores", f"base={tmp_path / 'scores'}", "--without", str(tmp_path / "less"), "--page", str(page))
+    rankers = scored(tmp_path, *flags)["rankers"]
+    assert isinstance(rankers, dict)
+    assert rankers["base alone"]["all"]["R@1"][0] == 0.5
+    assert rankers["Starling, base without scopes"] == rankers["Starling, base"]
+    said = page.read_text("utf-8")
+    assert "| base alone | 0.500" in said
+    assert "| Starling, signals | scopes |" in said
+    assert "| Starling, base | scopes |" in said
+    assert "+0.000 [+0.000, +0.000]" in said
+
+
 def test_any_command_is_scored_by_its_own_order(tmp_path: Path, bench: Bench) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text(
@@ -111,8 +133,6 @@ def test_a_file_that_is_not_what_it_was_is_said(
     tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import msgspec
-
-    from corpus.lists import read_lists
 
     changed: list[Recorded] = [msgspec.structs.replace(row, sha256="0" * 64) for row in read_lists(bench.lists)]
     with pytest.raises(SourceChanged, match=r"main\.py"):

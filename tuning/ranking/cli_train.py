@@ -22,7 +22,8 @@ from corpus.cli_candidates import servers_of
 from corpus.shards import alone
 from corpus.syntax.language import languages
 from tuning.files import replacing
-from tuning.ranking import shelf
+from tuning.ranking import accepted, shelf
+from tuning.ranking.accepted import Accepted
 from tuning.ranking.adapting import shipped
 from tuning.ranking.metrics import gained, summary
 from tuning.ranking.recipe import Recipe
@@ -67,6 +68,11 @@ def add(commands: Any) -> None:
         default=[],
         metavar="LANGUAGE=NAME",
         help="ask this one; may be repeated (default: the first installed)",
+    )
+    job.add_argument(
+        "--from-accepted",
+        action="store_true",
+        help="also learn from what was written there while `starling --log-accepted` ran",
     )
     job.add_argument("--minutes", type=float, default=15, metavar="M", help="of training itself (default %(default)s)")
     job.add_argument(
@@ -136,8 +142,9 @@ def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> 
             highlight=False,
         )
         return 2
-    out = work / f"adapter-{_key(given, splits)}"
-    _train(given, lambda done: steps.looked_up(known, splits, done), len(known), out, console)
+    written = _written(given, splits, console) if given.from_accepted else []
+    out = work / f"adapter-{_key(given, splits, len(written))}"
+    _train(given, lambda done: steps.looked_up(known, splits, done), written, len(known), out, console)
     with _bar(console, "looking up what is judged on", len(judged_rows)) as done:
         judging = list(steps.looked_up(judged_rows, splits, done))
     return _judge(given, name, splits, judging, out, console)
@@ -146,6 +153,7 @@ def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> 
 def _train(
     given: argparse.Namespace,
     learning: Callable[[Callable[[str, int], None]], Iterator[Any]],
+    written: Sequence[Accepted],
     count: int,
     out: Path,
     console: Console,
@@ -156,7 +164,7 @@ def _train(
     recipe = Recipe(method=given.method, rank=given.rank)
     model, tokenizer = base_and_tokenizer(given.base, adapter="")
     with _bar(console, "looking up what is learned from", count) as done:
-        found = steps.windows_of(learning(done), tokenizer)
+        found = steps.windows_of(learning(done), written, tokenizer)
     adapted = recipe.adapted(model, steps=FEWEST)
     loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
@@ -173,11 +181,22 @@ def _train(
     shelf.write_card(out, shelf.Card(base=given.base, beneath=shipped(given.base)))
 
 
-def _key(given: argparse.Namespace, splits: Sequence[Split]) -> str:
+def _written(given: argparse.Namespace, splits: Sequence[Split], console: Console) -> list[Accepted]:
+    languages = sorted({language for one in splits for language in one.languages})
+    found = list(accepted.read([repo.resolve() for repo in given.repo], languages))
+    console.print(
+        f"{len(found):,} names that were written where a list was shown, from {accepted.file()}", highlight=False
+    )
+    if not found:
+        console.print("The log is kept while the server runs with --log-accepted (or logAccepted among its options).")
+    return found
+
+
+def _key(given: argparse.Namespace, splits: Sequence[Split], written: int) -> str:
     """What a run is known by: the same goes on where it stopped, and after new commits it is another."""
     learned = [project.key for one in splits for project in one.learning]
     return hashlib.sha256(
-        json.dumps([given.method, given.rank, given.base, shipped(given.base), *learned]).encode()
+        json.dumps([given.method, given.rank, given.base, shipped(given.base), written, *learned]).encode()
     ).hexdigest()[:12]
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from corpus.candidates import Tally, record
 from corpus.lists import Recorded
+from tuning.ranking.accepted import Accepted
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.laying import Batch, Laid
@@ -29,7 +30,7 @@ from tuning.ranking.rank import ordered, shortlist
 from tuning.ranking.recipe import Recipe
 from tuning.ranking.scorer import Scorer
 from tuning.ranking.splitting import Split
-from tuning.ranking.windowing import windows
+from tuning.ranking.windowing import accepted_windows, windows
 from tuning.ranking.windows import Window
 from tuning.training.loop import train
 from tuning.training.options import Options
@@ -67,13 +68,13 @@ def looked_up(rows: Iterable[Recorded], splits: Sequence[Split], done: Done) -> 
     return cases(rows, places.__getitem__, done)
 
 
-def windows_of(found: Iterable[Case], tokenizer: Any) -> list[Window]:
-    """What is trained on."""
+def windows_of(found: Iterable[Case], written: Iterable[Accepted], tokenizer: Any) -> list[Window]:
+    """What is trained on: recorded lists, and what was written where lists were shown."""
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode(text, add_special_tokens=False)
 
-    return list(windows(found, Blend.load(), encode))
+    return [*windows(found, Blend.load(), encode), *accepted_windows(written, encode)]
 
 
 def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> float:

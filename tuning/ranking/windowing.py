@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuning.ranking.accepted import Accepted
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case
 from tuning.ranking.prompt import Prompt
@@ -50,6 +51,24 @@ def whole_windows(found: Iterable[Case], blend: Blend, encode: Encode, *, larges
     return _windows(found, lambda case: _all(case, blend), encode, largest)
 
 
+def accepted_windows(found: Iterable[Accepted], encode: Encode, *, largest: int = LARGEST) -> Iterator[Window]:
+    """Windows to learn from: what was written where lists were shown."""
+    by_file: dict[tuple[str, str], list[_Asked]] = {}
+    for entry in found:
+        odds = dict(zip(entry.names, entry.beside, strict=True))
+        names = _cut_down(entry.names, entry.truth, random.Random(f"{entry.path}/{entry.at}"))
+        asked = _Asked(
+            prompt=Prompt(text=entry.text, tail=entry.tail),
+            names=names,
+            truth=0,
+            beside=[odds[name] for name in names],
+            kind=entry.kind,
+        )
+        by_file.setdefault((entry.path, entry.language), []).append(asked)
+    for (path, language), sites in by_file.items():
+        yield from _of_file([path, language], sites, encode, largest)
+
+
 def _windows(
     found: Iterable[Case], asked: Callable[[Case], _Asked | None], encode: Encode, largest: int
 ) -> Iterator[Window]:
@@ -84,9 +103,14 @@ def _some(case: Case, blend: Blend, chance: random.Random) -> _Asked | None:
     chosen = list(dict.fromkeys(listed[i].name for i in shortlist(case.known, blend)))
     if truth not in chosen or len(chosen) < 2:
         return None
-    rest = [name for name in chosen if name != truth]
+    return _with_odds(case, blend, _cut_down(chosen, truth, chance), 0)
+
+
+def _cut_down(names: Sequence[str], truth: str, chance: random.Random) -> list[str]:
+    """The truth, and of the others, likeliest first, those that are and some that are not."""
+    rest = [name for name in names if name != truth]
     likely, others = rest[:LIKELY], rest[LIKELY:]
-    return _with_odds(case, blend, [truth, *likely, *chance.sample(others, min(OTHERS, len(others)))], 0)
+    return [truth, *likely, *chance.sample(others, min(OTHERS, len(others)))]
 
 
 def _with_odds(case: Case, blend: Blend, names: Sequence[str], truth: int) -> _Asked:

@@ -9,7 +9,17 @@ import pytest
 
 from tuning.ranking.blend import KINDS, Blend, BlendError, fit
 from tuning.ranking.features import MODEL, SIGNALS
-from tuning.ranking.fitting import GROUPS, Judged, Sample, calibration_error, fitted, left_out, stars, without
+from tuning.ranking.fitting import (
+    GROUPS,
+    Judged,
+    Sample,
+    calibration_error,
+    fitted,
+    left_out,
+    stars,
+    weights_without,
+    without,
+)
 
 NOTHING = {kind: np.zeros(len(SIGNALS)) for kind in KINDS}
 
@@ -101,3 +111,15 @@ def test_every_column_is_in_a_group_that_can_be_left_out() -> None:
                 (one.columns[:, place] == other.columns[:, place]).all() for one, other in zip(found, left, strict=True)
             )
             assert same == (group.match(column) is None)
+
+
+def test_without_a_group_nothing_of_it_is_seen_or_weighed() -> None:
+    group = next(name for name in GROUPS if "(index)" in name)
+    ones = {kind: np.ones(len(SIGNALS + MODEL)) for kind in KINDS}
+    left = weights_without(ones, group)["member"]
+    names = (*SIGNALS, *MODEL)
+    assert left[names.index("index")] == left[names.index("place_by_index")] == left[names.index("mixture")] == 0
+    assert left[names.index("model")] == left[names.index("order")] == 1
+    (sample,) = without(made(1), group)
+    assert not sample.columns[:, names.index("receiver_file")].any()
+    assert sample.columns[:, names.index("order")].any()

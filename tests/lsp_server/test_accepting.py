@@ -1,0 +1,95 @@
+"""The log of what was written where a list was shown: kept only where it is wanted, true to the text, and learned from."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from lsp_server.accepting import Accepting
+from lsp_server.ranker import Ranker
+from tests.lsp_server.test_ranker import LIST, TEXT, kept_up, opened
+from tests.tuning.models import byte_level
+from tuning.ranking import accepted
+from tuning.ranking.accepted import Accepted
+from tuning.ranking.windowing import accepted_windows
+
+ENTRY = Accepted(
+    path="/w/shop.py", language="python", kind="member", text="self", tail=".", names=["count", "lock", "größe"], beside=[1.0, 0.5, 0.0], truth=""
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(accepted, "file", lambda: tmp_path / "data" / "accepted.jsonl")
+    return tmp_path / "data" / "accepted.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (b"self.lock()\n", ["lock"]),
+        ("self.größe\n".encode(), ["größe"]),
+        (b"self.other()\n", []),  # not of the list
+        (b"self.loc", []),  # not written out
+        (b"x = 1; self.lock()\n", []),  # it moved: what is there is something else
+        (b"", []),
+    ],
+)
+def test_what_stands_there_in_the_end_was_written(later: bytes, expected: list[str]) -> None:
+    kept: list[Accepted] = []
+    accepting = Accepting(kept.append)
+    assert accepting.is_new("file:///w/shop.py", 5)
+    accepting.shown("file:///w/shop.py", b"self.", 5, ENTRY)
+    assert not accepting.is_new("file:///w/shop.py", 5)  # the list of a longer prefix has fewer names
+    accepting.settle("file:///w/shop.py", later)
+    accepting.settle("file:///w/shop.py", later)  # once
+    assert [entry.truth for entry in kept] == expected
+
+
+async def written(root: Path, ranker: Ranker) -> None:
+    """A list is asked for at the text's end, one of its names is written, and the file closed."""
+    document = root / "own.py"
+    line = TEXT.count("\n")
+    end = {"line": line, "character": len(TEXT.split("\n")[line])}
+    identifier = {"uri": document.as_uri(), "version": 2}
+    params = {"textDocument": identifier, "position": end, "starLimit": 5, "deadline": 1000}
+    assert await ranker.rank(params, LIST, lambda _: None, 0.0) is not None
+    ranker.did_change(
+        {"textDocument": identifier, "contentChanges": [{"range": {"start": end, "end": end}, "text": "copy\n"}]}
+    )
+    ranker.did_close({"textDocument": identifier})
+    await kept_up(ranker)
+
+
+async def test_what_was_written_is_kept_for_its_owner_alone_and_learned_from(tmp_path: Path, own_log: Path) -> None:
+    await written(tmp_path, await opened(tmp_path, tmp_path / "own.py", log_accepted=True))
+    assert stat.S_IMODE(own_log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(own_log.parent.stat().st_mode) == 0o700
+    (entry,) = accepted.read([tmp_path], ["python"])
+    assert (entry.truth, entry.tail, entry.kind) == ("copy", ".", "member")
+    assert set(entry.names) == {"alpha", "beta", "copy", "value"}
+    assert list(accepted.read([tmp_path / "other"], ["python"])) == list(accepted.read([tmp_path], ["java"])) == []
+    tokenizer = byte_level()
+    (window,) = accepted_windows([entry], lambda text: tokenizer.encode(text, add_special_tokens=False))
+    (site,) = window.sites
+    assert (site.names[site.truth], len(site.sequences)) == ("copy", 4)
+    assert site.beside == [dict(zip(entry.names, entry.beside, strict=True))[name] for name in site.names]
+
+
+async def test_nothing_is_kept_unless_it_is_asked_for(tmp_path: Path, own_log: Path) -> None:
+    await written(tmp_path, await opened(tmp_path, tmp_path / "own.py"))
+    assert not own_log.parent.exists()
+
+
+def test_a_long_log_makes_way_and_half_a_line_is_left_out(own_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepted, "LARGEST", 400)
+    for _ in range(9):
+        accepted.keep(ENTRY)
+    assert own_log.stat().st_size <= 800
+    with own_log.open("ab") as log:
+        log.write(b'{"path": "/w/sh')
+    found = list(accepted.read([Path("/w")], ["python"]))
+    assert 0 < len(found) < 9
+    assert all(entry.names == ENTRY.names for entry in found)

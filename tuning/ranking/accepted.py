@@ -1,0 +1,65 @@
+"""The log of what was written where a list was shown, for `train --from-accepted`. Only kept where the user asked for it.
+
+One line of JSON a name, in a file that its owner alone can read: it holds code, some 1,400 characters before the cursor each time.
+Several servers may write at once: a line is one write to the file's end. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+LARGEST = 32_000_000  # bytes; then it becomes the old one, and the old one before goes
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that was written where a list was shown, with what the ranker knew then."""
+
+    path: str  # of the document
+    language: str
+    kind: str  # of the site
+    text: str  # the prompt
+    tail: str
+    names: Sequence[str]  # what the model is asked about, likeliest by signals first
+    beside: Sequence[float]  # the signals' log-odds of each
+    truth: str
+    at: float = 0.0  # seconds since 1970
+
+
+def file() -> Path:
+    """Where the log is."""
+    return Path(platformdirs.user_data_dir("starling", appauthor=False)) / "accepted.jsonl"
+
+
+def keep(entry: Accepted) -> None:
+    """Write it down. Raises OSError."""
+    path = file()
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.is_file() and path.stat().st_size > LARGEST:
+        path.replace(path.with_suffix(".old.jsonl"))
+    line = msgspec.json.encode(msgspec.structs.replace(entry, at=round(time.time(), 1))) + b"\n"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(handle, line)
+    finally:
+        os.close(handle)
+
+
+def read(folders: Sequence[Path], languages: Sequence[str]) -> Iterator[Accepted]:
+    """What was written in these folders and languages, oldest first; lines that are not whole are left out."""
+    decoder = msgspec.json.Decoder(Accepted)
+    for path in (file().with_suffix(".old.jsonl"), file()):
+        if not path.is_file():
+            continue
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):  # cut off by a full disk or a crash
+                continue
+            if entry.language in languages and any(Path(entry.path).is_relative_to(folder) for folder in folders):
+                yield entry
