@@ -98,7 +98,7 @@ async def test_upkeep_that_fails_is_logged_and_costs_only_itself(
     document = tmp_path / "own.py"
     ranker = await opened(tmp_path, document)
     assert await ratio(ranker, document) > 0
-    assert "upkeep of the index failed" in caplog.text and "can't look around" in caplog.text
+    assert "upkeep failed" in caplog.text and "can't look around" in caplog.text
 
 
 async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_named_one(
