@@ -70,7 +70,8 @@ def _of_workspace(rows: list[Recorded], place: str, folder: Path, extensions: tu
         here = [row for row in rows if (row.path, row.written) == (path, written)]
         own = (folder / path).resolve()
         there = own.read_bytes() if own.is_file() else b""
-        data = file_at(place, written, path) if written else there
+        commit = written or ("" if own.is_file() else here[0].revision)  # a large repository is not laid out whole
+        data = file_at(place, commit, path) if commit else there
         if hashlib.sha256(data).hexdigest() != here[0].sha256:
             raise SourceChanged(
                 place, f"has another {path} than the lists were recorded on.", "Fetch the source again."
