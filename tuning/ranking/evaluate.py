@@ -40,6 +40,7 @@ from tuning.ranking.rank import Order, ordered, shortlist
 from tuning.ranking.window_files import KnownScores
 
 if TYPE_CHECKING:
+    from tuning.ranking.budgets import Timed
     from tuning.ranking.scorer import Scorer
 
 console = Console()
@@ -122,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
         "--without", type=Path, metavar="DIR", help="blends without a group of signals each, by `fit --ablate DIR`"
     )
     options.add_argument("--page", type=Path, metavar="FILE", help="write the figures as a page of Markdown")
+    options.add_argument(
+        "--budgets",
+        type=lambda text: [float(part) for part in text.split(",")],
+        default=[],
+        metavar="MS,…",
+        help="with --model: also cut off after so many milliseconds each, as the server does",
+    )
     options.add_argument("--base", type=Path, help="another model folder than the default")
     options.add_argument(
         "--adapter", default="", metavar="SPEC", help="merged into the base: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…"
@@ -231,7 +239,7 @@ class _Way:
 
     name: str
     blend: Blend
-    scorer: Scorer | KnownScores | None = None
+    scorer: Scorer | KnownScores | Timed | None = None
     alone: str = ""
 
 
@@ -244,6 +252,13 @@ def _ways(given: argparse.Namespace) -> list[_Way]:
 
         scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
         ways.append(_Way(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone"))
+        if given.budgets:
+            from tuning.ranking.budgets import Timed, Timeline
+
+            timeline = Timeline(scorer, max(given.budgets))
+            for budget in given.budgets:
+                timed = Timed(timeline=timeline, milliseconds=budget)
+                ways.append(_Way(name=f"Starling, model, {budget:g} ms", blend=blend, scorer=timed))
     for spec in given.scores:
         name, _, files = spec.rpartition("=")
         file, _, own = files.partition(",")

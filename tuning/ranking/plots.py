@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tuning.ranking.evaluate import Scores
 
 BINS = 10
+BUDGET = re.compile(r"Starling, model, (\d+(?:\.\d+)?) ms")
 
 
 def draw(found: Mapping[str, Scores], folder: Path) -> list[Path]:
@@ -27,14 +29,43 @@ def draw(found: Mapping[str, Scores], folder: Path) -> list[Path]:
     written = [_by_class(found, folder / "by-class.svg")]
     if any(scores.firsts for scores in found.values()):
         written.append(_calibration(found, folder / "calibration.svg"))
+    if any(BUDGET.fullmatch(name) for scores in found.values() for name in scores.ranks):
+        written.append(_by_budget(found, folder / "by-time.svg"))
     return written
+
+
+def _by_budget(found: Mapping[str, Scores], path: Path) -> Path:
+    """R@1 against what the model may take, from none (signals) to no deadline."""
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for number, (language, scores) in enumerate(found.items()):
+        timed = {float(match[1]): name for name in scores.ranks if (match := BUDGET.fullmatch(name))}
+        points = [(0.0, "Starling, signals"), *sorted(timed.items())]
+        figures = [summary(scores.ranks[name]["all"])["R@1"] for _, name in points]
+        milliseconds = [budget for budget, _ in points]
+        axis.plot(milliseconds, [value for value, _, _ in figures], color=f"C{number}", marker="o", label=language)
+        lows, highs = [low for _, low, _ in figures], [high for _, _, high in figures]
+        axis.fill_between(milliseconds, lows, highs, color=f"C{number}", alpha=0.1)
+        without = summary(scores.ranks["Starling, model, no deadline"]["all"])["R@1"][0]
+        axis.axhline(without, color=f"C{number}", linewidth=0.8, linestyle=":")
+    axis.set_xlabel("milliseconds that the model has, its prompt read before (dotted: no deadline)")
+    axis.set_ylabel("R@1")
+    axis.legend()
+    axis.grid(alpha=0.3)
+    return _saved(figure, path)
 
 
 def _by_class(found: Mapping[str, Scores], path: Path) -> Path:
     from matplotlib import pyplot
 
     rankers = list(
-        dict.fromkeys(name for scores in found.values() for name in scores.ranks if ", in VS Code" not in name)
+        dict.fromkeys(
+            name
+            for scores in found.values()
+            for name in scores.ranks
+            if ", in VS Code" not in name and " without " not in name and not BUDGET.fullmatch(name)
+        )
     )
     figure, axes = pyplot.subplots(len(found), 1, figsize=(11, 2.6 * len(found)), squeeze=False, layout="constrained")
     for axis, (language, scores) in zip(axes[:, 0], found.items(), strict=True):
@@ -66,6 +97,8 @@ def _calibration(found: Mapping[str, Scores], path: Path) -> Path:
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for language, scores in found.items():
         for ranker, firsts in scores.firsts.items():
+            if " without " in ranker or BUDGET.fullmatch(ranker):
+                continue
             p, right = _binned(firsts)
             axis.plot(p, right, marker="o", markersize=3, label=f"{language}: {ranker}")
     axis.set_xlabel("p of the first item")
