@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def add(commands: Any) -> None:
         help="where each repository is, one a line: PLACE NAME; may be repeated",
     )
     job.add_argument("--model", action="store_true", help="the model's weights too: half a second a position")
+    job.add_argument("--only-model", action="store_true", help="leave the signals' weights as they are")
     job.add_argument("--base", type=Path, help="another model folder than the default")
     job.add_argument("--adapter", default="", metavar="SPEC", help="merged into it: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…")
     job.add_argument(
@@ -82,32 +83,41 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Fit, say how good it is, write it."""
     console = Console(stderr=True)
+    if given.only_model and given.ablate:
+        console.print("[red]--ablate fits the signals anew: leave --only-model out[/]", highlight=False)
+        return 2
     places = {name: place for file in given.list for name, place in places_of(file).items()}
     rows = [row for folder in given.lists for row in read_lists(folder / LISTS) if row.has_truth]
-    rows = _some(rows, given.limit)
     old = Blend.load()
-    by_signals = list(samples(_shown(cases(rows, places.__getitem__), console, "signals", len(rows)), old))
-    judged = left_out(by_signals, lambda out: old.signals)
-    console.print(_table("signals, repositories left out in turn", judged))
-    if given.ablate:
-        console.print(_ablated(by_signals, judged, old))
+    by_signals: list[Sample] = []
+    signals = old.signals
+    if not given.only_model:
+        some = _some(rows, given.limit)
+        by_signals = list(samples(_shown(cases(some, places.__getitem__), console, "signals", len(some)), old))
+        judged = left_out(by_signals, lambda out: old.signals)
+        console.print(_table("signals, repositories left out in turn", judged))
+        signals = fitted(by_signals, old.signals)
+        if given.ablate:
+            console.print(_ablated(by_signals, judged, old))
     found: list[Sample] = []
-    blend = Blend(signals=fitted(by_signals, old.signals), model=old.model, stars=old.stars)
+    blend = Blend(signals=signals, model=old.model, stars=old.stars)
     if given.model or given.scores:
         known = KnownScores(given.scores) if given.scores else None
         chosen = [row for row in rows if is_kept_out(row.repository)] if known else _spread(rows, given.positions)
         score = known.log_p if known else _scorer(given)
         looked_up = cases(chosen, places.__getitem__)
         found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
-        judged = left_out(
-            found, lambda out: with_model_beside(_fitted_without(by_signals, out, old), old.model), RISING
-        )
+
+        def before(out: Collection[str]) -> Mapping[str, Floats]:
+            return (
+                old.model if given.only_model else with_model_beside(_fitted_without(by_signals, out, old), old.model)
+            )
+
+        judged = left_out(found, before, RISING)
         console.print(_table("model, no deadline, repositories left out in turn", judged))
-        blend = Blend(
-            signals=blend.signals,
-            model=fitted(found, with_model_beside(blend.signals, old.model), RISING),
-            stars=stars(judged),
-        )
+        begun = old.model if given.only_model else with_model_beside(signals, old.model)
+        model = fitted(found, begun, RISING)
+        blend = Blend(signals=signals, model=model, stars=stars(judged))
     blend.save(given.out)
     if given.ablate:
         _save_ablated(given.ablate, by_signals, found, blend)

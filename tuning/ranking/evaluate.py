@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 console = Console()
 VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
 OVERALL = "all"
+WITHOUT = " without "  # in the name of a ranker that lacks a part
 
 
 @dataclass
@@ -264,15 +265,21 @@ def _ways(given: argparse.Namespace) -> list[_Way]:
         file, _, own = files.partition(",")
         known = KnownScores([Path(file)])
         mine = Blend.load(Path(own)) if own else blend
+        name = name or "model"
         ways.append(
-            _Way(name=f"Starling, {name or 'model'}", blend=mine, scorer=known, alone=f"{name or 'model'} alone")
+            _Way(
+                name=f"Starling, {name}",
+                blend=mine,
+                scorer=known,
+                alone="" if WITHOUT in name else f"{name} alone",
+            )
         )
     with_model = next((way for way in ways if way.scorer is not None), None)
     for file in sorted(given.without.glob("*.json")) if given.without else []:
         less = Blend.load(file)
-        ways.append(_Way(name=f"signals without {file.stem}", blend=less))
+        ways.append(_Way(name=f"Starling, signals{WITHOUT}{file.stem}", blend=less))
         if with_model is not None:
-            ways.append(_Way(name=f"{with_model.name} without {file.stem}", blend=less, scorer=with_model.scorer))
+            ways.append(_Way(name=f"{with_model.name}{WITHOUT}{file.stem}", blend=less, scorer=with_model.scorer))
     return ways
 
 

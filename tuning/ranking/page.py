@@ -17,8 +17,7 @@ from tuning.ranking.metrics import gained, summary
 if TYPE_CHECKING:
     from tuning.ranking.evaluate import Scores
 
-OVERALL = "all"
-WITHOUT = " without "
+OVERALL, WITHOUT = "all", " without "  # as in `evaluate`
 IN_EDITOR = ", in VS Code"
 HEAD = """# Results on RankBench
 
@@ -83,7 +82,6 @@ def _ablations(scores: Scores) -> str:
     rows: list[list[str]] = []
     for name, slices in scores.ranks.items():
         whole, without, group = name.partition(WITHOUT)
-        whole = whole if whole in scores.ranks else f"Starling, {whole}"
         if not without or IN_EDITOR in name or whole not in scores.ranks:
             continue
         change = gained(scores.ranks[whole][OVERALL], slices[OVERALL])

@@ -12,6 +12,7 @@ from corpus.lists import read_lists, write_lists
 from tests.corpus.repositories import repository
 from tests.tuning.models import byte_level, tiny
 from tests.tuning.ranking.test_retraining import SERVERS, day, offered_everywhere, shop
+from tuning.ranking import fitting
 from tuning.ranking.__main__ import main
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
@@ -122,10 +123,18 @@ def test_an_adapter_is_learned_from_windows(method: str, home: Path, capsys: pyt
     assert run(home, *given) == 0  # it was done already
 
 
-def test_a_blend_is_fitted_on_scores_from_elsewhere(home: Path) -> None:
+def test_a_blend_is_fitted_on_scores_from_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "ENOUGH", 5)
     assert run(home, "windows", home / "lists", "--list", home / "places", "--whole", "--out", home / "whole") == 0
     assert run(home, "score", home / "whole", "--out", home / "scores") == 0
     out = home / "blend.json"
     given = ("fit", home / "lists", "--list", home / "places", "--scores", home / "scores", "--out", out)
     assert run(home, *given) == 0
-    assert Blend.load(out).stars
+    whole = Blend.load(out)
+    assert run(home, *given, "--only-model", "--ablate", home / "less") == 2  # nothing to leave out of the signals
+    assert run(home, *given, "--only-model") == 0
+    only = Blend.load(out)
+    before = Blend.load()
+    assert all((only.signals[kind] == before.signals[kind]).all() for kind in before.signals)
+    assert any((only.model[kind] != before.model[kind]).any() for kind in before.model)
+    assert whole.stars
