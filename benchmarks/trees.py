@@ -20,7 +20,8 @@ from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import read_lists
 from tuning.ranking.blend import KINDS, Blend
 from tuning.ranking.cases import cases
-from tuning.ranking.fitting import FOLDS, RISING, Sample, fitted, samples, with_model_beside
+from tuning.ranking.features import MODEL, SIGNALS
+from tuning.ranking.fitting import FOLDS, Sample, fitted, fitted_model, samples
 from tuning.ranking.metrics import gained, summary
 from tuning.ranking.recipe import is_kept_out
 from tuning.ranking.window_files import KnownScores
@@ -47,8 +48,7 @@ def main() -> None:
     blend = Blend.load()
     looked_up = track(cases(rows, places.__getitem__), "looking up", total=len(rows), console=console, transient=True)
     found = list(samples(looked_up, blend, score))
-    before = with_model_beside(blend.signals, blend.model) if score else blend.signals
-    rising = RISING if score else ()
+    rising = range(len(SIGNALS), len(SIGNALS + MODEL)) if score else ()
     groups = sorted({sample.group for sample in found})
     random.Random(0).shuffle(groups)
     ranks: dict[str, list[int]] = {"linear": [], "trees": []}
@@ -57,7 +57,7 @@ def main() -> None:
         out = set(groups[fold::FOLDS])
         learned = [sample for sample in found if sample.group not in out]
         judged = [sample for sample in found if sample.group in out]
-        weights = fitted(learned, before, rising)
+        weights = fitted_model(learned, blend.signals, blend.model) if score else fitted(learned, blend.signals)
         ranks["linear"] += [_rank(sample.columns @ weights[sample.kind], sample.truth) for sample in judged]
         ranks["trees"] += _by_trees(learned, judged, rising)
         languages += [sample.language for sample in judged]

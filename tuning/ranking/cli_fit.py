@@ -21,16 +21,15 @@ from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import (
     GROUPS,
-    RISING,
     Judged,
     Sample,
     calibration_error,
     fitted,
+    fitted_model,
     left_out,
     samples,
     stars,
     weights_without,
-    with_model_beside,
     without,
 )
 from tuning.ranking.metrics import summary
@@ -94,7 +93,7 @@ def run(given: argparse.Namespace) -> int:
     if not given.only_model:
         some = _some(rows, given.limit)
         by_signals = list(samples(_shown(cases(some, places.__getitem__), console, "signals", len(some)), old))
-        judged = left_out(by_signals, lambda out: old.signals)
+        judged = left_out(by_signals, lambda here, out: fitted(here, old.signals))
         console.print(_table("signals, repositories left out in turn", judged))
         signals = fitted(by_signals, old.signals)
         if given.ablate:
@@ -108,15 +107,13 @@ def run(given: argparse.Namespace) -> int:
         looked_up = cases(chosen, places.__getitem__)
         found = list(samples(_shown(looked_up, console, "model", len(chosen)), blend, score))
 
-        def before(out: Collection[str]) -> Mapping[str, Floats]:
-            return (
-                old.model if given.only_model else with_model_beside(_fitted_without(by_signals, out, old), old.model)
-            )
+        def learn(here: Sequence[Sample], out: Collection[str]) -> Mapping[str, Floats]:
+            known = signals if given.only_model else _fitted_without(by_signals, out, old)
+            return fitted_model(here, known, old.model)
 
-        judged = left_out(found, before, RISING)
+        judged = left_out(found, learn)
         console.print(_table("model, no deadline, repositories left out in turn", judged))
-        begun = old.model if given.only_model else with_model_beside(signals, old.model)
-        model = fitted(found, begun, RISING)
+        model = fitted_model(found, signals, old.model)
         blend = Blend(signals=signals, model=model, stars=stars(judged))
     blend.save(given.out)
     if given.ablate:
@@ -132,7 +129,7 @@ def _save_ablated(folder: Path, by_signals: Sequence[Sample], found: Sequence[Sa
         signals = weights_without(fitted(without(by_signals, group), blend.signals), group)
         model = weights_without(blend.model, group)
         if found:
-            model = weights_without(fitted(without(found, group), with_model_beside(signals, model), RISING), group)
+            model = weights_without(fitted_model(without(found, group), signals, model), group)
         Blend(signals=signals, model=model, stars=blend.stars).save(folder / f"{group}.json")
 
 
@@ -178,7 +175,7 @@ def _ablated(found: Sequence[Sample], whole: Sequence[Judged], old: Blend) -> Ta
     languages = sorted({one.language for one in whole})
     table = Table("without", *languages, title="R@1 / R@5 without a group of signals, fitted anew")
     for name in ("", *GROUPS):
-        judged = left_out(without(found, name), lambda out: old.signals) if name else whole
+        judged = left_out(without(found, name), lambda here, out: fitted(here, old.signals)) if name else whole
         cells: list[str] = []
         for language in languages:
             figures = summary([one.rank for one in judged if one.language == language])

@@ -19,7 +19,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -37,16 +36,11 @@ from tuning.ranking.features import Floats
 from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import rank_of, summary
 from tuning.ranking.rank import Order, ordered, shortlist
-from tuning.ranking.window_files import KnownScores
-
-if TYPE_CHECKING:
-    from tuning.ranking.budgets import Timed
-    from tuning.ranking.scorer import Scorer
+from tuning.ranking.ways import WITHOUT, all_ways
 
 console = Console()
 VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
 OVERALL = "all"
-WITHOUT = " without "  # in the name of a ranker that lacks a part
 
 
 @dataclass
@@ -213,7 +207,7 @@ def _score_cases(
     found: Scores,
     given: argparse.Namespace,
 ) -> None:
-    ways = _ways(given)
+    ways = all_ways(given)
     for case in found_cases:
         row = case.recorded
         for name, of in TEXT.items():
@@ -231,56 +225,7 @@ def _score_cases(
                 if way.alone:
                     found.add(way.alone, row, rank_of(alone, case.is_truth))
                 order = ordered(case.known, way.blend, scores, chosen)
-            _add_order(way.name, order, case, vscode.get(_key(row)), found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Way:
-    """One of Starling's own rankers: a blend, and perhaps a model's scores in it, which may be shown `alone` too."""
-
-    name: str
-    blend: Blend
-    scorer: Scorer | KnownScores | Timed | None = None
-    alone: str = ""
-
-
-def _ways(given: argparse.Namespace) -> list[_Way]:
-    blend = Blend.load(given.blend) if given.blend else Blend.load()
-    ways = [_Way(name="Starling, signals", blend=blend)]
-    if given.model:
-        from tuning.ranking.base import default_base_dir
-        from tuning.ranking.scorer import Scorer
-
-        scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
-        ways.append(_Way(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone"))
-        if given.budgets:
-            from tuning.ranking.budgets import Timed, Timeline
-
-            timeline = Timeline(scorer, max(given.budgets))
-            for budget in given.budgets:
-                timed = Timed(timeline=timeline, milliseconds=budget)
-                ways.append(_Way(name=f"Starling, model, {budget:g} ms", blend=blend, scorer=timed))
-    for spec in given.scores:
-        name, _, files = spec.rpartition("=")
-        file, _, own = files.partition(",")
-        known = KnownScores([Path(file)])
-        mine = Blend.load(Path(own)) if own else blend
-        name = name or "model"
-        ways.append(
-            _Way(
-                name=f"Starling, {name}",
-                blend=mine,
-                scorer=known,
-                alone="" if WITHOUT in name else f"{name} alone",
-            )
-        )
-    with_model = next((way for way in ways if way.scorer is not None), None)
-    for file in sorted(given.without.glob("*.json")) if given.without else []:
-        less = Blend.load(file)
-        ways.append(_Way(name=f"Starling, signals{WITHOUT}{file.stem}", blend=less))
-        if with_model is not None:
-            ways.append(_Way(name=f"{with_model.name}{WITHOUT}{file.stem}", blend=less, scorer=with_model.scorer))
-    return ways
+            _add_order(way.name, order, case, None if WITHOUT in way.name else vscode.get(_key(row)), found)
 
 
 def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:
@@ -303,24 +248,27 @@ def print_table(language: str, found: Scores) -> None:
     )
     for column in ("ranker", "R@1", "R@5", "MRR"):
         table.add_column(column)
-    for ranker, slices in found.ranks.items():
+    ranks = {name: slices for name, slices in found.ranks.items() if WITHOUT not in name}  # those are for the page
+    for ranker, slices in ranks.items():
         figures = summary(slices[OVERALL])
         table.add_row(ranker, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in figures.values()))
     console.print(table)
     shown = [*CLASSES, *(f"form: {form}" for form in FORMS)]
-    shown = [name for name in shown if any(name in slices for slices in found.ranks.values())]
+    shown = [name for name in shown if any(name in slices for slices in ranks.values())]
     by_class = Table(title="R@1 by what was completed, and by the form of the text")
     by_class.add_column("ranker")
     for name in shown:
         by_class.add_column(name, justify="right")
-    counts = [max(len(slices.get(name, ())) for slices in found.ranks.values()) for name in shown]
+    counts = [max(len(slices.get(name, ())) for slices in ranks.values()) for name in shown]
     by_class.add_row("n", *(f"{count:,}" for count in counts), end_section=True)
-    for ranker, slices in found.ranks.items():
+    for ranker, slices in ranks.items():
         figures = (f"{summary(slices[name])['R@1'][0]:.2f}" if name in slices else "" for name in shown)
         by_class.add_row(ranker, *figures)
     console.print(by_class)
     lowest = Blend.load().stars[0]
     for ranker, firsts in found.firsts.items():
+        if WITHOUT in ranker:
+            continue
         starred = [right for p, right in firsts if p >= lowest]
         console.print(
             f"{ranker}: expected calibration error of first items {calibration_error(firsts):.3f}; "

@@ -13,11 +13,12 @@ from corpus.positions import CLASSES, FORMS
 from tuning.files import replacing
 from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import gained, summary
+from tuning.ranking.ways import WITHOUT
 
 if TYPE_CHECKING:
     from tuning.ranking.evaluate import Scores
 
-OVERALL, WITHOUT = "all", " without "  # as in `evaluate`
+OVERALL = "all"
 IN_EDITOR = ", in VS Code"
 HEAD = """# Results on RankBench
 

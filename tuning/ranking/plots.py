@@ -11,6 +11,7 @@ import numpy as np
 
 from corpus.positions import CLASSES
 from tuning.ranking.metrics import summary
+from tuning.ranking.ways import WITHOUT
 
 if TYPE_CHECKING:
     from tuning.ranking.evaluate import Scores
@@ -64,7 +65,7 @@ def _by_class(found: Mapping[str, Scores], path: Path) -> Path:
             name
             for scores in found.values()
             for name in scores.ranks
-            if ", in VS Code" not in name and " without " not in name and not BUDGET.fullmatch(name)
+            if ", in VS Code" not in name and WITHOUT not in name and not BUDGET.fullmatch(name)
         )
     )
     figure, axes = pyplot.subplots(len(found), 1, figsize=(11, 2.6 * len(found)), squeeze=False, layout="constrained")
@@ -97,7 +98,7 @@ def _calibration(found: Mapping[str, Scores], path: Path) -> Path:
     axis.plot([0, 1], [0, 1], color="grey", linewidth=0.8, linestyle="--")
     for language, scores in found.items():
         for ranker, firsts in scores.firsts.items():
-            if " without " in ranker or BUDGET.fullmatch(ranker):
+            if WITHOUT in ranker or BUDGET.fullmatch(ranker):
                 continue
             p, right = _binned(firsts)
             axis.plot(p, right, marker="o", markersize=3, label=f"{language}: {ranker}")

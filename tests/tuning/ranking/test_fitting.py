@@ -48,7 +48,7 @@ def test_weights_are_learned_by_kind() -> None:
 
 
 def test_each_list_is_judged_once_by_weights_that_never_saw_its_repository() -> None:
-    judged = left_out(made(270), lambda out: NOTHING)
+    judged = left_out(made(270), lambda here, out: fitted(here, NOTHING))
     assert len(judged) == 270
     assert np.mean([one.rank == 0 for one in judged]) > 0.7
 
