@@ -33,7 +33,7 @@ from tuning.ranking import accepted
 from tuning.ranking.blend import Blend
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
-from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, shortlist
+from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
 from tuning.ranking.repeats import Nearby
 from tuning.ranking.shelf import Watched
 
@@ -302,6 +302,7 @@ class Ranker:
             "uses_here": known.index.receiver_file.tolist(),
             "uses_workspace": known.index.receiver_workspace.tolist(),
             "stars": stars,
+            "unequal": outranked_imports(known, order),
             "ranker": used,
             "complete": complete,
             "milliseconds": round((time.monotonic() - started) * 1000, 2),

@@ -37,6 +37,7 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     ranker: str  # "signals" or "model"
     complete: bool  # False when the deadline cut the model short
     milliseconds: float
+    unequal: list[int] = []  # items that an editor should not take for the typed word itself
 
 
 class _Reply(msgspec.Struct):

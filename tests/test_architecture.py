@@ -18,7 +18,7 @@ LEARNING = tuple(
     f"tuning.ranking.{name}"
     for name in (
         *("cases", "copies", "end_to_end", "evaluate", "plots", "baselines"),
-        *("__main__", "cli_fit", "cli_train", "retraining", "splitting"),
+        *("__main__", "cli_fit", "cli_learn", "cli_train", "page", "retraining", "splitting"),
     )
 )
 

@@ -114,6 +114,12 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str,
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
         if ranking.stars[index]:
             star(item, defaults, star_text, ranking.stars[index], label_details=label_details)
+    for index in (
+        ranking.unequal
+    ):  # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it
+        item = out[index]
+        word = item["label"] if _absent(item, "filterText") else item["filterText"]
+        item["filterText"] = wire.raw(wire.loads(word).lstrip(" ") + " ")
     if preselects:
         out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
 

@@ -76,6 +76,19 @@ def test_an_item_finds_its_way_back(item: dict, default: dict | None) -> None:
     assert (None if data is None else json.loads(bytes(data))) == expected
 
 
+def test_what_should_not_count_as_the_typed_word_is_filtered_by_a_word_with_a_space_behind_it() -> None:
+    listed = [{"label": "A", "additionalTextEdits": []}, {"label": "Any"}, {"label": " A", "filterText": "A"}]
+    parsed = ItemList.parse(wire.raw(listed))
+    assert parsed is not None
+    laid = Ranking(
+        order=[1, 0, 2], p=[0.3] * 3, places=[0, 1, 2], uses_here=[0] * 3, uses_workspace=[0] * 3, stars=[2, 0, 0],
+        ranker="signals", complete=True, milliseconds=1.0, unequal=[0, 2],
+    )  # fmt: skip
+    got = json.loads(wire.dumps(ranked(parsed, laid, number=3, star_text="★ ", label_details=False)))
+    assert [item.get("filterText") for item in got] == ["A ", None, "A "]
+    assert got[0]["insertText"] == "A"  # it carries a star: what it inserts is written down
+
+
 def test_reasons_go_under_any_documentation() -> None:
     for given_, expected in (
         (None, {"kind": "markdown", "value": "★ Starling: why"}),

@@ -124,3 +124,24 @@ async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_name
     ranker._adapter = "none"  # pyright: ignore[reportPrivateUsage]
     shelf.install("shop", made, shelf.Card(base="", workspaces=[str(root)]))
     assert adapter(inside) == "none"
+
+
+async def test_a_one_letter_import_is_no_match_for_the_letter_typed(tmp_path: Path) -> None:
+    """VS Code puts what equals the typed word first, whatever the order."""
+    document, text = tmp_path / "own.py", "value = 1\nprint(v"
+    offered = [
+        {"label": "V", "kind": 21, "additionalTextEdits": [{"newText": "from re import V\n"}]},
+        {"label": "value", "kind": 6},
+        {"label": "v", "kind": 6},
+    ]
+    ranker = await opened(tmp_path, document, text=text)
+    params = {
+        "textDocument": {"uri": document.as_uri()},
+        "position": {"line": 1, "character": 7},
+        "starLimit": 5,
+        "deadline": 1000,
+    }
+    found = await ranker.rank(params, json.dumps(offered).encode(), lambda _: None, 0.0)
+    assert found is not None
+    assert found["order"][0] == 1
+    assert found["unequal"] == [0]  # `v` itself may be what is meant

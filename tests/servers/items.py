@@ -31,7 +31,7 @@ def essence(item: Json, defaults: Json) -> dict[str, Any]:
         **{name: value for name, value in item.items() if name not in WRITTEN | COUNTED},
         "label": label,
         "details": {name: text for name, text in details.items() if text},
-        "filtered by": item.get("filterText") or label,
+        "filtered by": (item.get("filterText") or label).strip(" "),  # a space: see `Ranking.unequal`
         "inserted": inserted(item, label, defaults),
         "command": (item.get("command") or {}).get("command"),
         "data": own_data(item) is not None,

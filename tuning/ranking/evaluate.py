@@ -35,12 +35,13 @@ from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import rank_of, summary
-from tuning.ranking.rank import Order, ordered, shortlist
+from tuning.ranking.rank import Order, ordered, outranked_imports, shortlist
 from tuning.ranking.ways import WITHOUT, all_ways
 
 console = Console()
 VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
 OVERALL = "all"
+UNEQUAL = " "  # what the server writes behind what should not count as the typed word
 
 
 @dataclass
@@ -173,7 +174,8 @@ def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
         if fuzzy is not None:
             found.add("wrapped server, in VS Code", row, rank_of(fuzzy + LISTS["wrapped server"](row) / 1e6, is_truth))
     if given.source or given.model or given.scores:
-        by_row = {_key(row): fuzzy for row, fuzzy in zip(known, vscode, strict=True)}
+        behind = _vscode(known, given.vscode, UNEQUAL)
+        by_row = {_key(row): found for row, *found in zip(known, vscode, behind, strict=True)}
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("looking up", total=len(known))
             looked_up = cases(
@@ -187,10 +189,11 @@ def _key(row: Recorded) -> tuple[object, ...]:
     return row.repository, row.revision, row.written, row.path, row.offset, row.form
 
 
-def _vscode(rows: Sequence[Recorded], matcher: Path) -> list[Floats | None]:
-    """VS Code's scores of each row's names; None each where its matcher is not installed, which is said."""
+def _vscode(rows: Sequence[Recorded], matcher: Path, behind: str = "") -> list[Floats | None]:
+    """VS Code's scores of each row's names, with something behind them; None each where its matcher is not installed, which is said."""
     try:
-        return [*vscode_scores(matcher, [(row.truth[: letters(row)], row.names) for row in rows])]
+        asked = [(row.truth[: letters(row)], [name + behind for name in row.names]) for row in rows]
+        return [*vscode_scores(matcher, asked)]
     except FileNotFoundError as error:
         console.print(f"[yellow]Without VS Code's order: {error}[/]", highlight=False)
         return [None] * len(rows)
@@ -203,7 +206,7 @@ def letters(row: Recorded) -> int:
 
 def _score_cases(
     found_cases: Iterable[Case],
-    vscode: Mapping[tuple[object, ...], Floats | None],
+    vscode: Mapping[tuple[object, ...], Sequence[Floats | None]],
     found: Scores,
     given: argparse.Namespace,
 ) -> None:
@@ -225,7 +228,12 @@ def _score_cases(
                 if way.alone:
                     found.add(way.alone, row, rank_of(alone, case.is_truth))
                 order = ordered(case.known, way.blend, scores, chosen)
-            _add_order(way.name, order, case, None if WITHOUT in way.name else vscode.get(_key(row)), found)
+            plain, behind = (None, None) if WITHOUT in way.name else vscode[_key(row)]
+            if plain is not None and behind is not None:  # as the server marks them
+                unequal = outranked_imports(case.known, order)
+                plain = plain.copy()
+                plain[unequal] = behind[unequal]
+            _add_order(way.name, order, case, plain, found)
 
 
 def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:

@@ -122,3 +122,17 @@ def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: N
     places = np.array([candidate.place for candidate in found.candidates])
     order = np.lexsort((places, -logits, ~found.fitting))
     return Order(order=order, p=odds / odds.sum())
+
+
+def outranked_imports(found: Listing, order: Order) -> list[int]:
+    """Candidates that are just what was typed, bring an import along, and are not first.
+
+    Editors put what equals the typed word before all else, so a letter alone would put each one-letter name of any library there.
+    """
+    typed = found.site.prefix.casefold()
+    first = int(order.order[0]) if len(order.order) else -1
+    return [
+        i
+        for i, candidate in enumerate(found.candidates)
+        if typed and i != first and candidate.edits_elsewhere and candidate.name.casefold() == typed
+    ]
