@@ -17,7 +17,7 @@ import asyncio  # noqa: E402
 from dataclasses import replace  # noqa: E402
 
 from lsp_server import __version__  # noqa: E402
-from lsp_server.settings import SETTINGS, Settings, updated  # noqa: E402
+from lsp_server.settings import SETTINGS, Settings, flag, updated  # noqa: E402
 
 EPILOG = """\
 examples:
@@ -68,14 +68,10 @@ def _settings_flags(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("settings")
     for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("idle", int), ("server", str),
                        ("base", str), ("adapter", str)):  # fmt: skip
-        group.add_argument(_flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=name.upper(),
+        group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=name.upper(),
                            help=SETTINGS[name].allowed)  # fmt: skip
-    group.add_argument(_flag("logAccepted"), dest="logAccepted", action="store_true", default=argparse.SUPPRESS,
+    group.add_argument(flag("logAccepted"), dest="logAccepted", action="store_true", default=argparse.SUPPRESS,
                        help="keep what you write where a list was shown, for `train --from-accepted` (it holds code)")  # fmt: skip
-
-
-def _flag(name: str) -> str:
-    return "--" + "".join("-" + letter.lower() if letter.isupper() else letter for letter in name)
 
 
 def main(argv: list[str] | None = None) -> int:

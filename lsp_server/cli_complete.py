@@ -14,7 +14,7 @@ from typing import Any
 from lsp_server.backend import BackendError
 from lsp_server.plans import plan_for
 from lsp_server.probe import Probe, in_order, items_of
-from lsp_server.settings import SETTINGS, Settings
+from lsp_server.settings import Settings, as_flags
 from lsp_server.wire import Json
 
 POLL = 0.2
@@ -65,12 +65,7 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     if chosen is None:
         raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
     alone = Probe(chosen.started_by(root))
-    flags = [
-        f"--{_flag(name)}={value}"
-        for name, setting in SETTINGS.items()
-        if setting.field not in ("command", "servers") and (value := getattr(settings, setting.field)) != ""
-    ]
-    command = [sys.executable, "-m", "lsp_server", "--stdio", *flags]
+    command = [sys.executable, "-m", "lsp_server", "--stdio", *as_flags(settings)]
     if settings.command:
         command += ["--", *settings.command]
     starling = Probe(command)
@@ -148,10 +143,6 @@ def _root(path: Path) -> Path:
         if any((folder / mark).exists() for mark in marks):
             return folder
     return path.parent
-
-
-def _flag(name: str) -> str:
-    return "".join("-" + letter.lower() if letter.isupper() else letter for letter in name)
 
 
 def _table(found: dict[str, Any], top: int) -> None:

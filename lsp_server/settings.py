@@ -92,6 +92,22 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
+def flag(name: str) -> str:
+    """A setting's name on the command line."""
+    return "--" + "".join("-" + letter.lower() if letter.isupper() else letter for letter in name)
+
+
+def as_flags(settings: Settings) -> list[str]:
+    """The command line that gives these settings, but for the command to wrap and servers by language."""
+    flags: list[str] = []
+    for name, setting in SETTINGS.items():
+        value = getattr(settings, setting.field)
+        if setting.field in ("command", "servers") or value == getattr(Settings(), setting.field):
+            continue
+        flags.append(flag(name) if value is True else f"{flag(name)}={value}")
+    return flags
+
+
 def updated(current: Settings, given: Any, *, trusted: bool) -> tuple[Settings, list[str]]:
     """The settings with what was given laid over, and a message for each value that could not be taken.
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from lsp_server.settings import Settings, updated
+from lsp_server.__main__ import parser
+from lsp_server.settings import SETTINGS, Settings, as_flags, updated
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,15 @@ def test_good_values_are_taken_and_unknown_ones_named() -> None:
     settings, problems = updated(Settings(), {"deadline": 50, "starLimit": 0, "nope": 1}, trusted=False)
     assert (settings.deadline, settings.star_limit) == (50, 0)
     assert "'nope'" in problems[0]
+
+
+def test_settings_on_the_command_line_are_the_settings() -> None:
+    given = Settings(ranker="signals", deadline=0, idle=0, star_text="", adapter="team=/w/team@0.5", log_accepted=True)
+    flags = as_flags(given)
+    assert "--log-accepted" in flags
+    assert "--deadline=0" in flags
+    read = vars(parser().parse_args(["--stdio", *flags]))
+    settings, problems = updated(Settings(), {name: read[name] for name in SETTINGS if name in read}, trusted=True)
+    assert not problems
+    assert settings == given
+    assert "--log-accepted" not in as_flags(Settings())
