@@ -145,3 +145,25 @@ async def test_a_one_letter_import_is_no_match_for_the_letter_typed(tmp_path: Pa
     assert found is not None
     assert found["order"][0] == 1
     assert found["unequal"] == [0]  # `v` itself may be what is meant
+
+
+async def test_overloads_share_their_names_probability(tmp_path: Path) -> None:
+    document, text = tmp_path / "own.py", "value = 1\nprint(v"
+    ranker = await opened(tmp_path, document, text=text)
+    params = {
+        "textDocument": {"uri": document.as_uri()},
+        "position": {"line": 1, "character": 7},
+        "starLimit": 5,
+        "deadline": 1000,
+    }
+
+    async def p(*labels: str) -> list[float]:
+        offered = json.dumps([{"label": label, "kind": 3} for label in labels]).encode()
+        found = await ranker.rank(params, offered, lambda _: None, 0.0)
+        assert found is not None
+        return found["p"]
+
+    once, twice, ruled_out = await p("value", "vast"), await p("value", "value", "vast"), await p("value", "other")
+    assert once[0] == pytest.approx(1 - once[1], abs=1e-3)
+    assert twice[0] == pytest.approx(twice[1], abs=0.05) == pytest.approx(1 - twice[2], abs=1e-3)
+    assert ruled_out == [1, 0]

@@ -41,7 +41,7 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Candidate indices, best first, and each candidate's probability (0 where the typed prefix rules it out)."""
+    """Candidate indices, best first, and the probability of each one's name (0 where the typed prefix rules it out): overloads share it."""
 
     order: NDArray[np.intp]
     p: Floats
@@ -119,9 +119,13 @@ def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: N
         logits[scored] = blended
     shifted = np.where(found.fitting, logits, -np.inf)
     odds = np.exp(shifted - shifted.max())
+    ids: dict[str, int] = {}
+    named = np.array([ids.setdefault(candidate.name, len(ids)) for candidate in found.candidates], np.intp)
+    best = np.zeros(len(ids))
+    np.maximum.at(best, named, odds)
     places = np.array([candidate.place for candidate in found.candidates])
     order = np.lexsort((places, -logits, ~found.fitting))
-    return Order(order=order, p=odds / odds.sum())
+    return Order(order=order, p=np.where(found.fitting, best[named], 0.0) / best.sum())
 
 
 def outranked_imports(found: Listing, order: Order) -> list[int]:
