@@ -29,6 +29,7 @@ class Repository:
     name: str
     root: Path
     command: tuple[str, ...]  # of its wrapped server
+    beside: tuple[str, ...]  # of a second one at the same time, which keeps what it keeps elsewhere
     rows: Sequence[Recorded]
     base: Path  # what the rows' paths are below
 
@@ -55,8 +56,10 @@ def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
         groups[row.repository].append(row)
     for name, here in groups.items():
         with _laid_out(name) as (root, base):
-            command = expanded(by_name(bench.server).command, workspace=root)
-            yield Repository(name=name, root=root, command=command, rows=here, base=base)
+            command, beside = (
+                expanded(by_name(bench.server).command, workspace=place) for place in (root, root / "beside")
+            )
+            yield Repository(name=name, root=root, command=command, beside=beside, rows=here, base=base)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def main() -> None:
 
 async def compare(one: Repository) -> tuple[int, int, int]:
     """Positions asked, items seen, and positions whose lists differ."""
-    alone = Probe(one.command)
+    alone = Probe(one.beside)
     flags = ("--stdio", "--ranker", "signals", "--deadline", "5000")
     through = Probe([sys.executable, "-m", "lsp_server", *flags, "--", *one.command])
     items = odd = 0
