@@ -21,8 +21,8 @@ from corpus.lists import read_lists
 from tuning.ranking.blend import KINDS, Blend
 from tuning.ranking.cases import cases
 from tuning.ranking.features import MODEL, SIGNALS
-from tuning.ranking.fitting import FOLDS, Sample, fitted, fitted_model, samples
-from tuning.ranking.metrics import gained, summary
+from tuning.ranking.fitting import FOLDS, Sample, fitted, fitted_model, folds, samples
+from tuning.ranking.metrics import gained, signed, summary
 from tuning.ranking.recipe import is_kept_out
 from tuning.ranking.window_files import KnownScores
 
@@ -49,26 +49,21 @@ def main() -> None:
     looked_up = track(cases(rows, places.__getitem__), "looking up", total=len(rows), console=console, transient=True)
     found = list(samples(looked_up, blend, score))
     rising = range(len(SIGNALS), len(SIGNALS + MODEL)) if score else ()
-    groups = sorted({sample.group for sample in found})
-    random.Random(0).shuffle(groups)
     ranks: dict[str, list[int]] = {"linear": [], "trees": []}
     languages: list[str] = []
-    for fold in track(range(FOLDS), "folds", console=console, transient=True):
-        out = set(groups[fold::FOLDS])
-        learned = [sample for sample in found if sample.group not in out]
-        judged = [sample for sample in found if sample.group in out]
+    for learned, judged, _ in track(folds(found), "folds", total=FOLDS, console=console, transient=True):
         weights = fitted_model(learned, blend.signals, blend.model) if score else fitted(learned, blend.signals)
         ranks["linear"] += [_rank(sample.columns @ weights[sample.kind], sample.truth) for sample in judged]
         ranks["trees"] += _by_trees(learned, judged, rising)
         languages += [sample.language for sample in judged]
-    table = Table(title=f"{len(found):,} lists of {len(groups)} repositories")
+    table = Table(title=f"{len(found):,} lists of {len({sample.group for sample in found})} repositories")
     for column in ("language", "n", "linear: R@1", "R@5", "trees: R@1", "R@5", "R@1 gained by trees"):
         table.add_column(column)
     for language in ("all", *sorted(set(languages))):
         here = [place for place, each in enumerate(languages) if language in ("all", each)]
         linear, trees = ([ranks[name][place] for place in here] for name in ("linear", "trees"))
         cells = [f"{summary(which)[figure][0]:.3f}" for which in (linear, trees) for figure in ("R@1", "R@5")]
-        table.add_row(language, f"{len(here):,}", *cells, "{:+.3f} [{:+.3f}, {:+.3f}]".format(*gained(linear, trees)))
+        table.add_row(language, f"{len(here):,}", *cells, signed(gained(linear, trees)))
     console.print(table)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lsp_server.accepting import Accepting
 from lsp_server.ranker import Ranker
-from tests.lsp_server.test_ranker import LIST, TEXT, kept_up, opened
+from tests.lsp_server.test_ranker import LIST, TEXT, at_end, kept_up, opened
 from tests.tuning.models import byte_level
 from tuning.ranking import accepted
 from tuning.ranking.accepted import Accepted
@@ -51,10 +51,8 @@ def test_what_stands_there_in_the_end_was_written(later: bytes, expected: list[s
 async def written(root: Path, ranker: Ranker) -> None:
     """A list is asked for at the text's end, one of its names is written, and the file closed."""
     document = root / "own.py"
-    line = TEXT.count("\n")
-    end = {"line": line, "character": len(TEXT.split("\n")[line])}
-    identifier = {"uri": document.as_uri(), "version": 2}
-    params = {"textDocument": identifier, "position": end, "starLimit": 5, "deadline": 1000}
+    params = at_end(document, TEXT)
+    identifier, end = params["textDocument"], params["position"]
     assert await ranker.rank(params, LIST, lambda _: None, 0.0) is not None
     ranker.did_change(
         {"textDocument": identifier, "contentChanges": [{"range": {"start": end, "end": end}, "text": "copy\n"}]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,12 +36,15 @@ async def kept_up(ranker: Ranker) -> None:
     await asyncio.wrap_future(ranker._upkeep.submit(lambda: None))  # pyright: ignore[reportPrivateUsage]
 
 
+def at_end(path: Path, text: str) -> dict[str, Any]:
+    """What asks for a list at a text's end."""
+    position = {"line": text.count("\n"), "character": len(text.rpartition("\n")[2])}
+    return {"textDocument": {"uri": path.as_uri()}, "position": position, "starLimit": 5, "deadline": 1000}
+
+
 async def ratio(ranker: Ranker, path: Path, text: str = TEXT) -> float:
     """How much likelier `copy` is than `value`."""
-    line = text.count("\n")
-    position = {"line": line, "character": len(text.split("\n")[line])}
-    params = {"textDocument": {"uri": path.as_uri()}, "position": position, "starLimit": 5, "deadline": 1000}
-    found = await ranker.rank(params, LIST, lambda _: None, 0.0)
+    found = await ranker.rank(at_end(path, text), LIST, lambda _: None, 0.0)
     assert found is not None
     p = found["p"]
     return p[2] / p[3]
@@ -135,13 +139,7 @@ async def test_a_one_letter_import_is_no_match_for_the_letter_typed(tmp_path: Pa
         {"label": "v", "kind": 6},
     ]
     ranker = await opened(tmp_path, document, text=text)
-    params = {
-        "textDocument": {"uri": document.as_uri()},
-        "position": {"line": 1, "character": 7},
-        "starLimit": 5,
-        "deadline": 1000,
-    }
-    found = await ranker.rank(params, json.dumps(offered).encode(), lambda _: None, 0.0)
+    found = await ranker.rank(at_end(document, text), json.dumps(offered).encode(), lambda _: None, 0.0)
     assert found is not None
     assert found["order"][0] == 1
     assert found["unequal"] == [0]  # `v` itself may be what is meant
@@ -150,16 +148,10 @@ async def test_a_one_letter_import_is_no_match_for_the_letter_typed(tmp_path: Pa
 async def test_overloads_share_their_names_probability(tmp_path: Path) -> None:
     document, text = tmp_path / "own.py", "value = 1\nprint(v"
     ranker = await opened(tmp_path, document, text=text)
-    params = {
-        "textDocument": {"uri": document.as_uri()},
-        "position": {"line": 1, "character": 7},
-        "starLimit": 5,
-        "deadline": 1000,
-    }
 
     async def p(*labels: str) -> list[float]:
         offered = json.dumps([{"label": label, "kind": 3} for label in labels]).encode()
-        found = await ranker.rank(params, offered, lambda _: None, 0.0)
+        found = await ranker.rank(at_end(document, text), offered, lambda _: None, 0.0)
         assert found is not None
         return found["p"]
 

@@ -42,7 +42,7 @@ def shipped(base: str | Path) -> str:
 
 
 def on_base(model: Any, base: str | Path, spec: str) -> Any:
-    """The model of a base with all that a text names in its weights, and with SHIPPED beneath where that belongs. Raises TuningError."""
+    """The model of a base with all that a text names in its weights, and with SHIPPED beneath where that belongs. Raises TuningError, ShelfError."""
     wanted, there = parsed(spec), shipped(base)
     beneath = {shelf.beneath(one.folder) for one in wanted} if spec else {there}
     if unknown := beneath - {"", there}:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES
+from tuning.ranking.bars import bar
 from tuning.ranking.blend import FILE, Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
@@ -161,9 +161,10 @@ def _scorer(given: argparse.Namespace) -> Callable[[Prompt, Sequence[str]], Floa
 
 def _shown(found: Iterable[Case], console: Console, what: str, total: int) -> Iterator[Case]:
     """The cases, with a bar while they are gone through."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield from progress.track(found, total=total, description=what)
+    with bar(console, what, total) as advance:
+        for case in found:
+            yield case
+            advance(1)
 
 
 def _fitted_without(found: Sequence[Sample], out: Collection[str], old: Blend) -> dict[str, Floats]:

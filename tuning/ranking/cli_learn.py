@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tuning.ranking.bars import bar
 from tuning.ranking.metrics import summary
 from tuning.ranking.recipe import METHODS, Recipe, is_kept_out
 
@@ -90,7 +89,7 @@ def make_windows(given: argparse.Namespace) -> int:
                 known[text] = found
         return found
 
-    with _bar(console, "looking up", len(rows)) as done:
+    with bar(console, "looking up", len(rows)) as done:
         found = cases(rows, place_of if given.rankbench else places.__getitem__, lambda name, count: done(count))
         make = whole_windows if given.whole else windows
         count = write_windows(given.out, make(found, Blend.load(), encode))
@@ -118,10 +117,11 @@ def learn(given: argparse.Namespace) -> int:
         highlight=False,
     )
     began = time.monotonic()
-    adapted = learning.learned(model, tokenizer, learned, recipe, steps=steps, out=given.out)
-    took = time.monotonic() - began
+    adapted = recipe.adapted(model, steps)
     loss = recipe.objective(adapted, tokenizer)
-    with _bar(console, "judging", len(judged)) as done:
+    learning.trained(adapted, loss, learned, recipe, steps=steps, out=given.out)
+    took = time.monotonic() - began
+    with bar(console, "judging", len(judged)) as done:
         after = learning.judged(adapted, loss, judged, done)
         adapted.unload()
         before = learning.judged(adapted.get_base_model(), loss, judged, done)
@@ -144,7 +144,7 @@ def score(given: argparse.Namespace) -> int:
     model, tokenizer = base_and_tokenizer(given.base, given.adapter)
     model = model.to(learning.device())
     loss = Listwise(ending=torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size)).to(learning.device()))
-    with _bar(console, "scoring", len(found)) as done:
+    with bar(console, "scoring", len(found)) as done:
         count = write_scores(given.out, learning.scores(model, loss, found, done))
     console.print(f"{given.out}: {count:,} lists", highlight=False)
     return 0
@@ -172,11 +172,3 @@ def _read(files: Sequence[Path], languages: Sequence[str]) -> list[Window]:
     from tuning.ranking.window_files import read_windows
 
     return [window for file in files for window in read_windows(file, languages)]
-
-
-@contextmanager
-def _bar(console: Console, what: str, total: int) -> Generator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)

@@ -14,7 +14,6 @@ from typing import Any
 
 import platformdirs
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from corpus.candidates import installed_servers
@@ -25,7 +24,8 @@ from tuning.files import replacing
 from tuning.ranking import accepted, shelf
 from tuning.ranking.accepted import Accepted
 from tuning.ranking.adapting import shipped
-from tuning.ranking.metrics import gained, summary
+from tuning.ranking.bars import bar
+from tuning.ranking.metrics import gained, signed, summary
 from tuning.ranking.recipe import Recipe
 from tuning.ranking.splitting import Split, split
 
@@ -159,6 +159,7 @@ def _train(
     console: Console,
 ) -> None:
     from tuning.ranking import retraining as steps
+    from tuning.ranking.learning import trained
     from tuning.ranking.scorer import base_and_tokenizer
 
     recipe = Recipe(method=given.method, rank=given.rank)
@@ -177,7 +178,7 @@ def _train(
         f"{total * recipe.batch / max(1, len(found)):.1f} times through",
         highlight=False,
     )
-    steps.train_adapter(adapted, loss, found, recipe, steps=total, out=out)
+    trained(adapted, loss, found, recipe, steps=total, out=out)
     shelf.write_card(out, shelf.Card(base=given.base, beneath=shipped(given.base)))
 
 
@@ -228,8 +229,7 @@ def _judge(
     console.print(_table({"signals": places.signals, before: places.now, "with what was learned": places.then}))
     figures = {key: value[0] for key, value in summary(places.then).items()}
     rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
-    gain = "R@1 {:+.3f} [{:+.3f}, {:+.3f}]".format(*gained(places.now, places.then))
-    console.print(gain, highlight=False)
+    console.print(f"R@1 {signed(gained(places.now, places.then))}", highlight=False)
     if not is_better(places.now, places.then) and not given.keep_worse:
         console.print(
             f"Not better, so not installed; it is in {out}. More minutes or more code may help.", highlight=False
@@ -270,11 +270,9 @@ def _table(ranks: dict[str, Sequence[int]]) -> Table:
 
 @contextmanager
 def _bar(console: Console, what: str, total: int) -> Generator[Callable[[str, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = time.monotonic()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda name, count: progress.advance(task, count)
+    with bar(console, what, total) as advance:
+        yield lambda name, count: advance(count)
     console.print(f"{what}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
 
 

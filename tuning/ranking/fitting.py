@@ -139,14 +139,21 @@ def left_out(
     found: Sequence[Sample], learn: Callable[[Sequence[Sample], Collection[str]], Mapping[str, Floats]]
 ) -> list[Judged]:
     """Each sample judged by the weights that `learn` makes of the samples without its repository and others of its fold, which it is told."""
+    judged: list[Judged] = []
+    for learned, apart, out in folds(found):
+        weights = learn(learned, out)
+        judged += [judge(sample, weights) for sample in apart]
+    return judged
+
+
+def folds(found: Sequence[Sample]) -> Iterator[tuple[list[Sample], list[Sample], Collection[str]]]:
+    """FOLDS times: the samples to learn from, those to judge on, and whose repositories these are. Each is judged on once."""
     groups = sorted({sample.group for sample in found})
     random.Random(0).shuffle(groups)
-    judged: list[Judged] = []
     for fold in range(min(FOLDS, len(groups))):
         out = set(groups[fold::FOLDS])
-        weights = learn([sample for sample in found if sample.group not in out], out)
-        judged += [judge(sample, weights) for sample in found if sample.group in out]
-    return judged
+        learned = [sample for sample in found if sample.group not in out]
+        yield learned, [sample for sample in found if sample.group in out], out
 
 
 def columns_of(group: str) -> list[int]:

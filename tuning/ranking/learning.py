@@ -1,6 +1,6 @@
 """Adapters learned from files of windows, on whatever the machine computes with; and what a model says of all names in such a file.
 
-    learned(model, tokenizer, windows, recipe, …)   trains; returns the adapted model
+    trained(adapted, loss, windows, recipe, …)      the adapter, on disk too
     judged(model, loss, windows)                     where the truth comes
     scores(model, loss, windows)                     log P of every name, for `window_files.write_scores`
 
@@ -44,29 +44,19 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def learned(
-    model: Any,
-    tokenizer: Any,
-    found: Sequence[Window],
-    recipe: Recipe,
-    *,
-    steps: int,
-    out: Path,
-    show: bool = True,
-    parts: int | None = None,
-) -> Any:
-    """The base with an adapter trained for so many steps and written into `out`; goes on where a run that was cut off stopped.
+def trained(
+    adapted: Any, loss: Listwise, found: Sequence[Window], recipe: Recipe, *, steps: int, out: Path, show: bool = True
+) -> None:
+    """Train an adapted model for so many steps, and write its adapter into `out`; goes on where a run that was cut off stopped.
 
-    `parts`: how many a step's batch is computed in; left out: one a window on a CPU, else one. Raises TuningError, OSError.
+    A step's batch is computed a window at a time on a CPU, else all at once. Raises TuningError, OSError.
     """
-    adapted = recipe.adapted(model, steps)
-    loss = recipe.objective(adapted, tokenizer)
     on_cpu = loss.ending.device.type == "cpu"
     options = Options(
         lr=recipe.lr,
         steps=steps,
         batch_size=recipe.batch,
-        accumulation=parts or (recipe.batch if on_cpu else 1),
+        accumulation=recipe.batch if on_cpu else 1,
         warmup=max(1, steps // 20),
         seed=recipe.seed,
         save_every=20 if on_cpu else max(1, steps // 3),
@@ -74,7 +64,6 @@ def learned(
     laid = [Laid.of(window) for window in found]
     train(adapted, laid, options, loss=loss, collate=Batch.of, out=out, show=show, unit="lists")
     adapted.save_pretrained(out)
-    return adapted
 
 
 def judged(model: Any, loss: Listwise, found: Sequence[Window], done: Done = lambda count: None) -> list[Judged]:

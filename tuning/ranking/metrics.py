@@ -40,6 +40,11 @@ def rank_of(scores: NDArray[np.float64], is_truth: NDArray[np.bool_]) -> int:
     return int((others > best).sum() + (others == best).sum() // 2)
 
 
+def signed(figures: tuple[float, float, float]) -> str:
+    """A change with its interval."""
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*figures)
+
+
 def gained(before: Sequence[int], after: Sequence[int]) -> tuple[float, float, float]:
     """How much R@1 rose, places from 0 of the same lists in the same order; with its 95 % interval, bootstrapped in pairs."""
     gains = np.array([(then < 1) - (now < 1) for now, then in zip(before, after, strict=True)], float)

@@ -12,7 +12,7 @@ import numpy as np
 from corpus.positions import CLASSES, FORMS
 from tuning.files import replacing
 from tuning.ranking.fitting import calibration_error
-from tuning.ranking.metrics import gained, summary
+from tuning.ranking.metrics import gained, signed, summary
 from tuning.ranking.ways import WITHOUT
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _ablations(scores: Scores) -> str:
         change = gained(scores.ranks[whole][OVERALL], slices[OVERALL])
         figures = summary(slices[OVERALL])
         cells = [f"{figures[figure][0]:.3f}" for figure in ("R@1", "R@5")]
-        rows.append([whole, group, *cells, "{:+.3f} [{:+.3f}, {:+.3f}]".format(*change)])
+        rows.append([whole, group, *cells, signed(change)])
     return _table(["ranker", "without", "R@1", "R@5", "change of R@1"], rows)
 
 

@@ -2,7 +2,7 @@
 
     lists_of(splits, work)       what real servers offer; answers are kept in `work`, and not asked for again
     windows_of(looked_up(…))     what is learned from
-    train_adapter(…)             by the ranker's objective; goes on where it stopped
+    learning.trained(…)          by the ranker's objective; goes on where it stopped
     compare(…)                   with what is used now
 
 Nothing of a repository is run, and nothing connects anywhere.
@@ -27,13 +27,10 @@ from tuning.ranking.cases import Case, cases
 from tuning.ranking.laying import Batch, Laid
 from tuning.ranking.listwise import Listwise
 from tuning.ranking.rank import ordered, shortlist
-from tuning.ranking.recipe import Recipe
 from tuning.ranking.scorer import Scorer
 from tuning.ranking.splitting import Split
 from tuning.ranking.windowing import accepted_windows, windows
 from tuning.ranking.windows import Window
-from tuning.training.loop import train
-from tuning.training.options import Options
 from tuning.training.precision import autocast, computes_bf16
 
 TRIED = 5  # windows
@@ -91,24 +88,6 @@ def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> flo
         taken.append(time.perf_counter() - began)
     model.zero_grad()
     return statistics.median(taken[1:] or taken)  # the first warms up
-
-
-def train_adapter(
-    model: Any, loss: Listwise, found: Sequence[Window], recipe: Recipe, *, steps: int, out: Path, show: bool = True
-) -> None:
-    """Train, and write the adapter into `out`; goes on where a run that was cut off stopped. Raises TuningError, OSError."""
-    options = Options(
-        lr=recipe.lr,
-        steps=steps,
-        batch_size=recipe.batch,
-        accumulation=recipe.batch,
-        warmup=max(1, steps // 20),
-        seed=recipe.seed,
-        save_every=20,
-    )
-    laid = [Laid.of(window) for window in found]
-    train(model, laid, options, loss=loss, collate=Batch.of, out=out, show=show, unit="lists")
-    model.save_pretrained(out)
 
 
 @dataclass(frozen=True, kw_only=True)

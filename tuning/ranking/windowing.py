@@ -88,8 +88,7 @@ def _windows(
 
 
 def _all(case: Case, blend: Blend) -> _Asked | None:
-    listed = case.known.candidates
-    names = list(dict.fromkeys(listed[i].name for i in shortlist(case.known, blend)))
+    names = _asked_about(case, blend)
     if not names:
         return None
     truth = case.recorded.truth
@@ -98,12 +97,17 @@ def _all(case: Case, blend: Blend) -> _Asked | None:
 
 def _some(case: Case, blend: Blend, chance: random.Random) -> _Asked | None:
     """The truth, what signals think likeliest and some others, of the names that the model is asked about live."""
-    listed = case.known.candidates
     truth = case.recorded.truth
-    chosen = list(dict.fromkeys(listed[i].name for i in shortlist(case.known, blend)))
+    chosen = _asked_about(case, blend)
     if truth not in chosen or len(chosen) < 2:
         return None
     return _with_odds(case, blend, _cut_down(chosen, truth, chance), 0)
+
+
+def _asked_about(case: Case, blend: Blend) -> list[str]:
+    """The names that the model is asked about live, likeliest by signals first."""
+    listed = case.known.candidates
+    return list(dict.fromkeys(listed[i].name for i in shortlist(case.known, blend)))
 
 
 def _cut_down(names: Sequence[str], truth: str, chance: random.Random) -> list[str]:
