@@ -28,12 +28,23 @@ _WHOSE = re.compile(r"(?i)\W*copyright\W+(?:\(c\)|©|\d|by\b)")
 _APACHE_ENDS = "END OF TERMS AND CONDITIONS"  # what follows is how to apply it, and the licences of bundled parts
 # A text that is another's but for a clause: only where it says whose it is.
 _VARIANTS = {"Pixar": ("pixar", "Apache-2.0")}
-# The words of the texts that most repositories have, as digests; and what texts of the same licence differ in: a title, a
-# line to fill in, how an address begins. Spares a search that takes as long as reading a megabyte of code.
-_KNOWN = {"0cf21bdfd1964a97": "MIT", "e87dea5078ce2faa": "Apache-2.0"}
+# The words of the texts that most repositories have, as digests; and what texts of the same licence differ in: a title, whose
+# it is, a clause's number, how an address begins. Spares a search that takes as long as reading a megabyte of code.
+_KNOWN = {
+    "0cf21bdfd1964a97": "MIT",
+    "f45538b138cf9aea": "Apache-2.0",  # to the end of its terms
+    "986c3c3199a93b91": "BSD-2-Clause",
+    "8b9e5c8ad4f90e52": "BSD-3-Clause",
+}
 _VARIES = re.compile(
-    r"^(?:the )?mit licen[sc]e (?:mit )?(?=permission )|\bcopyright yyyy name of copyright owner |(?<=\bhttp)s(?= )"
+    r"^(?:the )?(?:mit|bsd(?: [23] clause)?) licen[sc]e (?:mit )?(?=copyright |permission |redistribution |all rights )"
+    r"|(?:^|(?<=licen[sc]e ))copyright [a-z0-9 ]{1,120}?(?=permission is |redistribution and )"
+    r"|\ball rights reserved (?=redistribution and )"
+    r"|(?<= )[0-9abci]+ (?=redistributions of |redistributions in |neither the name )"
+    r"|(?<=neither the name of )[a-z0-9 ]{1,80}?(?= nor the names of )"
+    r"|(?<=\bhttp)s(?= )"
 )
+_ADDED = "commons clause"  # takes away the right to sell, of whatever licence it is added to
 _STATES_OTHERS = re.compile(r"(?i)third|notice|vendor|dependenc")
 
 
@@ -70,15 +81,14 @@ def _identified(text: bytes) -> str:
     """By a text without its owners, which many repositories share."""
     decoded = text[:LONGEST].decode("utf-8", "replace")
     whole = "\n".join(line for line in decoded.split("\n") if not _WHOSE.match(line))
-    found = _of_text(whole)
-    if found == UNKNOWN and _APACHE_ENDS in whole:
-        found = _of_text(whole[: whole.index(_APACHE_ENDS) + len(_APACHE_ENDS)])
+    if _ADDED in decoded.lower():
+        return UNKNOWN
+    terms, ends, _ = whole.partition(_APACHE_ENDS)
+    found = _KNOWN.get(digest_of_words(terms + ends)) or searched(whole)
+    if found == UNKNOWN and ends:
+        found = searched(terms + ends)
     mark, meant = _VARIANTS.get(found, ("", found))
     return found if mark and mark in whole.lower() else meant
-
-
-def _of_text(text: str) -> str:
-    return _KNOWN.get(digest_of_words(text)) or searched(text)
 
 
 def digest_of_words(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from corpus.syntax.language import Language
-from corpus.syntax.tokens import I64, Bools
+from corpus.syntax.tokens import Bools, Names
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -30,9 +30,6 @@ GOLDEN = (5**0.5 - 1) / 2
 SPACE = b" \t\r\n\\"
 
 
-Spans = tuple[I64, I64]  # where each starts and ends, byte offsets [n]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """An identifier that its author wrote. Offsets are bytes."""
@@ -43,21 +40,20 @@ class Site:
 
 
 def sites(
-    data: bytes, names: Spans, tree: tree_sitter.Tree, language: Language, seed: int, limit: int = PER_FILE
+    data: bytes, names: Names, tree: tree_sitter.Tree, language: Language, seed: int, limit: int = PER_FILE
 ) -> list[Site]:
     """At most `limit` of the file's `names`, by their offsets, half of them members where there are as many.
 
     The same for the same seed.
     """
-    first, last = names
-    if not len(first) or not limit:
+    if not len(names.first) or not limit:
         return []
-    member = _ends_operator(language)[np.frombuffer(data, np.uint8)[np.maximum(first - 1, 0)]]
+    member = _ends_operator(language)[names.before]
     root = tree.root_node
     found: list[Site] = []
     for places, wanted in ((np.flatnonzero(member), limit // 2), (np.flatnonzero(~member), limit)):
         tried = places[_spread(len(places), TRIES * limit, seed)]
-        for start, end in zip(first[tried].tolist(), last[tried].tolist(), strict=True):
+        for start, end in zip(names.first[tried].tolist(), names.last[tried].tolist(), strict=True):
             if len(found) >= wanted:
                 break
             kind = _kind(data, root, language, start, end)
@@ -66,14 +62,15 @@ def sites(
     return sorted(found, key=lambda site: site.start)
 
 
-def _spread(n: int, count: int, seed: int) -> I64:
+def _spread(n: int, count: int, seed: int) -> list[int]:
     """`count` different numbers below n (all, where there are fewer), far apart: multiples of the golden section from a start."""
     if n <= count:
-        return np.arange(n)
+        return list(range(n))
     step = round(n * GOLDEN)
     while math.gcd(step, n) != 1:
         step += 1
-    return (seed % n + step * np.arange(count)) % n
+    start = seed % n
+    return [(start + step * i) % n for i in range(count)]
 
 
 def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, end: int) -> str:

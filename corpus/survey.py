@@ -144,10 +144,9 @@ def _kept(batch: Sequence[File], options: Options) -> tuple[list[Kept], list[U64
     """The files with their sites, and the shingles of each."""
     tokens = cut([file.data for file in batch])
     kept: list[Kept] = []
-    for file, own in zip(batch, tokens.names, strict=True):
+    for file, names in zip(batch, tokens.names, strict=True):
         digest = hashlib.sha256(file.data).digest()
         seed = int.from_bytes(digest[:8], "big") ^ options.seed
-        names = tokens.first[own], tokens.last[own]
         tree = _parser(file.language).parse(file.data)
         chosen = sites(file.data, names, tree, file.language, seed, options.sites_per_file)
         kept.append(Kept(path=file.path, language=file.language.id, sha256=digest, data=file.data, sites=chosen))

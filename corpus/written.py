@@ -122,18 +122,16 @@ def _in_hunks(
 
     tree = tree_sitter.Parser(grammar(language)).parse(data)
     starts, old_starts = _line_starts(data), _line_starts(parent)
-    tokens = cut_tokens([data])
-    (names,) = tokens.names
-    first, last = tokens.first[names], tokens.last[names]
+    (names,) = cut_tokens([data]).names
     found: list[Position] = []
     for hunk in hunks:
         begin, end = starts[hunk.new_start - 1], starts[min(hunk.new_start - 1 + hunk.new_lines, len(starts) - 1)]
         resumes = old_starts[min(hunk.old_start - (1 if hunk.old_lines else 0) + hunk.old_lines, len(old_starts) - 1)]
         if not hunk.new_lines or (resumes == 0 and parent):
             continue  # at a file's very beginning no line end stands before what follows
-        inside = (first >= begin) & (last <= end)
+        inside = (names.first >= begin) & (names.last <= end)
         seed = generator.randrange(1 << 30)
-        chosen = sites(data, (first[inside], last[inside]), tree, language, seed, PER_FILE)
+        chosen = sites(data, names.of(inside), tree, language, seed, PER_FILE)
         for position in positions(path, data, chosen, turn=generator.randrange(6), form="written"):
             position = replace(position, tail=_line_end_before(parent, resumes))
             agreed = read_live(data, position, parent)

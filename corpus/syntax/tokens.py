@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +79,25 @@ def tokenize(data: bytes) -> Tokens:
     return _joined(parts)
 
 
+class Names(NamedTuple):
+    """Where a text's names stand: int64 [m] offsets of its bytes."""
+
+    first: I64  # where each starts
+    last: I64  # where it ends
+    before: U8  # the byte before it
+
+    def of(self, which: slice | Bools) -> Names:
+        """Those of them."""
+        return Names(self.first[which], self.last[which], self.before[which])
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Texts cut together. A name's offsets are bytes from the start of its own text."""
+    """Texts cut together."""
 
     hashes: U64  # [n] of all tokens, and of what stands between the texts
     tokens: Sequence[slice]  # of each text, its part of `hashes`
-    first: I64  # [m] where each name starts
-    last: I64  # [m] where it ends
-    names: Sequence[slice]  # of each text, its part of `first` and `last`
+    names: Sequence[Names]  # of each text
 
 
 def cut(texts: Sequence[bytes]) -> Cut:
@@ -99,13 +109,14 @@ def cut(texts: Sequence[bytes]) -> Cut:
     separators = np.searchsorted(first, ends)
     names = np.flatnonzero(named)
     bounds = np.searchsorted(names, separators)
+    starts = first[names]
     shift = np.repeat(ends - lengths, np.diff(bounds, prepend=0))
+    before = np.frombuffer(joined, np.uint8)[np.maximum(starts - 1, 0)]
+    all_names = Names(starts - shift, last[names] - shift, before)
     return Cut(
         hashes=_hash_pieces(joined, first, last),
         tokens=_slices(separators, 1),
-        first=first[names] - shift,
-        last=last[names] - shift,
-        names=_slices(bounds, 0),
+        names=[all_names.of(own) for own in _slices(bounds, 0)],
     )
 
 

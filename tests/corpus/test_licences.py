@@ -42,7 +42,12 @@ def test_common_texts_are_known_without_a_search_that_finds_the_same(
 
 @pytest.mark.parametrize(
     "text",
-    [MIT + b"Not for use in weapons.", MIT.replace(b"sell", b"keep"), b"GNU GPL\n" + MIT, APACHE[:-200]],
+    [
+        MIT + b"Not for use in weapons.",
+        MIT.replace(b"sell", b"keep"),
+        b"GNU GPL\n" + MIT,
+        APACHE.replace(b"perpetual", b"annual"),
+    ],
     ids=range(4),
 )
 def test_any_other_text_is_searched_for(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +61,13 @@ def test_the_licence_is_that_of_whole_texts() -> None:
     assert licence_of({"LICENSE": b"You may use this under MIT."}) == UNKNOWN
     assert licence_of({"LICENSE-APACHE": APACHE, "LICENSE-OTHER": b"All rights reserved."}) == UNKNOWN
     assert licence_of({}) == UNKNOWN
+
+
+@pytest.mark.parametrize("text", [MIT, APACHE], ids=["mit", "apache"])
+def test_a_clause_that_is_added_makes_another_licence(text: bytes) -> None:
+    clause = b"Commons Clause License Condition v1.0"
+    assert licence_of({"LICENSE": clause + b"\n\n" + text}) == UNKNOWN
+    assert licence_of({"LICENSE": text + b"\n\n" + clause}) == UNKNOWN
 
 
 def test_what_is_unknown_is_not_allowed() -> None:

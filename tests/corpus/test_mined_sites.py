@@ -78,8 +78,7 @@ EXPECTED = {
 def found(language: str, data: bytes, limit: int, seed: int = 0) -> list[tuple[str, str]]:
     known = languages()[language]
     tree = tree_sitter.Parser(grammar(known)).parse(data)
-    tokens = cut([data])
-    names = tokens.first, tokens.last
+    (names,) = cut([data]).names
     return [
         (data[site.start : site.end].decode("utf-8", "replace"), site.kind)
         for site in sites(data, names, tree, known, seed, limit)

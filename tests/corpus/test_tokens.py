@@ -16,8 +16,11 @@ def check_cut(*texts: bytes) -> None:
     found = cut(texts)
     for text, own, names in zip(texts, found.tokens, found.names, strict=True):
         assert found.hashes[own].tolist() == tokenize(text).hashes.tolist()
-        places = zip(found.first[names].tolist(), found.last[names].tolist(), strict=True)
-        assert list(places) == [match.span() for match in NAME.finditer(text)]
+        places = zip(names.first.tolist(), names.last.tolist(), strict=True)
+        expected = [match.span() for match in NAME.finditer(text)]
+        assert list(places) == expected
+        inner = [(start, before) for (start, _), before in zip(expected, names.before.tolist(), strict=True) if start]
+        assert all(text[start - 1] == before for start, before in inner)
 
 
 @given(st.lists(st.binary(max_size=20) | st.text(alphabet="a1. \n\1\r\u00e9", max_size=20).map(str.encode), min_size=1))
