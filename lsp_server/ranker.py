@@ -89,6 +89,7 @@ class Ranker:
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
         self._installed = Watched()
+        self._last: dict[str, Any] | None = None  # of the last ranking: how it was made
         self._accepting = Accepting(lambda entry: self._later(accepted.keep, entry)) if log_accepted else None
 
     # Documents
@@ -240,7 +241,10 @@ class Ranker:
             complete = blended is not None and blended[1]
             if blended is not None:
                 order, used = blended[0], "model"
-        return self._reply(known, order, params["starLimit"], used, complete, started)
+        reply = self._reply(known, order, params["starLimit"], used, complete, started)
+        self._last = {"items": len(found), **{name: reply[name] for name in ("ranker", "complete", "milliseconds")}}
+        self._last["adapter"] = self._adapter_for(uri)
+        return reply
 
     def _note_shown(self, uri: str, known: Listing) -> None:
         """Where the user wants a log of what was written: the list that it will have been chosen from."""
@@ -355,6 +359,7 @@ class Ranker:
             "files": self.index.files if self.index is not None else 0,
             "model": worker.state if worker is not None else "off",
             "reason": worker.reason if worker is not None else "",
+            "last": self._last,
         }
 
     def close(self) -> None:

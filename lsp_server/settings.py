@@ -21,11 +21,16 @@ class Settings:
     star_text: str = "★ "
     server: str = ""  # presets' names, comma-separated; languages without one get their default
     servers: Mapping[str, Any] = field(default_factory=dict[str, Any])  # languageId -> presets' names or commands
+    off: str = ""  # languageIds, comma-separated, whose lists stay as they came
     idle: int = 900  # seconds without an open document before a wrapped server is ended, 0 for never
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
     base: str = ""  # folder or hub id; "" is the default base
     adapter: str = ""  # "" is the installed one for the document's workspace, "none" is none
     log_accepted: bool = False  # keep what was written where a list was shown, for `train --from-accepted`
+
+    def ranks(self, language_id: str) -> bool:
+        """Whether lists of this language are ranked."""
+        return self.ranker != "off" and language_id not in (name.strip() for name in self.off.split(","))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
     "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
+    "off": Setting(
+        field="off", allowed="languageIds, comma-separated, whose lists stay as they came", accepts=_text(256)
+    ),
     "idle": Setting(field="idle", allowed="a whole number of seconds, 0 (never) to 86400", accepts=_whole(0, 86_400)),
     "server": Setting(
         field="server", allowed="presets' names, comma-separated (see doctor)", accepts=_text(256), trusted=True

@@ -70,7 +70,7 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
         targets = [server for server in targets if _triggered(server, context)]
     if not targets:
         return wire.response(id, None)
-    ranking_on = session.settings.ranker != "off"
+    ranking_on = session.settings.ranks(session.fleet.language_of(where["textDocument"]["uri"]))
     if ranking_on:
         session.ranker.tell("starling/prepare", where)
     reply, read = await _asked(session, id, body, targets)

@@ -1,12 +1,16 @@
 """What Starling does not own passes through, both ways."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 
+from corpus.syntax.language import languages
 from lsp_server.backend import BackendRefused, BackendSilent
+from lsp_server.probe import Probe
 from tests.scenarios.harness import URI, Scene, ranking, until
+from tests.scenarios.several import dynamic
 
 ITEMS = [
     {"label": name, "kind": 2, "sortText": f"{10 - place:02}"} for place, name in enumerate(["one", "two", "three"])
@@ -131,6 +135,35 @@ async def test_rank_request(tmp_path: Path) -> None:
         assert sorted(got["order"]) == [0, 1, 2]
         with pytest.raises(BackendRefused, match="'items' is missing"):
             await probe.backend.request("starling/rank", where, 10)
+
+
+async def test_rank_request_for_a_language_without_a_server(tmp_path: Path) -> None:
+    """What an editor does that keeps its own language service, and asks for the order alone."""
+    Scene(tmp_path)  # a home of its own
+    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", "--ranker", "signals"])
+    nothing = {language_id: [] for language in languages().values() for language_id in language.language_ids}
+    await probe.start(tmp_path, options={"starling": {"servers": nothing}}, capabilities=dynamic())
+    assert "completionProvider" not in probe.result["capabilities"]
+    probe.open(URI, "x.two()\nx.two()\nx.\n", "python")
+    await ranking(probe)
+    where = {"textDocument": {"uri": URI}, "position": {"line": 2, "character": 2}}
+    got = await probe.backend.request("starling/rank", {**where, "items": ITEMS}, 10)
+    assert got["order"][0] == 1
+    status = await probe.backend.request("starling/status", {}, 10)
+    assert status["servers"] == []
+    assert (status["ranker"]["last"]["items"], status["ranker"]["last"]["ranker"]) == (3, "signals")
+    assert await probe.complete(URI, 2, 2) is None
+    await probe.stop()
+
+
+async def test_lists_of_a_language_that_is_off_stay_as_they_came(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, completion=ITEMS)
+    async with scene.starling("--ranker", "signals", "--off", "java, python") as probe:
+        probe.open(URI, "x.two()\nx.two()\nx.\n", "python")
+        await ranking(probe)
+        assert await probe.complete(URI, 2, 2) == ITEMS
+        probe.backend.notify("workspace/didChangeConfiguration", {"settings": {"starling": {"off": "java"}}})
+        assert any("sortText" in item for item in await probe.complete(URI, 2, 2))
 
 
 async def test_bad_setting_is_named_with_what_it_allows(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import platformdirs
 from rich.console import Console
 from rich.table import Table
@@ -94,6 +95,7 @@ def add(commands: Any) -> None:
     job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
     job.set_defaults(run=run)
     shown = commands.add_parser("adapters", help="what is installed, and how good it was")
+    shown.add_argument("--json", action="store_true", help="print JSON instead of a table")
     shown.set_defaults(run=show_adapters)
     back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
     back.add_argument("name", metavar="NAME")
@@ -280,6 +282,13 @@ def show_adapters(given: argparse.Namespace) -> int:
     """A table of what is installed."""
     console = Console()
     found = shelf.all_used()
+    if given.json:
+        rows = [
+            {"name": one.name, "version": one.version, "folder": str(one.folder), **msgspec.to_builtins(one.card)}
+            for one in found
+        ]
+        print(json.dumps(rows, indent=1))
+        return 0
     if not found:
         console.print("No adapter is installed. Train one on your code: python -m tuning.ranking train --repo PATH")
         return 0

@@ -150,6 +150,9 @@ def test_a_repository_becomes_an_installed_adapter_and_back(
 
     assert main(["adapters"]) == 0
     assert "code" in capsys.readouterr().out
+    assert main(["adapters", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["name"], listed["version"], listed["folder"]) == ("code", 2, str(second.folder))
     assert main(["rollback", "code"]) == 0
     assert "code 1 of" in capsys.readouterr().out
     assert main(["rollback", "code"]) == 0
