@@ -20,6 +20,7 @@ Item = dict[str, msgspec.Raw]
 KEY = "starling"
 NULL = b"null"
 WRITTEN_OUT = ("commitCharacters", "insertTextFormat", "insertTextMode", "data")
+MERGE = b"2"  # ApplyKind.Merge (LSP 3.18, "CompletionList"): an item's own goes over the list's, member by member
 
 _items = msgspec.json.Decoder(list[Item])
 
@@ -35,6 +36,7 @@ class ItemList:
     items: list[Item]
     envelope: Item | None
     defaults: Item
+    kinds: Item = field(default_factory=Item)  # applyKind: how defaults and what an item has become one
     ranking: dict[str, Ranking] = field(default_factory=dict)  # "" -> the ranking laid over it, for resolve
 
     @classmethod
@@ -45,17 +47,26 @@ class ItemList:
         start = bytes(memoryview(result)[:64]).lstrip()[:1]
         try:
             if start == b"[":
-                items, envelope, defaults = _items.decode(result), None, {}
+                items, envelope, defaults, kinds = _items.decode(result), None, {}, {}
             elif start == b"{":
                 envelope = wire.fields(result)
                 items = _items.decode(envelope.pop("items", msgspec.Raw(b"[]")))
-                given = envelope.get("itemDefaults")
-                defaults = {} if given is None or bytes(given) == NULL else wire.fields(given)
+                defaults, kinds = (_object(envelope, name) for name in ("itemDefaults", "applyKind"))
             else:
                 return None
         except (msgspec.DecodeError, wire.WireError):
             return None
-        return cls(servers=(server,), items=items, envelope=envelope, defaults=defaults) if items else None
+        if not items:
+            return None
+        return cls(servers=(server,), items=items, envelope=envelope, defaults=defaults, kinds=kinds)
+
+    def data_of(self, item: Item) -> msgspec.Raw | None:
+        """What a client would send back of an item: its own `data`, its list's, or both as one."""
+        own, default = item.get("data"), self.defaults.get("data")
+        if own is None or default is None or bytes(self.kinds.get("data", b"")) != MERGE:
+            return default if own is None else own
+        objects = all(bytes(memoryview(each)[:1]) == b"{" for each in (own, default))
+        return wire.raw({**wire.fields(default), **wire.fields(own)}) if objects else own
 
     def server_of(self, index: int) -> str:
         return self.servers[index if len(self.servers) > 1 else 0]
@@ -67,15 +78,22 @@ class ItemList:
 
 def joined(lists: Sequence[ItemList]) -> ItemList:
     """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'."""
-    items = [with_defaults(item, each.defaults) for each in lists for item in each.items]
+    items = [with_defaults(item, each) for each in lists for item in each.items]
     servers = tuple(each.server_of(index) for each in lists for index in range(len(each.items)))
     incomplete = any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
     return ItemList(servers=servers, items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
 
 
-def with_defaults(item: Item, defaults: Item) -> Item:
+def with_defaults(item: Item, of: ItemList) -> Item:
     """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList")."""
+    defaults = of.defaults
     full = {**{name: value for name, value in defaults.items() if name in WRITTEN_OUT}, **item}
+    data = of.data_of(item)
+    if data is not None:
+        full["data"] = data
+    name = "commitCharacters"
+    if name in item and name in defaults and bytes(of.kinds.get(name, b"")) == MERGE:
+        full[name] = wire.raw(list(dict.fromkeys([*wire.loads(defaults[name]), *wire.loads(item[name])])))
     if "editRange" in defaults and _absent(item, "textEdit"):
         span = defaults["editRange"]
         given = wire.fields(span)
@@ -91,17 +109,21 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: 
     Without a ranking, with the way back alone.
     """
     out: list[Item] = [dict(item) for item in items.items]
-    default_data = items.defaults.get("data")
     keys = {server: b"," + wire.dumps(server) if server else b"" for server in set(items.servers)}
     start = b'{"%b":[%d,' % (KEY.encode(), number)
     for index, item in enumerate(out):
-        data = item.get("data", default_data)
+        data = items.data_of(item)
         way_back = b"%b%d%b]" % (start, index, keys[items.server_of(index)])
         item["data"] = msgspec.Raw(way_back + b"}" if data is None else b'%b,"data":%b}' % (way_back, data))
     if ranking is not None:
         items.ranking[""] = ranking
         _lay_over(out, items.defaults, ranking, star_text, label_details=label_details)
-    return out if items.envelope is None else {**items.envelope, "items": out}
+    if items.envelope is None:
+        return out
+    envelope = {**items.envelope, "items": out}
+    if "data" in items.defaults:  # it is in the items now, and a client that merges would put it around our way back
+        envelope["itemDefaults"] = wire.raw({name: value for name, value in items.defaults.items() if name != "data"})
+    return envelope
 
 
 def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str, *, label_details: bool) -> None:
@@ -188,6 +210,11 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
     if isinstance(label, str) and star_text and label.startswith(star_text):
         original["label"] = wire.raw(label.removeprefix(star_text))
     return original
+
+
+def _object(members: Item, name: str) -> Item:
+    given = members.get(name)
+    return {} if given is None or bytes(given) == NULL else wire.fields(given)
 
 
 def _absent(item: Item, name: str) -> bool:

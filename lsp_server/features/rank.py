@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lsp_server import wire
+from lsp_server.features.resolve import reasons
 from lsp_server.wire import Envelope, Id
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """Params: textDocument, position, items ({label, kind?, sortText?, …}). Result: order, scores, stars, ranker, milliseconds."""
+    """Params: textDocument, position, items ({label, kind?, sortText?, …}). Result: order, scores, stars, why by index, ranker, milliseconds."""
     params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
     problem = _problem(params)
     if problem:
@@ -37,6 +38,7 @@ async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> byt
             "order": ranking.order,
             "scores": ranking.p,
             "stars": ranking.stars,
+            "why": {str(index): reasons(ranking, index) for index, stars in enumerate(ranking.stars) if stars},
             "ranker": ranking.ranker,
             "complete": ranking.complete,
             "milliseconds": ranking.milliseconds,

@@ -40,7 +40,7 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
     if kept is not None and found.index < len(kept.items):
         original = dict(kept.items[found.index])
         if found.data is not None:
-            original.setdefault("data", found.data)  # it may stand in itemDefaults
+            original["data"] = found.data  # it may stand in itemDefaults, or be merged with what does
     else:
         original = without_marks(item, found, session.settings.star_text)
     resolved: Item = original

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server import wire
-from lsp_server.features.items import ItemList, origin, ranked, without_marks
+from lsp_server.features.items import ItemList, joined, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
 from lsp_server.ranker_client import Ranking
 
@@ -52,7 +52,8 @@ def check_ranked(listed: list[dict], default: dict | None, stars: list[int]) -> 
     )  # fmt: skip
     got = json.loads(wire.dumps(ranked(parsed, ranking, number=3, star_text="★ ", label_details=True)))
     if default is not None:
-        assert (got["isIncomplete"], got["odd"], got["itemDefaults"]) == (True, 1, default)
+        rest = {name: value for name, value in default.items() if name != "data"}  # that is in the items now
+        assert (got["isIncomplete"], got["odd"], got["itemDefaults"]) == (True, 1, rest)
     return got if default is None else got["items"]
 
 
@@ -74,6 +75,36 @@ def test_an_item_finds_its_way_back(item: dict, default: dict | None) -> None:
     data = without_marks(raw, found, "★ ").get("data")
     expected = item["data"] if "data" in item else (default or {}).get("data")
     assert (None if data is None else json.loads(bytes(data))) == expected
+
+
+def test_data_that_a_client_would_merge_comes_back_merged() -> None:
+    """LSP 3.18, `applyKind`: an item's members go over the list's."""
+    listed = [{"label": "a", "data": {"own": 1, "both": 2}}, {"label": "b"}, {"label": "c", "data": "text"}]
+    result = {
+        "items": listed,
+        "itemDefaults": {"data": {"uri": "u", "both": 0}, "commitCharacters": ["."]},
+        "applyKind": {"data": 2, "commitCharacters": 2},
+    }
+    parsed = ItemList.parse(wire.raw(result))
+    assert parsed is not None
+    got = json.loads(wire.dumps(ranked(parsed, None, number=3, star_text="★ ", label_details=True)))
+    assert "data" not in got["itemDefaults"]
+    assert [item["data"]["data"] for item in got["items"]] == [
+        {"uri": "u", "own": 1, "both": 2},
+        {"uri": "u", "both": 0},
+        "text",
+    ]
+    full = [json.loads(wire.dumps(item)) for item in joined([parsed, parsed]).items]
+    assert [item["commitCharacters"] for item in full[:3]] == [["."]] * 3
+    assert full[0]["data"] == full[3]["data"] == {"uri": "u", "own": 1, "both": 2}
+
+
+def test_commit_characters_of_a_list_and_of_an_item_are_added_up_where_the_server_says_so() -> None:
+    result = {"items": [{"label": "a", "commitCharacters": ["(", "."]}], "itemDefaults": {"commitCharacters": ["."]}}
+    for kinds, expected in (({}, ["(", "."]), ({"applyKind": {"commitCharacters": 2}}, [".", "("])):
+        parsed = ItemList.parse(wire.raw({**result, **kinds}))
+        assert parsed is not None
+        assert json.loads(wire.dumps(joined([parsed]).items[0]))["commitCharacters"] == expected
 
 
 def test_what_should_not_count_as_the_typed_word_is_filtered_by_a_word_with_a_space_behind_it() -> None:

@@ -1,0 +1,105 @@
+/** What the command line is asked for, and how its answers are shown. */
+
+import { execFile } from 'node:child_process';
+import * as path from 'node:path';
+import { promisify } from 'node:util';
+import * as vscode from 'vscode';
+import type { LanguageClient } from 'vscode-languageclient/node';
+import type { ServerStatus } from './client.ts';
+
+const run = promisify(execFile);
+const WHERE = 'from tuning.ranking.accepted import file; print(file())';
+
+interface Adapter {
+  readonly name: string;
+  readonly version: number;
+  readonly folder: string;
+  readonly made: string;
+  readonly languages: readonly string[];
+  readonly workspaces: readonly string[];
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+/** Output of our Python. `cwd` is a folder of ours; an exit code of 1 is an answer too (something is missing). */
+async function answer(python: string, words: readonly string[], cwd: string): Promise<string> {
+  const env = { ...process.env, COLUMNS: '120', NO_COLOR: '1' };
+  try {
+    return (await run(python, ['-P', ...words], { cwd, env, timeout: 60_000 })).stdout;
+  } catch (error) {
+    const stdout = (error as { stdout?: string }).stdout;
+    if (stdout) {
+      return stdout;
+    }
+    throw error;
+  }
+}
+
+/** A page with what doctor finds and what the running server says of itself. */
+export async function showHealth(python: string, cwd: string, client: LanguageClient | undefined): Promise<void> {
+  const found = await answer(python, ['-m', 'lsp_server', 'doctor'], cwd);
+  const status = await client?.sendRequest<ServerStatus>('starling/status').catch(() => undefined);
+  const running = status === undefined ? 'The server is not running.' : JSON.stringify(status, undefined, 2);
+  const content = `Starling's Python: ${python}\n\n${found}\nThe running server:\n\n${running}\n`;
+  const page = vscode.Uri.file(path.join(cwd, 'health.txt'));
+  await vscode.workspace.fs.writeFile(page, new TextEncoder().encode(content));
+  await vscode.window.showTextDocument(page, { preview: true });
+}
+
+/** The adapter that the user picks: a name, "none", or "" for the installed one; undefined where none was picked. */
+export async function pickAdapter(python: string, cwd: string): Promise<string | undefined> {
+  const installed: Adapter[] = JSON.parse(await answer(python, ['-m', 'tuning.ranking', 'adapters', '--json'], cwd));
+  const rows = installed.map((one) => ({
+    label: one.name,
+    description: `version ${one.version}, ${one.languages.join(', ') || 'all languages'}`,
+    detail: `${one.made}${gain(one)} · ${one.workspaces.join(', ') || 'all workspaces'}`,
+    adapter: one.name,
+  }));
+  const automatic = [
+    {
+      label: 'Automatic',
+      description: 'the one that is installed for the workspace, else Starling’s own',
+      adapter: '',
+    },
+    { label: 'None', description: 'the base as it was, without Starling’s own adapter', adapter: 'none' },
+  ];
+  const picked = await vscode.window.showQuickPick([...automatic, ...rows], {
+    title: 'Starling: adapter in this workspace',
+    placeHolder: installed.length === 0 ? 'None is installed yet: “Starling: Train on This Repository” makes one' : '',
+  });
+  return picked?.adapter;
+}
+
+function gain(one: Adapter): string {
+  const gained = one.figures['R@1 gained'];
+  return gained === undefined ? '' : ` · R@1 ${gained < 0 ? '' : '+'}${gained.toFixed(3)} on its own later code`;
+}
+
+/** The log of what was accepted, for its owner to read. */
+export async function acceptedLog(python: string, cwd: string): Promise<vscode.Uri | undefined> {
+  const uri = vscode.Uri.file((await answer(python, ['-c', WHERE], cwd)).trim());
+  try {
+    await vscode.workspace.fs.stat(uri);
+    return uri;
+  } catch {
+    void vscode.window.showInformationMessage(
+      'Starling keeps no log of accepted completions: it does only where you turn on starling.logAccepted.',
+    );
+    return undefined;
+  }
+}
+
+export async function installModel(python: string, cwd: string, log: vscode.LogOutputChannel): Promise<boolean> {
+  const options = { location: vscode.ProgressLocation.Notification, title: 'Starling fetches its model (98 MB, once)' };
+  try {
+    await vscode.window.withProgress(options, () => run(python, ['-P', '-m', 'lsp_server', 'install-model'], { cwd }));
+    return true;
+  } catch (error) {
+    log.error(String((error as { stderr?: string }).stderr ?? error));
+    void vscode.window.showErrorMessage('Starling: the model could not be fetched.', 'Show Log').then((answered) => {
+      if (answered !== undefined) {
+        log.show();
+      }
+    });
+    return false;
+  }
+}

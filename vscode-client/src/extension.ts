@@ -1,0 +1,292 @@
+/** Where the extension is put together: the one place that builds its parts and connects them. */
+
+import * as vscode from 'vscode';
+import type { LanguageClient } from 'vscode-languageclient/node';
+import * as asked from './asked.ts';
+import { newClient, tellConfiguration } from './client.ts';
+import { Companion } from './companion.ts';
+import { completionMiddleware } from './completion.ts';
+import { Environment } from './environment.ts';
+import { Focus } from './focus.ts';
+import { LANGUAGES } from './languages.ts';
+import { type Modes, modesIn } from './modes.ts';
+import * as settings from './settings.ts';
+import { StatusBar } from './status.ts';
+import { Switches } from './switches.ts';
+import { train } from './train.ts';
+
+const ALL = LANGUAGES.flatMap((language) => language.ids);
+
+let starling: Starling | undefined;
+
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  await vscode.workspace.fs.createDirectory(context.globalStorageUri);
+  starling = new Starling(context);
+  await starling.start();
+}
+
+export async function deactivate(): Promise<void> {
+  await starling?.stop();
+}
+
+class Starling {
+  private readonly log = vscode.window.createOutputChannel('Starling', { log: true });
+  private readonly environment: Environment;
+  private readonly switches: Switches;
+  private readonly focus = new Focus();
+  private readonly status: StatusBar;
+  private readonly companion: Companion;
+  private modes: Modes['modes'] = new Map();
+  private client: LanguageClient | undefined;
+  private python: string | undefined;
+  private companions: vscode.Disposable[] = [];
+  private starting: Promise<void> = Promise.resolve();
+
+  constructor(context: vscode.ExtensionContext) {
+    this.environment = new Environment(context, this.log);
+    this.switches = new Switches(context.workspaceState, ALL);
+    const isOff = (id: string) => this.switches.isOff(id);
+    const client = () => this.client;
+    this.status = new StatusBar(client, (id) => this.modes.get(id), isOff);
+    this.companion = new Companion(client, isOff, this.focus, () => this.status.changed());
+    context.subscriptions.push(this.log, this.status, ...this.commands());
+    context.subscriptions.push(
+      vscode.window.onDidChangeActiveTextEditor(() => this.status.changed()),
+      vscode.extensions.onDidChange(() => this.reconsider()),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.restart()),
+      vscode.workspace.onDidChangeConfiguration((event) => {
+        if (settings.needsRestart(event)) {
+          void this.restart();
+        } else {
+          this.configure();
+        }
+      }),
+    );
+  }
+
+  /** Start, after whatever start or stop is under way. */
+  start(): Promise<void> {
+    this.starting = this.starting.then(() => this.started()).catch((error: unknown) => this.failed(error));
+    return this.starting;
+  }
+
+  stop(): Promise<void> {
+    this.starting = this.starting
+      .then(async () => {
+        for (const companion of this.companions.splice(0)) {
+          companion.dispose();
+        }
+        const client = this.client;
+        this.client = undefined;
+        await client?.dispose();
+      })
+      .catch((error: unknown) => this.log.error(String(error)));
+    return this.starting;
+  }
+
+  private restart(): Promise<void> {
+    void this.stop();
+    return this.start();
+  }
+
+  private async started(): Promise<void> {
+    const chosen = this.chosenModes();
+    this.modes = chosen.modes;
+    for (const problem of chosen.problems) {
+      void vscode.window.showWarningMessage(problem);
+    }
+    this.python = await this.environment.python();
+    await vscode.commands.executeCommand('setContext', 'starling.ready', this.python !== undefined);
+    if (this.python === undefined) {
+      this.status.missing('Starling’s server is not installed. Click to install it.');
+      void this.offerToInstall();
+      return;
+    }
+    this.client = newClient({
+      python: this.python,
+      modes: this.modes,
+      adapter: this.switches.adapter,
+      switches: this.switches,
+      folder: this.environment.folder(),
+      log: this.log,
+      middleware: completionMiddleware(this.focus, () => this.status.changed()),
+    });
+    await this.client.start();
+    this.registerCompanion();
+    this.configure();
+  }
+
+  private failed(error: unknown): void {
+    this.log.error(String(error));
+    this.status.missing('Starling’s server did not start: see its log.');
+    void vscode.window
+      .showErrorMessage('Starling’s server did not start.', 'Show Log', 'Show Health')
+      .then((answer) => {
+        if (answer === 'Show Log') {
+          this.log.show();
+        } else if (answer === 'Show Health') {
+          void vscode.commands.executeCommand('starling.health');
+        }
+      });
+  }
+
+  private chosenModes(): Modes {
+    return modesIn({
+      chosen: settings.chosenModes(),
+      isInstalled: (id) => vscode.extensions.getExtension(id) !== undefined,
+      isTrusted: vscode.workspace.isTrusted,
+    });
+  }
+
+  /** Extensions came or went: another mode may be right now. */
+  private reconsider(): void {
+    const now = this.chosenModes().modes;
+    if (ALL.some((id) => now.get(id) !== this.modes.get(id))) {
+      void this.restart();
+    }
+  }
+
+  private registerCompanion(): void {
+    for (const language of LANGUAGES) {
+      const ids = language.ids.filter((id) => this.modes.get(id) === 'companion');
+      // The schemes that the language's own support names: a provider for others would be asked alone, or not at all.
+      const selector = ids.flatMap((id) => ['file', 'untitled'].map((scheme) => ({ language: id, scheme })));
+      if (ids.length > 0) {
+        this.companions.push(
+          vscode.languages.registerCompletionItemProvider(selector, this.companion, ...language.triggers),
+        );
+      }
+    }
+  }
+
+  private configure(): void {
+    if (this.client?.isRunning()) {
+      tellConfiguration(this.client, this.modes, this.switches).catch((error: unknown) =>
+        this.log.error(String(error)),
+      );
+    }
+    this.status.changed();
+  }
+
+  // What a person asks for
+
+  private commands(): vscode.Disposable[] {
+    const table: Record<string, () => unknown> = {
+      restart: () => this.restart(),
+      why: () => this.focus.explain(),
+      train: () => this.withPython((python) => train(python, this.environment.folder(), this.log)),
+      chooseAdapter: () => this.withPython((python) => this.chooseAdapter(python)),
+      health: () => this.withPython((python) => asked.showHealth(python, this.environment.folder(), this.client)),
+      toggleLanguage: () => this.toggleLanguage(),
+      toggleWorkspace: () => this.toggled(this.switches.toggleWorkspace()),
+      install: () => this.install(),
+      installModel: () => this.withPython((python) => this.installModel(python)),
+      showAccepted: () =>
+        this.withPython((python) => this.accepted(python, (uri) => vscode.window.showTextDocument(uri))),
+      deleteAccepted: () =>
+        this.withPython((python) => this.accepted(python, (uri) => vscode.workspace.fs.delete(uri))),
+      menu: () => this.menu(),
+    };
+    return Object.entries(table).map(([name, run]) =>
+      vscode.commands.registerCommand(`starling.${name}`, async () => {
+        try {
+          await run();
+        } catch (error) {
+          this.log.error(String(error));
+          void vscode.window.showErrorMessage(`Starling: ${error instanceof Error ? error.message : error}`);
+        }
+      }),
+    );
+  }
+
+  private async withPython(run: (python: string) => unknown): Promise<void> {
+    if (this.python === undefined) {
+      await this.offerToInstall();
+    } else {
+      await run(this.python);
+    }
+  }
+
+  private async offerToInstall(): Promise<void> {
+    const answer = await vscode.window.showInformationMessage(
+      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs (about 700 MB).',
+      'Install',
+      'Name a Python',
+    );
+    if (answer === 'Install') {
+      await this.install();
+    } else if (answer === 'Name a Python') {
+      await vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python');
+    }
+  }
+
+  private async install(): Promise<void> {
+    const options = { location: vscode.ProgressLocation.Notification, title: 'Starling', cancellable: true };
+    await vscode.window.withProgress(options, (progress, token) => this.environment.install(progress, token));
+    await this.restart();
+    const answer = await vscode.window.showInformationMessage(
+      'Starling is installed. Its model (98 MB) makes the order better; without it an index of your code ranks.',
+      'Fetch the Model',
+    );
+    if (answer !== undefined) {
+      await vscode.commands.executeCommand('starling.installModel');
+    }
+  }
+
+  private async installModel(python: string): Promise<void> {
+    if (await asked.installModel(python, this.environment.folder(), this.log)) {
+      await this.restart();
+    }
+  }
+
+  private async chooseAdapter(python: string): Promise<void> {
+    const adapter = await asked.pickAdapter(python, this.environment.folder());
+    if (adapter !== undefined) {
+      await this.switches.chooseAdapter(adapter === '' ? undefined : adapter);
+      await this.restart();
+    }
+  }
+
+  private async toggleLanguage(): Promise<void> {
+    const id = vscode.window.activeTextEditor?.document.languageId;
+    if (id !== undefined && this.modes.has(id)) {
+      await this.toggled(this.switches.toggleLanguage(id));
+    }
+  }
+
+  private async toggled(change: Promise<void>): Promise<void> {
+    await change;
+    this.configure();
+  }
+
+  private async accepted(python: string, run: (uri: vscode.Uri) => unknown): Promise<void> {
+    const uri = await asked.acceptedLog(python, this.environment.folder());
+    if (uri !== undefined) {
+      await run(uri);
+    }
+  }
+
+  private async menu(): Promise<void> {
+    const id = vscode.window.activeTextEditor?.document.languageId;
+    const known = id !== undefined && this.modes.has(id);
+    const rows = [
+      ...(this.python === undefined ? [['$(cloud-download) Install the Server', 'install']] : []),
+      ...(known
+        ? [[`$(circle-slash) Turn ${this.switches.isOff(id) ? 'On' : 'Off'} for ${id}`, 'toggleLanguage']]
+        : []),
+      [`$(circle-slash) Turn ${this.switches.isWorkspaceOff ? 'On' : 'Off'} in This Workspace`, 'toggleWorkspace'],
+      ['$(question) Show Why an Item Stands Where It Does', 'why'],
+      ['$(mortar-board) Train on This Repository', 'train'],
+      ['$(layers) Choose Adapter', 'chooseAdapter'],
+      ['$(pulse) Show Health', 'health'],
+      ['$(debug-restart) Restart', 'restart'],
+    ] as const;
+    const picked = await vscode.window.showQuickPick(
+      rows.map(([label, command]) => ({ label: label ?? '', command })),
+      { title: 'Starling' },
+    );
+    if (picked !== undefined) {
+      await vscode.commands.executeCommand(`starling.${picked.command}`);
+    }
+  }
+}

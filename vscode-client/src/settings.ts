@@ -1,0 +1,39 @@
+/** The user's settings, as the server takes them. Reads only: nothing here or elsewhere writes a setting. */
+
+import * as vscode from 'vscode';
+import type { ChosenMode } from './modes.ts';
+
+/** Taken while the server runs; the others when it starts. */
+const LIVE = ['ranker', 'deadline', 'starLimit', 'starText'] as const;
+const AT_START = ['idle', 'server', 'servers', 'base', 'adapter', 'logAccepted'] as const;
+
+type Values = Record<string, unknown>;
+
+function values(names: readonly string[]): Values {
+  const section = vscode.workspace.getConfiguration('starling');
+  return Object.fromEntries(names.map((name) => [name, section.get(name)]));
+}
+
+export function live(): Values {
+  return values(LIVE);
+}
+
+export function atStart(): Values {
+  return values([...LIVE, ...AT_START]);
+}
+
+export function needsRestart(event: vscode.ConfigurationChangeEvent): boolean {
+  return [...AT_START, 'python', 'mode'].some((name) => event.affectsConfiguration(`starling.${name}`));
+}
+
+export function python(): string {
+  return vscode.workspace.getConfiguration('starling').get('python', '');
+}
+
+export function starText(): string {
+  return vscode.workspace.getConfiguration('starling').get('starText', '★ ');
+}
+
+export function chosenModes(): Record<string, ChosenMode> {
+  return vscode.workspace.getConfiguration('starling').get('mode', {});
+}

@@ -1,0 +1,353 @@
+/**
+ * The real workbench: code-server with the packaged extension, in headless Chromium. Everything it keeps is in one temporary folder.
+ *
+ * Environment: CODE_SERVER (its entry.js), CHROMIUM, STARLING_PYTHON (a Python with Starling and a wrapped server), SHOTS (where
+ * screenshots go).
+ */
+
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { type Browser, chromium, type Page } from 'playwright-core';
+
+export const PATIENCE = 30_000; // ms, for what starts a server on a busy machine
+const VSIX = path.resolve(import.meta.dirname, '..', 'dist', 'starling.vsix');
+const SHOTS = process.env.SHOTS ?? path.resolve(import.meta.dirname, '..', 'dist', 'screenshots');
+
+function needed(name: string): string {
+  const value = process.env[name];
+  if (value === undefined) {
+    throw new Error(`${name} is not set: run make test-vscode`);
+  }
+  return value;
+}
+
+export interface Options {
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly isTrusted?: boolean;
+  readonly withStarling?: boolean;
+}
+
+export class Workbench {
+  private readonly home = mkdtempSync(path.join(tmpdir(), 'starling-vscode-'));
+  private server: ChildProcess | undefined;
+  private browser: Browser | undefined;
+  page!: Page;
+
+  /** Start it over a project of these files (path to text). */
+  static async open(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Workbench> {
+    const workbench = new Workbench();
+    try {
+      await workbench.start(files, options);
+    } catch (error) {
+      await workbench.close();
+      throw error;
+    }
+    return workbench;
+  }
+
+  private async start(files: Readonly<Record<string, string>>, options: Options): Promise<void> {
+    for (const [name, text] of Object.entries(files)) {
+      mkdirSync(path.dirname(this.path(name)), { recursive: true });
+      writeFileSync(this.path(name), text);
+    }
+    const settings = {
+      'starling.python': needed('STARLING_PYTHON'),
+      'starling.ranker': 'signals',
+      'chat.disableAIFeatures': true,
+      'workbench.startupEditor': 'none',
+      'workbench.secondarySideBar.defaultVisibility': 'hidden',
+      'workbench.tips.enabled': false,
+      'editor.minimap.enabled': false,
+      'editor.wordBasedSuggestions': 'off',
+      'editor.suggest.showWords': false,
+      'files.autoSave': 'off',
+      'telemetry.telemetryLevel': 'off',
+      'update.mode': 'none',
+      'extensions.autoCheckUpdates': false,
+      'typescript.disableAutomaticTypeAcquisition': true,
+      ...options.settings,
+    };
+    mkdirSync(path.join(this.home, 'data', 'User'), { recursive: true });
+    writeFileSync(path.join(this.home, 'data', 'User', 'settings.json'), JSON.stringify(settings));
+    writeFileSync(path.join(this.home, 'config.yaml'), '');
+    if (options.withStarling ?? true) {
+      const done = spawnSync(process.execPath, [needed('CODE_SERVER'), ...this.flags(), '--install-extension', VSIX], {
+        env: this.environment(),
+        encoding: 'utf8',
+      });
+      if (done.status !== 0) {
+        throw new Error(`the extension could not be installed:\n${done.stdout}${done.stderr}`);
+      }
+    }
+    const port = await freePort();
+    const trust = (options.isTrusted ?? true) ? ['--disable-workspace-trust'] : [];
+    this.server = spawn(
+      process.execPath,
+      [
+        needed('CODE_SERVER'),
+        ...this.flags(),
+        ...trust,
+        '--bind-addr',
+        `127.0.0.1:${port}`,
+        '--auth',
+        'none',
+        '--disable-telemetry',
+        '--disable-update-check',
+        '--disable-getting-started-override',
+      ],
+      { env: this.environment(), stdio: 'ignore' },
+    );
+    await listening(port);
+    this.browser = await chromium.launch({
+      executablePath: needed('CHROMIUM'),
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    });
+    this.page = await this.browser.newPage({ viewport: { width: 1180, height: 640 } });
+    this.page.setDefaultTimeout(PATIENCE);
+    await this.page.goto(`http://127.0.0.1:${port}/?folder=${encodeURIComponent(this.project)}`);
+    await this.page.locator('.monaco-workbench .explorer-folders-view').waitFor();
+  }
+
+  async close(): Promise<void> {
+    await this.browser?.close();
+    const server = this.server;
+    if (server !== undefined && server.exitCode === null) {
+      const ended = new Promise((resolve) => server.once('exit', resolve));
+      server.kill();
+      await ended;
+    }
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+  }
+
+  get project(): string {
+    return path.join(this.home, 'project');
+  }
+
+  path(name: string): string {
+    return path.join(this.project, name);
+  }
+
+  private flags(): string[] {
+    return [
+      '--config',
+      path.join(this.home, 'config.yaml'),
+      '--user-data-dir',
+      path.join(this.home, 'data'),
+      '--extensions-dir',
+      path.join(this.home, 'extensions'),
+    ];
+  }
+
+  private environment(): NodeJS.ProcessEnv {
+    const own = Object.fromEntries(
+      ['CONFIG', 'CACHE', 'DATA', 'STATE'].map((name) => [`XDG_${name}_HOME`, path.join(this.home, name)]),
+    );
+    return { ...process.env, ...own, HOME: this.home };
+  }
+
+  // What a person does
+
+  /** Open a file and wait until its editor is there. */
+  async edit(name: string): Promise<void> {
+    const row = this.page.locator('.explorer-folders-view .monaco-list-row', { hasText: path.basename(name) });
+    await row.first().dblclick();
+    await this.page.locator(`.tab.active[data-resource-name="${path.basename(name)}"]`).waitFor();
+    await this.page.locator('.monaco-editor .view-line').first().waitFor();
+  }
+
+  /** Put the cursor there, 1-based. */
+  async goTo(line: number, column: number): Promise<void> {
+    await this.page.keyboard.press('Escape');
+    await this.page.keyboard.press('Control+G');
+    await this.page.locator('.quick-input-widget input').fill(`:${line}:${column}`);
+    await this.page.keyboard.press('Enter');
+    await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
+  }
+
+  async run(command: string): Promise<void> {
+    await this.page.keyboard.press('F1');
+    await this.page.locator('.quick-input-widget input').fill(`>${command}`);
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: command }).first().click();
+  }
+
+  async type(text: string): Promise<void> {
+    await this.page.keyboard.type(text, { delay: 30 });
+  }
+
+  /** The suggest widget's rows from the top, as far as they are shown: "label" without what stands beside it. */
+  async rows(): Promise<string[]> {
+    const widget = this.page.locator('.suggest-widget.visible');
+    const rows = await widget.locator('.monaco-list-row').evaluateAll((all) =>
+      all.map((row) => ({
+        place: Number(row.getAttribute('data-index')),
+        label: row.querySelector('.monaco-icon-label .label-name')?.textContent ?? '',
+      })),
+    );
+    return rows.sort((a, b) => a.place - b.place).map((row) => row.label.replaceAll('\u00a0', ' '));
+  }
+
+  /** Wait until the list is as wanted; fails with what it last was. */
+  async rowsWhere(isAsWanted: (rows: string[]) => boolean, patience = PATIENCE): Promise<string[]> {
+    return until(
+      () => this.rows(),
+      isAsWanted,
+      patience,
+      (last) => `the list is ${JSON.stringify(last)}`,
+    );
+  }
+
+  /** Ask for a list here until it is as wanted: language servers load, and the index is made. */
+  async suggestUntil(isAsWanted: (rows: string[]) => boolean): Promise<string[]> {
+    const end = Date.now() + 2 * PATIENCE;
+    let last: string[] = [];
+    while (Date.now() < end) {
+      await this.page.keyboard.press('Escape');
+      await this.page.keyboard.press('Control+Space');
+      try {
+        return await this.rowsWhere((rows) => {
+          last = rows;
+          return isAsWanted(rows);
+        }, 3000);
+      } catch {
+        // not yet: asked again, until there is no time left
+      }
+    }
+    throw new Error(`the list is ${JSON.stringify(last)}`);
+  }
+
+  /** The file as it is on the disk. */
+  async revert(): Promise<void> {
+    await this.page.keyboard.press('Escape');
+    await this.run('File: Revert File');
+    await this.page.locator('.tab.active:not(.dirty)').waitFor();
+  }
+
+  async save(): Promise<void> {
+    await this.page.keyboard.press('Control+S');
+    await this.page.locator('.tab.active:not(.dirty)').waitFor();
+  }
+
+  text(name: string): string {
+    return readFileSync(this.path(name), 'utf8');
+  }
+
+  write(name: string, text: string): void {
+    writeFileSync(this.path(name), text);
+  }
+
+  /** Move down in the list to an item; the detail tells it from others of its name. */
+  async focusOn(name: string, detail: string): Promise<void> {
+    const wanted = this.page.locator('.suggest-widget.visible .monaco-list-row.focused', { hasText: detail });
+    for (let place = 0; place < 50; place++) {
+      const label = await this.page.locator('.suggest-widget .monaco-list-row.focused .label-name').textContent();
+      if (label?.replace('★', '').trim() === name && (await wanted.count()) > 0) {
+        return;
+      }
+      await this.page.keyboard.press('ArrowDown');
+    }
+    throw new Error(`no ${name} with ${detail} in ${JSON.stringify(await this.rows())}`);
+  }
+
+  /** The details beside the list, unfolded where they are not. */
+  async details(): Promise<string> {
+    const details = this.page.locator('.suggest-details-container .suggest-details');
+    if (!(await details.isVisible())) {
+      await this.page.keyboard.press('Control+I');
+    }
+    await details.locator('.body').waitFor();
+    return until(
+      () => details.textContent().then((text) => text ?? ''),
+      (text) => text.trim() !== '' && !text.includes('Loading'),
+      PATIENCE,
+      (last) => `the details are ${last}`,
+    );
+  }
+
+  async notified(message: RegExp): Promise<void> {
+    await this.page.locator('.notification-list-item-message', { hasText: message }).first().waitFor();
+  }
+
+  get pid(): number | undefined {
+    return this.server?.pid;
+  }
+
+  /** All that was notified and not taken away, as the bell shows it. */
+  async notifications(): Promise<string[]> {
+    await this.run('Notifications: Show Notifications');
+    await this.page.locator('.notifications-center.visible').waitFor();
+    const found = await this.page.locator('.notifications-center .notification-list-item-message').allTextContents();
+    await this.page.keyboard.press('Escape');
+    return found;
+  }
+
+  async shot(name: string): Promise<void> {
+    mkdirSync(SHOTS, { recursive: true });
+    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+  }
+}
+
+/** Tests over one workbench. One that fails leaves a picture of what was there. */
+export function scenarios(workbench: () => Workbench): (name: string, run: () => Promise<void>) => void {
+  return (name, run) => {
+    test(name, async () => {
+      try {
+        await run();
+      } catch (error) {
+        await workbench().shot(`failed ${name}`.replaceAll(/\W+/g, '-'));
+        throw error;
+      }
+    });
+  };
+}
+
+/** The first value that is as wanted; asked again until then. */
+export async function until<T>(
+  ask: () => T | Promise<T>,
+  isAsWanted: (value: T) => boolean,
+  patience: number,
+  otherwise: (last: T | undefined) => string,
+): Promise<T> {
+  const end = Date.now() + patience;
+  let last: T | undefined;
+  do {
+    last = await ask();
+    if (isAsWanted(last)) {
+      return last;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  } while (Date.now() < end);
+  throw new Error(otherwise(last));
+}
+
+async function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+async function listening(port: number): Promise<void> {
+  await until(
+    () =>
+      fetch(`http://127.0.0.1:${port}/healthz`).then(
+        (reply) => reply.ok,
+        () => false,
+      ),
+    Boolean,
+    PATIENCE,
+    () => 'code-server does not answer',
+  );
+}

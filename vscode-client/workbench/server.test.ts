@@ -1,0 +1,188 @@
+/** Server mode: Starling in front of basedpyright, as a person sees it. */
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { after, before } from 'node:test';
+import { acceptedAlone } from './alone.ts';
+import { PATIENCE, scenarios, until, Workbench } from './harness.ts';
+
+const BASKET = `from dataclasses import dataclass
+
+
+@dataclass
+class Basket:
+    tag: str
+    total: int = 0
+    total_weight: int = 0
+    taken: bool = False
+
+    def weigh(self) -> int:
+        self.total_weight = 2 * self.total_weight + 1
+        return self.total_weight
+
+    def take(self) -> None:
+        if self.total_weight > 3:
+            print(self.total_weight)
+        self.total_weight = round(self.total_weight)
+        self.
+`;
+const FREE = { line: 19, column: 14 };
+const PATHS = `import json
+
+
+def load():
+    return Pat
+`;
+const STAR = '★ ';
+const plain = (row: string) => row.replace(STAR, '');
+const isStarred = (rows: string[]) => rows.some((row) => row.startsWith(STAR));
+const BASEDPYRIGHT = [path.join(path.dirname(process.env.STARLING_PYTHON ?? ''), 'basedpyright-langserver'), '--stdio'];
+
+let workbench: Workbench;
+
+before(async () => {
+  workbench = await Workbench.open({ 'basket.py': BASKET, 'paths.py': PATHS });
+});
+after(() => workbench?.close());
+const test = scenarios(() => workbench);
+
+/** The list in a fresh basket.py, at the free line. */
+async function listed(): Promise<string[]> {
+  await workbench.edit('basket.py');
+  await workbench.revert();
+  await workbench.goTo(FREE.line, FREE.column);
+  return workbench.suggestUntil(isStarred);
+}
+
+test('starred items first, and the order holds at 0, 1, 2 and 3 letters', async () => {
+  const all = await listed();
+  await workbench.shot('python');
+  assert.equal(all[0], '★ total_weight');
+  const stars = all.map((row) => row.startsWith(STAR));
+  assert.deepEqual(stars, stars.toSorted().reverse(), 'a starred item stands below one without a star');
+  let typed = '';
+  for (const letter of 'tot') {
+    await workbench.type(letter);
+    typed += letter;
+    const expected = all.map(plain).filter((name) => name.startsWith(typed));
+    const rows = await workbench.rowsWhere((now) => now.length > 0 && now.every((row) => plain(row).includes(typed)));
+    assert.deepEqual(rows.map(plain).slice(0, expected.length), expected, `after "${typed}"`);
+  }
+});
+
+test('what was typed in full is first, whatever ranks above it', async () => {
+  await listed();
+  await workbench.type('total');
+  await workbench.rowsWhere((rows) => plain(rows[0] ?? '') === 'total');
+});
+
+test('letters taken back bring the list back', async () => {
+  const all = await listed();
+  await workbench.type('to');
+  await workbench.page.keyboard.press('Backspace');
+  const expected = all.map(plain).filter((name) => name.startsWith('t'));
+  await workbench.rowsWhere((rows) => rows.map(plain).slice(0, expected.length).join() === expected.join());
+});
+
+test('an accepted item inserts what the server alone would', async () => {
+  await listed();
+  await workbench.type('tak');
+  await workbench.rowsWhere((rows) => plain(rows[0] ?? '') === 'taken' || plain(rows[0] ?? '') === 'take');
+  const [first] = await workbench.rows();
+  const name = plain(first ?? '');
+  await workbench.page.keyboard.press('Enter');
+  const expected = acceptedAlone({ file: workbench.path('basket.py'), ...FREE, name }, BASEDPYRIGHT);
+  await workbench.save();
+  assert.equal(workbench.text('basket.py'), expected);
+  workbench.write('basket.py', BASKET);
+});
+
+test('an auto-import too, byte for byte', async () => {
+  await workbench.edit('paths.py');
+  await workbench.goTo(5, 15);
+  const accepting = { file: workbench.path('paths.py'), line: 5, column: 15, name: 'Path', detail: 'pathlib' };
+  const expected = acceptedAlone(accepting, BASEDPYRIGHT);
+  await workbench.suggestUntil((rows) => rows.some((row) => plain(row) === 'Path'));
+  await workbench.focusOn('Path', 'pathlib');
+  await workbench.page.keyboard.press('Enter');
+  await workbench.page.locator('.view-line', { hasText: 'from pathlib import Path' }).waitFor();
+  await workbench.save();
+  assert.equal(workbench.text('paths.py'), expected);
+});
+
+test('the details of an item say why it stands where it does, and so does the command', async () => {
+  await listed();
+  const details = await workbench.details();
+  assert.match(
+    details,
+    /★ Starling: p 0\.\d+ · used here \d+×, in the workspace \d+× after the same receiver · place \d+ → 1/,
+  );
+  await workbench.shot('why');
+  await workbench.page.keyboard.press('Control+Alt+Y');
+  await workbench.notified(/total_weight: p 0\.\d+ · used here/);
+});
+
+test('the status bar says what ranks and how long the last list took', async () => {
+  await listed();
+  await workbench.page.locator('#starling\\.starling\\.status', { hasText: /★ signals \d+ ms/ }).waitFor();
+});
+
+test('off for a language: the list is the server’s own; on again: ranked', async () => {
+  const ranked = await listed();
+  await workbench.run('Starling: Turn On or Off for This Language');
+  await workbench.page.locator('#starling\\.starling\\.status', { hasText: 'off' }).waitFor();
+  await workbench.goTo(FREE.line, FREE.column);
+  const own = await workbench.suggestUntil((rows) => rows.length > 0 && !isStarred(rows));
+  assert.notDeepEqual(own, ranked.map(plain));
+  assert.deepEqual(own.slice(0, 7), ['tag', 'take', 'taken', 'total', 'total_weight', 'weigh', '__annotations__']);
+  await workbench.run('Starling: Turn On or Off for This Language');
+  await workbench.goTo(FREE.line, FREE.column);
+  await workbench.suggestUntil(isStarred);
+});
+
+test('a server that is killed comes back, and that is told once', async () => {
+  await listed();
+  for (let times = 0; times < 2; times++) {
+    const [pid] = servers(workbench);
+    assert.ok(pid !== undefined);
+    process.kill(pid, 'SIGKILL');
+    await until(
+      () => servers(workbench),
+      (now) => now.length > 0 && !now.includes(pid),
+      PATIENCE,
+      () => 'no new server',
+    );
+    await listed();
+  }
+  const told = (await workbench.notifications()).filter((text) => text.includes('ended and is started again'));
+  assert.equal(told.length, 1);
+});
+
+test('health is a page with what doctor finds and what runs', async () => {
+  await workbench.run('Starling: Show Health');
+  await workbench.page.locator('.tab.active[data-resource-name="health.txt"]').waitFor();
+  await workbench.page.locator('.view-line', { hasText: /Starling's.Python:/ }).waitFor();
+  await workbench.page
+    .locator('.view-line', { hasText: /basedpyright/ })
+    .first()
+    .waitFor();
+  await workbench.shot('health');
+  await workbench.page.keyboard.press('Control+W');
+});
+
+test('too little to learn from is said, and what to do', async () => {
+  await workbench.run('Starling: Train on This Repository');
+  await workbench.notified(/Starling can’t learn from project: |Starling can't learn from project: /);
+});
+
+/** The pids of this workbench's Starling servers. */
+function servers(of: Workbench): number[] {
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n');
+  const table = lines.map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter((found) => found !== null);
+  const parents = new Map(table.map(([, pid, parent]) => [Number(pid), Number(parent)]));
+  const isBelow = (pid: number): boolean => pid === of.pid || (pid > 1 && isBelow(parents.get(pid) ?? 0));
+  return table
+    .filter(([, pid, , words]) => words?.includes('-m lsp_server --stdio') && isBelow(Number(pid)))
+    .map(([, pid]) => Number(pid));
+}
