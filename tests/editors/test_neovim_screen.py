@@ -228,7 +228,7 @@ def test_health_check_finds_a_server_that_runs_twice(project: Path) -> None:
 def test_without_the_executable_the_health_check_says_what_to_do(project: Path) -> None:
     with neovim(project, ready=False, COMMAND='["starling-is-not-here", "--stdio"]') as terminal:
         command(terminal, "checkhealth starling")
-        terminal.until_shown("'starling-is-not-here' is not on Neovim's PATH", "pip install")
+        terminal.until_shown("'starling-is-not-here' is not on Neovim's PATH", "give its whole path")
         command(terminal, "close")
         command(terminal, "StarlingStatus")
         terminal.until_shown("is not running; see :checkhealth starling")
@@ -254,7 +254,7 @@ def test_closing_the_window_ends_the_training(project: Path) -> None:
     subprocess.run(["git", "-C", str(project), *identity, "commit", "-q", "-m", "first"], check=True)
     with neovim(project) as terminal:
         command(terminal, "StarlingTrain")
-        terminal.until_shown("places to learn from", "asking the servers", seconds=60)
+        terminal.until_shown("closing this window ends it", "places to learn from", "asking the servers", seconds=60)
         command(terminal, "StarlingTrain")
         terminal.until_shown("is training already")
         terminal.press("C-w", "b")

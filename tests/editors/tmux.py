@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 PAUSE = 0.05  # seconds between two looks at the screen
 
@@ -28,7 +31,8 @@ class Terminal:
     ) -> None:
         found = shutil.which("tmux")
         assert found, "no tmux here: install your system's"
-        self._tmux = [found, "-f", "/dev/null", "-S", str(folder / "tmux.socket")]
+        self._sockets = Path(tempfile.mkdtemp(prefix="starling-tmux-"))  # a socket's path may have 100 letters
+        self._tmux = [found, "-f", "/dev/null", "-S", str(self._sockets / "tmux")]
         self._environment = {
             **os.environ,
             **environment,
@@ -38,16 +42,21 @@ class Terminal:
         }
         self._environment.pop("TMUX", None)
         self._size = ["-x", str(columns), "-y", str(lines)]
-        self._command = list(command)
+        self._command, self._folder = list(command), str(folder)
 
     def __enter__(self) -> Self:
-        self._run("new-session", "-d", *self._size, *self._command)
+        self._run("new-session", "-d", *self._size, "-c", self._folder, *self._command)
+        self._pid = int(self._run("display-message", "-p", "#{pane_pid}"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         subprocess.run([*self._tmux, "kill-server"], env=self._environment, capture_output=True, check=False)
+        end = time.monotonic() + 10
+        while psutil.pid_exists(self._pid) and time.monotonic() < end:
+            time.sleep(PAUSE)
+        shutil.rmtree(self._sockets, ignore_errors=True)
 
     def type(self, text: str) -> None:
         """Type letters as they stand."""

@@ -41,7 +41,7 @@ local function check_executable()
   local path = vim.fn.exepath(program)
   if path == '' then
     health.error(("'%s' is not on Neovim's PATH"):format(program), {
-      'pip install starling-lsp, into an environment whose folder of programs is on PATH',
+      'install it (its README says how) into an environment whose folder of programs is on PATH',
       "or give its whole path: vim.lsp.config('starling', { cmd = { '/path/to/starling', '--stdio' } })",
     })
     return false
@@ -124,7 +124,7 @@ local function check_clients()
     local reply = client:request_sync('starling/status', vim.empty_dict(), 6000, 0)
     local status = reply and reply.result
     if not status then
-      health.error('it does not answer starling/status', { 'look into :LspLog, and into the log file that doctor names' })
+      health.error('it does not answer starling/status', { 'look into the file that vim.lsp.log.get_filename() names, and into the log file that starling doctor names' })
     else
       for _, line in ipairs(require('starling.status').lines(status)) do
         health.info(line)

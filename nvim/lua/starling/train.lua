@@ -75,6 +75,7 @@ function M.run(words)
   vim.cmd(('botright %dnew'):format(HEIGHT))
   local window, buffer = vim.api.nvim_get_current_win(), vim.api.nvim_get_current_buf()
   vim.wo[window].winfixheight = true
+  vim.wo[window].winbar = ' :StarlingTrain ' .. repo:gsub('%%', '%%%%') .. ' (closing this window ends it)'
   local cancelled = false
   local job = vim.fn.jobstart(command, {
     term = true,
