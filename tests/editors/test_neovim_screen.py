@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def neovim(project: Path, *, ready: bool = True, lines: int = 44, **environment: str) -> Iterator[Terminal]:
+def neovim(project: Path, *, ready: bool = True, lines: int = 44, **environment: str) -> Generator[Terminal]:
     """Neovim with shop.py open, under a home of its own; with `ready`, its server runs and its index is made."""
     home = project.parent / "home"
     home.mkdir(exist_ok=True)
@@ -130,12 +130,13 @@ def test_popup_has_starlings_order_at_every_letter(project: Path) -> None:
             assert set(shown[1:]) == {"remove", "report"}
 
 
-def accepted(project: Path, **environment: str) -> str:
-    """The file after `self.re`, and the popup's `restock` taken."""
+def accepted(project: Path, *, alone: bool) -> str:
+    """The file after `self.re`, and the popup's `restock` taken: by Starling, or by the wrapped server alone."""
     shutil.copytree(project, project.parent / "copy" / "shop")
     project = project.parent / "copy" / "shop"
-    with neovim(project, ready="CLIENT" not in environment, **environment) as terminal:
-        if environment:
+    its_own = neovim(project, ready=False, CLIENT="alone", COMMAND=json.dumps(SERVER))
+    with its_own if alone else neovim(project) as terminal:
+        if alone:
             terminal.until_shown("alone is attached")
         type_dot(terminal)
         *_, shown = type_re(terminal)
@@ -149,9 +150,9 @@ def accepted(project: Path, **environment: str) -> str:
 
 
 def test_accepting_inserts_what_the_wrapped_server_alone_inserts(project: Path) -> None:
-    alone = accepted(project, CLIENT="alone", COMMAND=json.dumps(SERVER))
+    alone = accepted(project, alone=True)
     assert "\n        self.restock\n" in alone
-    assert accepted(project) == alone
+    assert accepted(project, alone=False) == alone
 
 
 def test_fuzzy_keeps_starlings_order_with_nosort_only(project: Path) -> None:
