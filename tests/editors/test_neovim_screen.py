@@ -207,6 +207,16 @@ def test_status_says_what_is_loaded(project: Path) -> None:
         terminal.until(lambda screen: "ranker    signals" not in screen)
 
 
+def test_lazy_capabilities_start_no_server_of_a_language_that_is_not_open(project: Path) -> None:
+    (project / "main.go").write_text("package main\n", encoding="utf-8")
+    with neovim(project) as terminal:
+        command(terminal, "StarlingStatus")
+        terminal.until_shown("basedpyright (python): running", "wraps     gopls")  # whether it is installed or not
+    with neovim(project, LAZY="1") as terminal:
+        command(terminal, "StarlingStatus")
+        assert "gopls" not in terminal.until_shown("basedpyright (python): running")
+
+
 def test_health_check_tells_what_is_there(project: Path) -> None:
     with neovim(project, lines=90, COMPLETEOPT="menuone,fuzzy") as terminal:
         command(terminal, "checkhealth starling")

@@ -8,6 +8,9 @@ local name = vim.env.CLIENT or 'starling'
 if vim.env.COMMAND then
   vim.lsp.config(name, { cmd = vim.json.decode(vim.env.COMMAND), filetypes = { 'python' }, root_markers = { '.git' } })
 end
+if vim.env.LAZY then
+  vim.lsp.config(name, { capabilities = require('starling').lazy_capabilities() })
+end
 vim.lsp.enable(name)
 if vim.env.BESIDE then
   vim.lsp.config('beside', { cmd = vim.json.decode(vim.env.BESIDE), filetypes = { 'python' }, root_markers = { '.git' } })

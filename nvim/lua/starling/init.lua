@@ -38,6 +38,27 @@ function M.setting(name)
   return value
 end
 
+-- What Neovim handles when it is registered later, but does not say so of: Starling then starts each language's server with its first
+-- file. Semantic tokens are not among it: Neovim 0.11 takes those with the answer to initialize only.
+local REGISTERED_LATER = {
+  'references',
+  'documentSymbol',
+  'signatureHelp',
+  'documentHighlight',
+  'typeDefinition',
+  'implementation',
+  'declaration',
+}
+
+--- Client capabilities with which no server starts before a file of its language is open; see docs/editors/neovim.md for the price.
+function M.lazy_capabilities()
+  local given = {}
+  for _, name in ipairs(REGISTERED_LATER) do
+    given[name] = { dynamicRegistration = true }
+  end
+  return { textDocument = given }
+end
+
 local function first_lines(path)
   local file = io.open(path, 'rb')
   if not file then
