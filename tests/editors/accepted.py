@@ -52,7 +52,9 @@ def own_edit(item: Any, text: str, where: Any) -> Any:
 
 def applied(text: str, edits: list[Any]) -> str:
     """All edits at once, the last in the text first."""
-    spans = [(offset(text, edit["range"]["start"]), offset(text, edit["range"]["end"]), edit["newText"]) for edit in edits]
+    spans = [
+        (offset(text, edit["range"]["start"]), offset(text, edit["range"]["end"]), edit["newText"]) for edit in edits
+    ]
     for start, end, new in sorted(spans, key=lambda span: span[:2], reverse=True):
         text = text[:start] + new + text[end:]
     return text

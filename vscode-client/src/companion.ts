@@ -18,7 +18,7 @@ interface Ranking {
 }
 
 /** Where a starred item comes from: the original is looked up again when it is resolved. */
-interface Origin {
+export interface Origin {
   readonly uri: vscode.Uri;
   readonly trigger: string | undefined;
   readonly place: number;
@@ -28,7 +28,8 @@ interface Origin {
 
 const ON_TOP = '\u0000'; // stands before every sort key of others
 const MOST = 5000; // items to rank
-const FARTHEST = 300; // place of an item up to which it can be resolved: all before it are resolved with it
+const NEAR = 60; // place of an item up to which it is resolved as it gets the focus: all before it are resolved with it
+export const FINISH = 'starling.finishAccepted';
 const NO_NAMES = new Set([vscode.CompletionItemKind.Snippet, vscode.CompletionItemKind.Text]);
 
 export class Companion implements vscode.CompletionItemProvider {
@@ -94,7 +95,7 @@ export class Companion implements vscode.CompletionItemProvider {
     const marked = chosen.flatMap((index, rank) => {
       const original = items[index];
       const place = original === undefined ? -1 : all.items.indexOf(original);
-      if (original === undefined || place > FARTHEST) {
+      if (original === undefined) {
         return [];
       }
       const item = likeness(original, rank);
@@ -110,15 +111,39 @@ export class Companion implements vscode.CompletionItemProvider {
     if (origin === undefined) {
       return item;
     }
-    const original = (await this.resolved(origin)) ?? origin.original;
+    const isNear = origin.place <= NEAR;
+    const original = (isNear ? await this.resolved(origin) : undefined) ?? origin.original;
     for (const name of ['detail', 'additionalTextEdits', 'command', 'insertText'] as const) {
       if (original[name] !== undefined) {
         Object.assign(item, { [name]: original[name] });
       }
     }
+    if (!isNear) {
+      item.command = { title: '', command: FINISH, arguments: [origin] };
+    }
     item.documentation = explained(original.documentation, origin.why);
     this.focus.on(item);
     return item;
+  }
+
+  /** After an item was accepted that stands too far down to be resolved before: its further edits and its command. */
+  async finish(origin: Origin): Promise<void> {
+    const editor = vscode.window.activeTextEditor;
+    if (editor?.document.uri.toString() !== origin.uri.toString()) {
+      return;
+    }
+    this.cursor = { uri: origin.uri, position: editor.selection.active };
+    const asked = editor.document.getText();
+    const original = await this.resolved(origin);
+    const edits = original?.additionalTextEdits ?? [];
+    if (edits.length > 0 && isUnchanged(asked, editor.document, edits)) {
+      const edit = new vscode.WorkspaceEdit();
+      edit.set(origin.uri, edits);
+      await vscode.workspace.applyEdit(edit);
+    }
+    if (original?.command !== undefined) {
+      await vscode.commands.executeCommand(original.command.command, ...(original.command.arguments ?? []));
+    }
   }
 
   /** VS Code resolves an item of another's by its place in the list, with all before it. */
@@ -132,9 +157,6 @@ export class Companion implements vscode.CompletionItemProvider {
       const found = list.items.findIndex((item) => isSame(item, origin.original));
       if (found <= place) {
         return list.items[found];
-      }
-      if (found > FARTHEST) {
-        return undefined;
       }
       place = found;
     }
@@ -161,6 +183,12 @@ export class Companion implements vscode.CompletionItemProvider {
       this.asking.delete(place);
     }
   }
+}
+
+/** Whether a document is up to the last of the edits as it was: it may have been typed on below them. */
+function isUnchanged(before: string, document: vscode.TextDocument, edits: readonly vscode.TextEdit[]): boolean {
+  const end = Math.max(...edits.map((edit) => document.offsetAt(edit.range.end)));
+  return document.getText().slice(0, end) === before.slice(0, end);
 }
 
 function where(uri: vscode.Uri, position: vscode.Position): string {

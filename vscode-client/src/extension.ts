@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import * as asked from './asked.ts';
 import { newClient, tellConfiguration } from './client.ts';
-import { Companion } from './companion.ts';
+import { Companion, FINISH, type Origin } from './companion.ts';
 import { completionMiddleware } from './completion.ts';
 import { Environment } from './environment.ts';
 import { Focus } from './focus.ts';
@@ -50,6 +50,9 @@ class Starling {
     this.status = new StatusBar(client, (id) => this.modes.get(id), isOff);
     this.companion = new Companion(client, isOff, this.focus, () => this.status.changed());
     context.subscriptions.push(this.log, this.status, ...this.commands());
+    context.subscriptions.push(
+      vscode.commands.registerCommand(FINISH, (origin: Origin) => this.companion.finish(origin)),
+    );
     context.subscriptions.push(
       vscode.window.onDidChangeActiveTextEditor(() => this.status.changed()),
       vscode.extensions.onDidChange(() => this.reconsider()),

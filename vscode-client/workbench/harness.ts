@@ -1,12 +1,12 @@
 /**
  * The real workbench: code-server with the packaged extension, in headless Chromium. Everything it keeps is in one temporary folder.
  *
- * Environment: CODE_SERVER (its entry.js), CHROMIUM, STARLING_PYTHON (a Python with Starling and a wrapped server), SHOTS (where
- * screenshots go).
+ * Environment: CODE_SERVER (its entry.js), STARLING_PYTHON (a Python with Starling and a wrapped server), SHOTS (where screenshots
+ * go; dist/screenshots).
  */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,6 +16,18 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 export const PATIENCE = 30_000; // ms, for what starts a server on a busy machine
 const VSIX = path.resolve(import.meta.dirname, '..', 'dist', 'starling.vsix');
 const SHOTS = process.env.SHOTS ?? path.resolve(import.meta.dirname, '..', 'dist', 'screenshots');
+
+function chromiumPath(): string {
+  const folders = (process.env.PATH ?? '').split(path.delimiter);
+  const names = ['chromium', 'chromium-browser', 'google-chrome'];
+  const found = names
+    .flatMap((name) => folders.map((folder) => path.join(folder, name)))
+    .find((file) => existsSync(file));
+  if (found === undefined) {
+    throw new Error(`the workbench needs ${names.join(', or ')} on the path`);
+  }
+  return found;
+}
 
 function needed(name: string): string {
   const value = process.env[name];
@@ -28,7 +40,8 @@ function needed(name: string): string {
 export interface Options {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly isTrusted?: boolean;
-  readonly withStarling?: boolean;
+  readonly folder?: boolean;
+  readonly extension?: string; // another .vsix
 }
 
 export class Workbench {
@@ -74,15 +87,7 @@ export class Workbench {
     mkdirSync(path.join(this.home, 'data', 'User'), { recursive: true });
     writeFileSync(path.join(this.home, 'data', 'User', 'settings.json'), JSON.stringify(settings));
     writeFileSync(path.join(this.home, 'config.yaml'), '');
-    if (options.withStarling ?? true) {
-      const done = spawnSync(process.execPath, [needed('CODE_SERVER'), ...this.flags(), '--install-extension', VSIX], {
-        env: this.environment(),
-        encoding: 'utf8',
-      });
-      if (done.status !== 0) {
-        throw new Error(`the extension could not be installed:\n${done.stdout}${done.stderr}`);
-      }
-    }
+    this.installExtension(options.extension ?? VSIX);
     const port = await freePort();
     const trust = (options.isTrusted ?? true) ? ['--disable-workspace-trust'] : [];
     this.server = spawn(
@@ -103,7 +108,7 @@ export class Workbench {
     );
     await listening(port);
     this.browser = await chromium.launch({
-      executablePath: needed('CHROMIUM'),
+      executablePath: chromiumPath(),
       args: [
         '--no-sandbox',
         '--disable-gpu',
@@ -114,8 +119,24 @@ export class Workbench {
     });
     this.page = await this.browser.newPage({ viewport: { width: 1180, height: 640 } });
     this.page.setDefaultTimeout(PATIENCE);
-    await this.page.goto(`http://127.0.0.1:${port}/?folder=${encodeURIComponent(this.project)}`);
-    await this.page.locator('.monaco-workbench .explorer-folders-view').waitFor();
+    const hasFolder = options.folder ?? true;
+    await this.page.goto(
+      `http://127.0.0.1:${port}/?${hasFolder ? `folder=${encodeURIComponent(this.project)}` : 'ew=true'}`,
+    );
+    await this.page
+      .locator(hasFolder ? '.monaco-workbench .explorer-folders-view' : '.monaco-workbench .statusbar-item')
+      .first()
+      .waitFor();
+  }
+
+  private installExtension(file: string): void {
+    const done = spawnSync(process.execPath, [needed('CODE_SERVER'), ...this.flags(), '--install-extension', file], {
+      env: this.environment(),
+      encoding: 'utf8',
+    });
+    if (done.status !== 0) {
+      throw new Error(`the extension could not be installed:\n${done.stdout}${done.stderr}`);
+    }
   }
 
   async close(): Promise<void> {
@@ -165,11 +186,28 @@ export class Workbench {
     await this.page.locator('.monaco-editor .view-line').first().waitFor();
   }
 
+  /** Open a file where no folder is open. */
+  async openAlone(name: string): Promise<void> {
+    await this.page.keyboard.press('Control+O');
+    await this.page.locator('.quick-input-widget input').fill(this.path(name));
+    await this.page
+      .locator('.quick-input-list .monaco-list-row', { hasText: path.basename(name) })
+      .first()
+      .waitFor();
+    await this.page.keyboard.press('Enter');
+    await this.page.locator(`.tab.active[data-resource-name="${path.basename(name)}"]`).waitFor();
+    await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
+  }
+
   /** Put the cursor there, 1-based. */
   async goTo(line: number, column: number): Promise<void> {
     await this.page.keyboard.press('Escape');
     await this.page.keyboard.press('Control+G');
     await this.page.locator('.quick-input-widget input').fill(`:${line}:${column}`);
+    await this.page
+      .locator('.quick-input-list .monaco-list-row', { hasText: `${line}` })
+      .first()
+      .waitFor();
     await this.page.keyboard.press('Enter');
     await this.page.locator('.quick-input-widget').waitFor({ state: 'hidden' });
   }
@@ -245,17 +283,17 @@ export class Workbench {
     writeFileSync(this.path(name), text);
   }
 
-  /** Move down in the list to an item; the detail tells it from others of its name. */
-  async focusOn(name: string, detail: string): Promise<void> {
-    const wanted = this.page.locator('.suggest-widget.visible .monaco-list-row.focused', { hasText: detail });
+  /** Move down in the list to the item of this label, mark and all; the detail tells it from others of its name. */
+  async focusOnRow(label: string, detail = ''): Promise<void> {
+    const focused = this.page.locator('.suggest-widget.visible .monaco-list-row.focused');
     for (let place = 0; place < 50; place++) {
-      const label = await this.page.locator('.suggest-widget .monaco-list-row.focused .label-name').textContent();
-      if (label?.replace('★', '').trim() === name && (await wanted.count()) > 0) {
+      const found = (await focused.locator('.label-name').textContent())?.replaceAll('\u00a0', ' ');
+      if (found === label && ((await focused.textContent()) ?? '').includes(detail)) {
         return;
       }
       await this.page.keyboard.press('ArrowDown');
     }
-    throw new Error(`no ${name} with ${detail} in ${JSON.stringify(await this.rows())}`);
+    throw new Error(`no ${label} with ${detail} in ${JSON.stringify(await this.rows())}`);
   }
 
   /** The details beside the list, unfolded where they are not. */
@@ -277,8 +315,13 @@ export class Workbench {
     await this.page.locator('.notification-list-item-message', { hasText: message }).first().waitFor();
   }
 
-  get pid(): number | undefined {
-    return this.server?.pid;
+  /** The processes that this workbench started, as "PID words". */
+  processes(): string[] {
+    const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n');
+    const table = lines.map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter((found) => found !== null);
+    const parents = new Map(table.map(([, pid, parent]) => [Number(pid), Number(parent)]));
+    const isBelow = (pid: number): boolean => pid === this.server?.pid || (pid > 1 && isBelow(parents.get(pid) ?? 0));
+    return table.filter(([, pid]) => isBelow(Number(pid))).map(([, pid, , words]) => `${pid} ${words}`);
   }
 
   /** All that was notified and not taken away, as the bell shows it. */

@@ -1,7 +1,6 @@
 /** Server mode: Starling in front of basedpyright, as a person sees it. */
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { acceptedAlone } from './alone.ts';
@@ -103,8 +102,8 @@ test('an auto-import too, byte for byte', async () => {
   await workbench.goTo(5, 15);
   const accepting = { file: workbench.path('paths.py'), line: 5, column: 15, name: 'Path', detail: 'pathlib' };
   const expected = acceptedAlone(accepting, BASEDPYRIGHT);
-  await workbench.suggestUntil((rows) => rows.some((row) => plain(row) === 'Path'));
-  await workbench.focusOn('Path', 'pathlib');
+  const rows = await workbench.suggestUntil((all) => all.some((row) => plain(row) === 'Path'));
+  await workbench.focusOnRow(rows.find((row) => plain(row) === 'Path') ?? '', 'pathlib');
   await workbench.page.keyboard.press('Enter');
   await workbench.page.locator('.view-line', { hasText: 'from pathlib import Path' }).waitFor();
   await workbench.save();
@@ -178,11 +177,8 @@ test('too little to learn from is said, and what to do', async () => {
 
 /** The pids of this workbench's Starling servers. */
 function servers(of: Workbench): number[] {
-  const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n');
-  const table = lines.map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter((found) => found !== null);
-  const parents = new Map(table.map(([, pid, parent]) => [Number(pid), Number(parent)]));
-  const isBelow = (pid: number): boolean => pid === of.pid || (pid > 1 && isBelow(parents.get(pid) ?? 0));
-  return table
-    .filter(([, pid, , words]) => words?.includes('-m lsp_server --stdio') && isBelow(Number(pid)))
-    .map(([, pid]) => Number(pid));
+  return of
+    .processes()
+    .filter((words) => words.includes('-m lsp_server --stdio'))
+    .map((words) => Number.parseInt(words, 10));
 }

@@ -1,0 +1,58 @@
+/** What a person sees before anything works: a workspace that is not trusted, a Python that is not there, no folder at all. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Workbench } from './harness.ts';
+
+const PROGRAM = 'import os\n\nos.\n';
+const STATUS = '#starling\\.starling\\.status';
+
+test('in a workspace that is not trusted no language server runs', async () => {
+  const workbench = await Workbench.open(
+    { 'main.py': PROGRAM },
+    { isTrusted: false, settings: { 'security.workspace.trust.startupPrompt': 'never' } },
+  );
+  try {
+    await workbench.edit('main.py');
+    await workbench.page.locator(STATUS, { hasText: '★' }).waitFor();
+    await workbench.goTo(3, 4);
+    await workbench.page.keyboard.press('Control+Space');
+    await workbench.page.locator('.suggest-widget.visible', { hasText: 'No suggestions' }).waitFor();
+    const running = workbench.processes();
+    assert.ok(running.some((words) => words.includes('-m lsp_server --stdio')));
+    assert.ok(!running.some((words) => /langserver|-server\b.*--stdio/.test(words) && !words.includes('lsp_server')));
+  } finally {
+    await workbench.close();
+  }
+});
+
+test('without a Python that has Starling it says so, and offers to install one', async () => {
+  const workbench = await Workbench.open(
+    { 'main.py': PROGRAM },
+    { settings: { 'starling.python': '/nowhere/python' } },
+  );
+  try {
+    await workbench.edit('main.py');
+    await workbench.notified(/Starling needs its Python part/);
+    await workbench.page.locator('.notification-toast .monaco-button', { hasText: 'Install' }).first().waitFor();
+    await workbench.page.locator(STATUS, { hasText: 'Starling' }).waitFor();
+    await workbench.shot('missing');
+  } finally {
+    await workbench.close();
+  }
+});
+
+test('a file without a folder is ranked too', async () => {
+  const workbench = await Workbench.open(
+    { 'main.py': 'import os\n\nos.path.join("a", "b")\nos.path.\n' },
+    { folder: false },
+  );
+  try {
+    await workbench.openAlone('main.py');
+    await workbench.goTo(4, 9);
+    const rows = await workbench.suggestUntil((all) => all[0]?.endsWith('join') ?? false);
+    assert.ok(rows.length > 5);
+  } finally {
+    await workbench.close();
+  }
+});
