@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
 CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
 
-.PHONY: demo test check test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning clean help
+.PHONY: demo test check test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
 	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
 	@echo "make bench-tuning   the PEFT engine and HF peft, turn by turn"
+	@echo "make bench-vscode   from the key to visible rows in VS Code, with Starling and without"
 	@echo "make bench-live     RankBench's members asked of a running Starling under its deadline"
 
 $(INSTALLED): pyproject.toml
@@ -94,6 +95,10 @@ bench-corpus: $(INSTALLED)
 
 bench-tuning: $(INSTALLED)
 	$(BIN)/python -m benchmarks.tuning $(OPTIONS)
+
+bench-vscode: vsix
+	$(BIN)/python -m tests.editors.install workbench
+	STARLING_PYTHON=$(CURDIR)/$(BIN)/python CODE_SERVER=$(CURDIR)/$(CODE_SERVER) $(NPM) run bench
 
 clean:
 	rm -rf $(VENV) .servers .editors vscode-client/node_modules vscode-client/dist .pytest_cache .ruff_cache .hypothesis

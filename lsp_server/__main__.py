@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _settings_flags(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("settings")
-    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("off", str), ("idle", int), ("server", str),
+    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("starIn", str), ("off", str), ("idle", int), ("server", str),
                        ("base", str), ("adapter", str)):  # fmt: skip
         group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=name.upper(),
                            help=SETTINGS[name].allowed)  # fmt: skip

@@ -64,6 +64,13 @@ class Fleet:
         language = language_for("", uri)
         return language.language_ids[0] if language is not None else ""
 
+    def known_id(self, language_id: str, uri: str) -> str:
+        """A languageId that a server of ours goes by: the given one, else that of the file's name, else the given one."""
+        if self._serves(language_id):
+            return language_id
+        language = language_for(language_id, uri)
+        return language_id if language is None or language_id in language.language_ids else language.language_ids[0]
+
     def of_document(self, uri: str) -> list[Wrapped]:
         language_id = self.language_of(uri)
         return [server for server in self.servers if server.handles(language_id)]

@@ -86,12 +86,24 @@ def _document(session: Session, method: str, body: bytes, params: msgspec.Raw) -
 def _text(session: Session, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
     """Of one text: on to its servers, into our copy, and as a whole to those that want it so."""
     several = session.fleet.one is None
+    if several and method == OPEN:
+        body, params = _named_by_us(session, body, params)
     if several:
         _to_servers(session, method, body, params, cell=cell)
     if method in FOLLOW:
         FOLLOW[method](session, params)
     if several and method == CHANGE:
         _whole_text(session, params)
+
+
+def _named_by_us(session: Session, body: bytes, params: Json) -> tuple[bytes, Json]:
+    """A didOpen whose languageId some server knows: editors have names of their own ("js"), and then a file's name tells."""
+    item = params["textDocument"]
+    language_id = session.fleet.known_id(item.get("languageId", ""), str(item.get("uri")))
+    if language_id == item.get("languageId"):
+        return body, params
+    params = {**params, "textDocument": {**item, "languageId": language_id}}
+    return wire.dumps({**wire.fields(body), "params": params}), params
 
 
 def _to_servers(session: Session, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:

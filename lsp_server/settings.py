@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+STAR_PLACES = ("label", "detail")
 RANKERS = ("off", "signals", "model")
 
 
@@ -21,6 +22,9 @@ class Settings:
     star_text: str = "★ "
     server: str = ""  # presets' names, comma-separated; languages without one get their default
     servers: Mapping[str, Any] = field(default_factory=dict[str, Any])  # languageId -> presets' names or commands
+    star_in: str = (
+        "label"  # where the mark stands: in the "label", or in the "detail" for editors that filter by labels
+    )
     off: str = ""  # languageIds, comma-separated, whose lists stay as they came
     idle: int = 900  # seconds without an open document before a wrapped server is ended, 0 for never
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
@@ -70,6 +74,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
     "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
+    "starIn": Setting(field="star_in", allowed="one of " + ", ".join(STAR_PLACES), accepts=STAR_PLACES.__contains__),
     "off": Setting(
         field="off", allowed="languageIds, comma-separated, whose lists stay as they came", accepts=_text(256)
     ),

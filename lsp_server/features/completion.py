@@ -14,7 +14,7 @@ import msgspec
 
 from lsp_server import gathering, wire
 from lsp_server.capabilities import COMPLETION, at
-from lsp_server.features.items import ItemList, joined, ranked
+from lsp_server.features.items import ItemList, Marks, joined, ranked
 from lsp_server.ranker_client import Ranking
 from lsp_server.routing import ROUTES
 from lsp_server.wire import Envelope, Id
@@ -128,9 +128,11 @@ def _reordered(
         ranking = None
     if ranking is None and session.fleet.one is not None:
         return None
-    label_details = bool(
-        at(session.client_capabilities, "textDocument", "completion", "completionItem", "labelDetailsSupport")
+    capabilities = at(session.client_capabilities, "textDocument", "completion", "completionItem")
+    marks = Marks(
+        star=session.settings.star_text,
+        place=session.settings.star_in,
+        ratings=bool(at(capabilities, "labelDetailsSupport")),
     )
-    number = recent(session).add(items)
-    result = ranked(items, ranking, number=number, star_text=session.settings.star_text, label_details=label_details)
+    result = ranked(items, ranking, number=recent(session).add(items), marks=marks)
     return wire.dumps({**message, "result": result})

@@ -103,7 +103,16 @@ def with_defaults(item: Item, of: ItemList) -> Item:
     return full
 
 
-def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: str, label_details: bool) -> Any:
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """How an editor's items are marked."""
+
+    star: str = "★ "
+    place: str = "label"  # or "detail": some editors filter by what a label shows
+    ratings: bool = True  # the editor shows label details
+
+
+def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Marks) -> Any:
     """The result to send: the same items in the same places, each with a new sortText and a way back in `data`.
 
     Without a ranking, with the way back alone.
@@ -117,7 +126,7 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: 
         item["data"] = msgspec.Raw(way_back + b"}" if data is None else b'%b,"data":%b}' % (way_back, data))
     if ranking is not None:
         items.ranking[""] = ranking
-        _lay_over(out, items.defaults, ranking, star_text, label_details=label_details)
+        _lay_over(out, items.defaults, ranking, marks)
     if items.envelope is None:
         return out
     envelope = {**items.envelope, "items": out}
@@ -126,7 +135,7 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, star_text: 
     return envelope
 
 
-def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str, *, label_details: bool) -> None:
+def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -> None:
     """Write a ranking's order and stars on the items."""
     preselects = [item for item in out if item.get("preselect") is not None and bytes(item["preselect"]) == b"true"]
     for item in preselects:
@@ -135,7 +144,7 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str,
         item = out[index]
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
         if ranking.stars[index]:
-            star(item, defaults, star_text, ranking.stars[index], label_details=label_details)
+            star(item, defaults, ranking.stars[index], marks)
     for index in (
         ranking.unequal
     ):  # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it
@@ -146,8 +155,12 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, star_text: str,
         out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
 
 
-def star(item: Item, defaults: Item, star_text: str, stars: int, *, label_details: bool) -> None:
-    """Mark an item. Its label changes, so what filtered and inserted by the label is written down first."""
+def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
+    """Mark an item. Where its label changes, what filtered and inserted by the label is written down first."""
+    if marks.place == "detail":
+        given = "" if _absent(item, "detail") else wire.loads(item["detail"])
+        item["detail"] = wire.raw((marks.star + given).strip())
+        return
     label = item["label"]
     item.setdefault("filterText", label)
     if _absent(item, "textEdit"):
@@ -158,8 +171,8 @@ def star(item: Item, defaults: Item, star_text: str, stars: int, *, label_detail
             item["insertText"] = label
     if _absent(item, "filterText"):
         item["filterText"] = label
-    item["label"] = wire.raw(star_text + wire.loads(label).lstrip(" "))  # some servers indent their labels
-    if label_details:
+    item["label"] = wire.raw(marks.star + wire.loads(label).lstrip(" "))  # some servers indent their labels
+    if marks.ratings:
         given = item.get("labelDetails")
         details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)
         described = details.get("description")
@@ -209,6 +222,12 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
     label = wire.loads(item["label"])
     if isinstance(label, str) and star_text and label.startswith(star_text):
         original["label"] = wire.raw(label.removeprefix(star_text))
+    detail = wire.loads(item["detail"]) if not _absent(item, "detail") else ""
+    if isinstance(detail, str) and star_text and (detail + " ").startswith(star_text):
+        own = detail.removeprefix(star_text.strip()).lstrip(" ")
+        original["detail"] = wire.raw(own)
+        if not own:
+            del original["detail"]
     return original
 
 

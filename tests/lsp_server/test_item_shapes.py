@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server import wire
-from lsp_server.features.items import ItemList, origin, ranked, without_marks
+from lsp_server.features.items import ItemList, Marks, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
 from tests.fakes.editor import ranking
 
@@ -96,7 +96,7 @@ def check_ranked(
     parsed = ItemList.parse(wire.raw(result))
     assert parsed is not None
     laid = ranking(order, stars)
-    out = wire.loads(wire.dumps(ranked(parsed, laid, number=3, star_text=STAR, label_details=label_details)))
+    out = wire.loads(wire.dumps(ranked(parsed, laid, number=3, marks=Marks(ratings=label_details))))
     before, base = split(result)
     after, after_defaults = split(out)
     assert without_data(base) == after_defaults  # it is in the items now
@@ -188,7 +188,7 @@ def test_untouched_members_keep_their_bytes() -> None:
     raw = msgspec.Raw(b'[{"label":"a","x":1.50,"big":123456789012345678901234567890}]')
     parsed = ItemList.parse(raw)
     assert parsed is not None
-    out = wire.dumps(ranked(parsed, ranking([0], [5]), number=1, star_text=STAR, label_details=True))
+    out = wire.dumps(ranked(parsed, ranking([0], [5]), number=1, marks=Marks()))
     assert b'"x":1.50,"big":123456789012345678901234567890' in out
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server import wire
-from lsp_server.features.items import ItemList, joined, origin, ranked, without_marks
+from lsp_server.features.items import ItemList, Marks, joined, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
 from lsp_server.ranker_client import Ranking
 
@@ -50,7 +50,7 @@ def check_ranked(listed: list[dict], default: dict | None, stars: list[int]) -> 
         order=list(reversed(range(n))), p=[0.5] * n, places=list(range(n)), uses_here=[0] * n, uses_workspace=[0] * n,
         stars=stars, ranker="signals", complete=True, milliseconds=1.0,
     )  # fmt: skip
-    got = json.loads(wire.dumps(ranked(parsed, ranking, number=3, star_text="★ ", label_details=True)))
+    got = json.loads(wire.dumps(ranked(parsed, ranking, number=3, marks=Marks())))
     if default is not None:
         rest = {name: value for name, value in default.items() if name != "data"}  # that is in the items now
         assert (got["isIncomplete"], got["odd"], got["itemDefaults"]) == (True, 1, rest)
@@ -87,7 +87,7 @@ def test_data_that_a_client_would_merge_comes_back_merged() -> None:
     }
     parsed = ItemList.parse(wire.raw(result))
     assert parsed is not None
-    got = json.loads(wire.dumps(ranked(parsed, None, number=3, star_text="★ ", label_details=True)))
+    got = json.loads(wire.dumps(ranked(parsed, None, number=3, marks=Marks())))
     assert "data" not in got["itemDefaults"]
     assert [item["data"]["data"] for item in got["items"]] == [
         {"uri": "u", "own": 1, "both": 2},
@@ -115,9 +115,31 @@ def test_what_should_not_count_as_the_typed_word_is_filtered_by_a_word_with_a_sp
         order=[1, 0, 2], p=[0.3] * 3, places=[0, 1, 2], uses_here=[0] * 3, uses_workspace=[0] * 3, stars=[2, 0, 0],
         ranker="signals", complete=True, milliseconds=1.0, unequal=[0, 2],
     )  # fmt: skip
-    got = json.loads(wire.dumps(ranked(parsed, laid, number=3, star_text="★ ", label_details=False)))
+    got = json.loads(wire.dumps(ranked(parsed, laid, number=3, marks=Marks(ratings=False))))
     assert [item.get("filterText") for item in got] == ["A ", None, "A "]
     assert got[0]["insertText"] == "A"  # it carries a star: what it inserts is written down
+
+
+def test_a_mark_in_the_detail_leaves_everything_else_alone() -> None:
+    listed = [{"label": "a", "detail": "int"}, {"label": "b"}, {"label": "c", "detail": "str"}]
+    parsed = ItemList.parse(wire.raw(listed))
+    assert parsed is not None
+    laid = Ranking(
+        order=[1, 0, 2], p=[0.3] * 3, places=[0, 1, 2], uses_here=[0] * 3, uses_workspace=[0] * 3, stars=[2, 3, 0],
+        ranker="signals", complete=True, milliseconds=1.0,
+    )  # fmt: skip
+    got = json.loads(wire.dumps(ranked(parsed, laid, number=3, marks=Marks(place="detail"))))
+    assert [item.get("detail") for item in got] == ["★ int", "★", "str"]
+    for item, before in zip(got, listed, strict=True):
+        assert {name: item[name] for name in item if name not in ("detail", "sortText", "data")} == {
+            "label": before["label"]
+        }
+        raw = wire.fields(json.dumps(item).encode())
+        found = origin(raw)
+        assert found is not None
+        assert without_marks(raw, found, "★ ").get("detail") == (
+            wire.raw(before["detail"]) if "detail" in before else None
+        )
 
 
 def test_reasons_go_under_any_documentation() -> None:

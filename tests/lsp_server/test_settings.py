@@ -40,7 +40,14 @@ def test_good_values_are_taken_and_unknown_ones_named() -> None:
 
 def test_settings_on_the_command_line_are_the_settings() -> None:
     given = Settings(
-        ranker="signals", deadline=0, off="java", idle=0, star_text="", adapter="team=/w/team@0.5", log_accepted=True
+        ranker="signals",
+        deadline=0,
+        off="java",
+        star_in="detail",
+        idle=0,
+        star_text="",
+        adapter="team=/w/team@0.5",
+        log_accepted=True,
     )
     flags = as_flags(given)
     assert "--log-accepted" in flags

@@ -37,6 +37,16 @@ async def test_requests_go_to_the_documents_server_and_wait_while_it_starts(tmp_
         assert scene.heard("toy", "textDocument/hover") == []
 
 
+async def test_a_document_under_an_editors_own_name_goes_by_its_files_name(tmp_path: Path) -> None:
+    async with several(tmp_path, TWO) as scene:
+        scene.editor.open("x = 1\n", PY, "py3")
+        (opened,) = await scene.until_heard("snake", "textDocument/didOpen")
+        assert opened["textDocument"]["languageId"] == "python"
+        assert (await scene.editor.ask("textDocument/hover", where(PY)))["result"] == {"echo": where(PY)}
+        scene.editor.open("?\n", "file:///project/what", "what")
+        assert (await scene.editor.ask("textDocument/hover", where("file:///project/what")))["result"] is None
+
+
 async def test_a_slow_starter_holds_up_nobody_else(tmp_path: Path) -> None:
     slow = {"python": {"snake": CAN}, "toy": {"toy": {"hang": ["initialize"]}}}
     async with several(tmp_path, slow) as scene:

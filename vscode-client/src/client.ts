@@ -79,7 +79,7 @@ function options(start: Start): Record<string, unknown> {
     ...given,
     ...(start.adapter === undefined ? {} : { adapter: start.adapter }),
     off: start.switches.off(),
-    servers: { ...(given['servers'] as object), ...Object.fromEntries(companions) },
+    servers: { ...(given.servers as object), ...Object.fromEntries(companions) },
   };
 }
 

@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import type { ChosenMode } from './modes.ts';
 
 /** Taken while the server runs; the others when it starts. */
-const LIVE = ['ranker', 'deadline', 'starLimit', 'starText'] as const;
+const LIVE = ['ranker', 'deadline', 'starLimit', 'starText', 'starIn'] as const;
 const AT_START = ['idle', 'server', 'servers', 'base', 'adapter', 'logAccepted'] as const;
 
 type Values = Record<string, unknown>;

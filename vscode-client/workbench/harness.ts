@@ -42,17 +42,20 @@ export interface Options {
   readonly isTrusted?: boolean;
   readonly folder?: boolean;
   readonly extension?: string; // another .vsix
+  readonly keepHome?: boolean; // its servers see the user's own home, where the model is
 }
 
 export class Workbench {
   private readonly home = mkdtempSync(path.join(tmpdir(), 'starling-vscode-'));
   private server: ChildProcess | undefined;
   private browser: Browser | undefined;
+  private keepHome = false;
   page!: Page;
 
   /** Start it over a project of these files (path to text). */
   static async open(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Workbench> {
     const workbench = new Workbench();
+    workbench.keepHome = options.keepHome ?? false;
     try {
       await workbench.start(files, options);
     } catch (error) {
@@ -170,6 +173,9 @@ export class Workbench {
   }
 
   private environment(): NodeJS.ProcessEnv {
+    if (this.keepHome) {
+      return process.env;
+    }
     const own = Object.fromEntries(
       ['CONFIG', 'CACHE', 'DATA', 'STATE'].map((name) => [`XDG_${name}_HOME`, path.join(this.home, name)]),
     );
@@ -308,6 +314,22 @@ export class Workbench {
       (text) => text.trim() !== '' && !text.includes('Loading'),
       PATIENCE,
       (last) => `the details are ${last}`,
+    );
+  }
+
+  /** Wait until lists are ranked by the model. */
+  async modelIsReady(): Promise<void> {
+    const status = this.page.locator('#starling\\.starling\\.status');
+    await until(
+      async () => {
+        await this.page.keyboard.press('Control+Space');
+        await this.page.waitForTimeout(1000);
+        await this.page.keyboard.press('Escape');
+        return (await status.textContent()) ?? '';
+      },
+      (text) => text.includes('model'),
+      2 * PATIENCE,
+      (last) => `the status is ${last}`,
     );
   }
 
