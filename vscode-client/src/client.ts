@@ -51,7 +51,7 @@ export function newClient(start: Start): LanguageClient {
   const ids = [...start.modes].filter(([, mode]) => mode !== 'off').map(([id]) => id);
   const run = {
     command: start.python,
-    args: ['-P', '-m', 'lsp_server', '--stdio'], // -P: no module of the workspace is taken for one of ours
+    args: ['-P', '-m', 'lsp_server'], // and --stdio, which the client adds; -P: no module of the workspace is taken for one of ours
     transport: TransportKind.stdio,
   };
   return new LanguageClient(

@@ -212,7 +212,7 @@ class Starling {
 
   private async offerToInstall(): Promise<void> {
     const answer = await vscode.window.showInformationMessage(
-      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs (about 700 MB).',
+      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs, torch among it: about a gigabyte, more where torch brings CUDA.',
       'Install',
       'Name a Python',
     );
