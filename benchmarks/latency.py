@@ -30,7 +30,7 @@ from rich.table import Table
 
 from corpus.syntax.language import languages
 from lsp_server import wire
-from lsp_server.features.items import ItemList, ranked
+from lsp_server.features.items import ItemList, Marks, ranked
 from lsp_server.presets import by_name
 from lsp_server.probe import Probe, items_of
 from lsp_server.ranker_client import Ranking
@@ -269,7 +269,7 @@ def own_work(items: list[dict[str, Any]], times: int = 9) -> float:
         parsed = ItemList.parse(message["result"])
         assert parsed is not None
         ranking = msgspec.json.decode(encoded, type=Ranking)
-        wire.dumps({**message, "result": ranked(parsed, ranking, number=1, star_text="★ ", label_details=True)})
+        wire.dumps({**message, "result": ranked(parsed, ranking, number=1, marks=Marks())})
         taken.append((time.perf_counter() - started) * 1000)
     return statistics.median(taken)
 
