@@ -16,11 +16,16 @@ local function sorted(list, comparators, label)
   return vim.tbl_map(label, list)
 end
 
-local function by_score(a, b)
-  if a.score ~= b.score then
-    return a.score > b.score
+--- A comparator as the plugins have them: the higher number first, no say where both are the same.
+local function by(field)
+  return function(a, b)
+    if a[field] ~= b[field] then
+      return a[field] > b[field]
+    end
   end
 end
+
+local by_score, by_recent = by('score'), by('recent')
 
 -- nvim-cmp: an entry's source holds the source of cmp-nvim-lsp, which holds the client.
 local function entry(label, score, client, order, recent)
@@ -30,12 +35,6 @@ local function entry(label, score, client, order, recent)
     completion_item = { label = label, sortText = order },
     source = { name = client and 'nvim_lsp' or 'buffer', source = client and { client = { name = client } } or {} },
   }
-end
-
-local function by_recent(a, b)
-  if a.recent ~= b.recent then
-    return a.recent > b.recent
-  end
 end
 
 local function label_of(e)

@@ -58,15 +58,20 @@
             (setq at end)))
         (nreverse names)))))
 
+(defun starling-patiently (ask)
+  "What ASK returns; asked once more where a server that still loads its project let Eglot's ten seconds run out."
+  (condition-case nil (funcall ask)
+    (jsonrpc-error (message "asked again: the server let the time run out") (funcall ask))))
+
 (defun starling-came ()
   "The items behind Eglot's candidates at point: what Starling sent."
-  (let ((capf (eglot-completion-at-point)))
-    (mapcar (lambda (candidate)
-              (let ((item (get-text-property 0 'eglot--lsp-item candidate)))
-                (list :label (substring-no-properties (plist-get item :label))
-                      :candidate (substring-no-properties candidate)
-                      :sortText (or (plist-get item :sortText) ""))))
-            (funcall (nth 2 capf) "" nil t))))
+  (mapcar (lambda (candidate)
+            (let ((item (get-text-property 0 'eglot--lsp-item candidate)))
+              (list :label (substring-no-properties (plist-get item :label))
+                    :candidate (substring-no-properties candidate)
+                    :sortText (or (plist-get item :sortText) ""))))
+          (starling-patiently
+           (lambda () (funcall (nth 2 (eglot-completion-at-point)) "" nil t)))))
 
 (defun starling-help ()
   "Close what is open, ask for the list at point, and return the names shown."

@@ -5,11 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.editors.tmux import Terminal
 
 pytestmark = pytest.mark.emacs
 
@@ -179,50 +181,18 @@ def test_a_likely_item_stays_in_a_list_of_edits(project: Path, tmp_path: Path) -
 # What a person sees, in a terminal.
 
 
-class Terminal:
-    """Emacs in tmux: keys in, screen out."""
-
-    def __init__(self, socket: str, env: dict[str, str], cwd: Path) -> None:
-        self.tmux = [program("tmux"), "-f", "/dev/null", "-L", socket]
-        self.env = env
-        start = [program("emacs"), "-nw", "-Q", "-l", str(SCRIPT), "-f", "starling-start"]
-        self.run("new-session", "-d", "-x", "120", "-y", "50", "-c", str(cwd), *start)
-
-    def run(self, *words: str) -> str:
-        return subprocess.run([*self.tmux, *words], env=self.env, check=True, capture_output=True, text=True).stdout
-
-    def keys(self, *keys: str) -> None:
-        self.run("send-keys", *keys)
-
-    def type(self, text: str) -> None:
-        self.run("send-keys", "-l", text)
-
-    def until(self, seen: Callable[[str], bool], limit: float = 60.0) -> str:
-        """The first screen that has it."""
-        end = time.monotonic() + limit
-        while not seen(screen := self.run("capture-pane", "-p")):
-            assert time.monotonic() < end, screen
-            time.sleep(0.05)  # between looks, up to the limit
-        return screen
-
-    def end(self) -> None:
-        subprocess.run([*self.tmux, "kill-server"], env=self.env, check=False)
-
-
 @pytest.fixture
 def open_emacs(project: Path, tmp_path: Path) -> Iterator[Callable[[list[str]], Terminal]]:
-    opened: list[Terminal] = []
+    with ExitStack() as opened:
 
-    def start(command: list[str]) -> Terminal:
-        home = tmp_path / f"home{len(opened)}"
-        env = environment(project, home, command, STARLING_STYLES="basic")
-        opened.append(Terminal(f"starling-{os.getpid()}-{len(opened)}", env, project))
-        opened[-1].until(lambda screen: "[eglot:" in screen)
-        return opened[-1]
+        def start(command: list[str]) -> Terminal:
+            env = environment(project, tmp_path / "home", command, STARLING_STYLES="basic")
+            emacs = [program("emacs"), "-nw", "-Q", "-l", str(SCRIPT), "-f", "starling-start"]
+            terminal = opened.enter_context(Terminal(emacs, folder=project, environment=env, columns=120, lines=50))
+            terminal.until_shown("[eglot:", seconds=60)
+            return terminal
 
-    yield start
-    for each in opened:
-        each.end()
+        yield start
 
 
 def listed(screen: str) -> list[str]:
@@ -238,10 +208,10 @@ def listed(screen: str) -> list[str]:
 
 
 def go(terminal: Terminal, place: str) -> None:
-    terminal.keys("M-<")
-    terminal.keys("C-s")
+    terminal.press("M-<")
+    terminal.press("C-s")
     terminal.type(place)
-    terminal.keys("Enter")
+    terminal.press("Enter")
 
 
 def has_line(line: str) -> Callable[[str], bool]:
@@ -253,14 +223,14 @@ def test_a_person_sees_starlings_order_and_accepts(
 ) -> None:
     terminal = open_emacs(AS_DOCUMENTED)
     go(terminal, "if item.name != name]")
-    terminal.keys("Down", "C-e", "M-Tab")
+    terminal.press("Down", "C-e", "M-Tab")
     screen = terminal.until(lambda screen: "Possible completions" in screen)
     names = listed(screen)
     assert names[:5] == basic[0]["shown"][:5]
     assert f"{names[0]} ★" in " ".join(screen.split())
     terminal.type("di")
     terminal.until(has_line(MEMBER + "di"))
-    terminal.keys("M-Tab")
+    terminal.press("M-Tab")
     terminal.until(has_line(MEMBER + "discount"))
 
 
@@ -270,12 +240,12 @@ def test_a_person_sees_starlings_order_after_letters(
 ) -> None:
     terminal = open_emacs(AS_DOCUMENTED)
     go(terminal, 'basket.total():8.2f}")')
-    terminal.keys("Down", "C-e")
+    terminal.press("Down", "C-e")
     terminal.type(CASES[case][1])
     terminal.until(has_line("    " + CASES[case][1]))
-    terminal.keys("M-Tab")
+    terminal.press("M-Tab")
     screen = terminal.until(lambda screen: "Possible completions" in screen)
     names = listed(screen)
     assert names[:5] == basic[case]["shown"][:5]
-    terminal.keys("C-x", "o", "Tab", "Enter")
+    terminal.press("C-x", "o", "Tab", "Enter")
     terminal.until(has_line("    " + names[0]))

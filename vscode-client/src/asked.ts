@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import type { ServerStatus } from './client.ts';
+import { offer, showing } from './offer.ts';
 
 const run = promisify(execFile);
 const WHERE = 'from tuning.ranking.accepted import file; print(file())';
@@ -95,11 +96,7 @@ export async function installModel(python: string, cwd: string, log: vscode.LogO
     return true;
   } catch (error) {
     log.error(String((error as { stderr?: string }).stderr ?? error));
-    void vscode.window.showErrorMessage('Starling: the model could not be fetched.', 'Show Log').then((answered) => {
-      if (answered !== undefined) {
-        log.show();
-      }
-    });
+    offer(vscode.window.showErrorMessage, 'Starling: the model could not be fetched.', showing(log));
     return false;
   }
 }

@@ -11,24 +11,23 @@ import {
 } from 'vscode-languageclient/node';
 import { supportOf } from './languages.ts';
 import type { Modes } from './modes.ts';
+import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
 import type { Switches } from './switches.ts';
 
 const RESTARTS = 5; // within
 const A_WHILE = 180_000; // ms
 
-export interface Start {
+interface Start {
   readonly python: string;
   readonly modes: Modes['modes'];
-  readonly adapter: string | undefined;
   readonly switches: Switches;
-  readonly folder: string;
   readonly log: vscode.LogOutputChannel;
   readonly middleware: Middleware;
 }
 
 /** What the ranker last did. */
-export interface LastRanking {
+interface LastRanking {
   readonly items: number;
   readonly ranker: string;
   readonly complete: boolean;
@@ -74,17 +73,18 @@ export function newClient(start: Start): LanguageClient {
 
 function options(start: Start): Record<string, unknown> {
   const given = settings.atStart();
+  const { adapter } = start.switches;
   const companions = [...start.modes].filter(([, mode]) => mode !== 'server').map(([id]) => [id, []]);
   return {
     ...given,
-    ...(start.adapter === undefined ? {} : { adapter: start.adapter }),
+    ...(adapter === undefined ? {} : { adapter }),
     off: start.switches.off(),
     servers: { ...(given.servers as object), ...Object.fromEntries(companions) },
   };
 }
 
 /** What changes while the server runs: our live settings, and the sections that the wrapped servers read. */
-export function configuration(modes: Modes['modes'], switches: Switches): Record<string, unknown> {
+function configuration(modes: Modes['modes'], switches: Switches): Record<string, unknown> {
   const served = [...modes].filter(([, mode]) => mode === 'server').map(([id]) => id);
   const sections = new Set(served.flatMap((id) => supportOf(id)?.sections ?? []));
   const all = vscode.workspace.getConfiguration();
@@ -113,26 +113,15 @@ function restarting(log: vscode.LogOutputChannel) {
       ends = [...ends.filter((end) => now - end < A_WHILE), now];
       log.warn(`the server ended (${ends.length} times in three minutes)`);
       if (ends.length > RESTARTS) {
-        void vscode.window
-          .showErrorMessage('Starling’s server goes on ending, and stays off now.', 'Show Log', 'Restart')
-          .then((answer) => {
-            if (answer === 'Show Log') {
-              log.show();
-            } else if (answer === 'Restart') {
-              void vscode.commands.executeCommand('starling.restart');
-            }
-          });
+        offer(vscode.window.showErrorMessage, 'Starling’s server goes on ending, and stays off now.', {
+          ...showing(log),
+          Restart: () => vscode.commands.executeCommand('starling.restart'),
+        });
         return { action: CloseAction.DoNotRestart, handled: true };
       }
       if (!told) {
         told = true;
-        void vscode.window
-          .showWarningMessage('Starling’s server ended and is started again.', 'Show Log')
-          .then((answer) => {
-            if (answer !== undefined) {
-              log.show();
-            }
-          });
+        offer(vscode.window.showWarningMessage, 'Starling’s server ended and is started again.', showing(log));
       }
       return { action: CloseAction.Restart, handled: true };
     },

@@ -1,11 +1,11 @@
 /** Which Python runs the server: found, or made in a folder of the extension's own when the user says so. */
 
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
-import { lines } from './lines.ts';
+import { ran } from './child.ts';
 import * as settings from './settings.ts';
 
 const run = promisify(execFile);
@@ -76,32 +76,22 @@ export class Environment {
   }
 
   /** Run a command, its last line as the progress. Rejects with its last words. */
-  private streamed(
+  private async streamed(
     command: string,
     words: readonly string[],
     progress: vscode.Progress<{ message: string }>,
     token: vscode.CancellationToken,
   ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.log.info(`${command} ${words.join(' ')}`);
-      const child = spawn(command, words, { cwd: this.folder() });
-      const cancelling = token.onCancellationRequested(() => child.kill());
-      let last = '';
-      lines([child.stdout, child.stderr], (line) => {
-        last = line;
-        this.log.info(line);
-        progress.report({ message: line.slice(0, 80) });
-      });
-      child.on('error', reject);
-      child.on('close', (code) => {
-        cancelling.dispose();
-        if (code === 0) {
-          resolve();
-        } else {
-          reject(token.isCancellationRequested ? new vscode.CancellationError() : new Error(last));
-        }
-      });
+    this.log.info(`${command} ${words.join(' ')}`);
+    let last = '';
+    const code = await ran({ command, words, cwd: this.folder() }, token, (line) => {
+      last = line;
+      this.log.info(line);
+      progress.report({ message: line.slice(0, 80) });
     });
+    if (code !== 0) {
+      throw token.isCancellationRequested ? new vscode.CancellationError() : new Error(last);
+    }
   }
 
   /** The interpreter of the environment that we made. */

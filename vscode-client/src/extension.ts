@@ -10,6 +10,7 @@ import { Environment } from './environment.ts';
 import { Focus } from './focus.ts';
 import { LANGUAGES } from './languages.ts';
 import { type Modes, modesIn } from './modes.ts';
+import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
 import { StatusBar } from './status.ts';
 import { Switches } from './switches.ts';
@@ -108,9 +109,7 @@ class Starling {
     this.client = newClient({
       python: this.python,
       modes: this.modes,
-      adapter: this.switches.adapter,
       switches: this.switches,
-      folder: this.environment.folder(),
       log: this.log,
       middleware: completionMiddleware(this.focus, () => this.status.changed()),
     });
@@ -122,15 +121,10 @@ class Starling {
   private failed(error: unknown): void {
     this.log.error(String(error));
     this.status.missing('Starling’s server did not start: see its log.');
-    void vscode.window
-      .showErrorMessage('Starling’s server did not start.', 'Show Log', 'Show Health')
-      .then((answer) => {
-        if (answer === 'Show Log') {
-          this.log.show();
-        } else if (answer === 'Show Health') {
-          void vscode.commands.executeCommand('starling.health');
-        }
-      });
+    offer(vscode.window.showErrorMessage, 'Starling’s server did not start.', {
+      ...showing(this.log),
+      'Show Health': () => vscode.commands.executeCommand('starling.health'),
+    });
   }
 
   private chosenModes(): Modes {

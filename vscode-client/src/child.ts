@@ -1,0 +1,49 @@
+/** A command that runs for a while, with its lines as they come. */
+
+import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
+import type * as vscode from 'vscode';
+
+export interface Command {
+  readonly command: string;
+  readonly words: readonly string[];
+  readonly cwd: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** Run it to its end, or until it is cancelled. Its exit code; rejects where it can't be started. */
+export function ran(
+  { command, words, cwd, env }: Command,
+  token: vscode.CancellationToken,
+  heard: (line: string) => void,
+): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, words, { cwd, env: env ?? process.env });
+    const cancelling = token.onCancellationRequested(() => child.kill());
+    for (const stream of [child.stdout, child.stderr]) {
+      eachLine(stream, heard);
+    }
+    child.on('error', reject);
+    child.on('close', (code) => {
+      cancelling.dispose();
+      resolve(code);
+    });
+  });
+}
+
+function eachLine(stream: Readable, heard: (line: string) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (text: string) => {
+    const parts = (rest + text).split(/\r?\n/);
+    rest = parts.pop() ?? '';
+    for (const line of parts.filter((part) => part.trim() !== '')) {
+      heard(line);
+    }
+  });
+  stream.on('end', () => {
+    if (rest.trim() !== '') {
+      heard(rest);
+    }
+  });
+}
