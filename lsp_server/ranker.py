@@ -1,4 +1,4 @@
-"""What the ranker process knows: documents' syntax, the index and the model; and a ranking on request.
+"""What the ranker process knows: documents' syntax, the workspace and the model; and a ranking on request.
 
 The model works in a thread of its own; signals never wait for it. Knows no frames: `ranker_process` speaks them.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +17,19 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from corpus.syntax.candidate import candidates
-from corpus.syntax.language import language_for, languages
+from corpus.syntax.language import language_for
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import prepare
 from corpus.syntax.site import CompletionSite, site_at
 from corpus.syntax.tokens import BlockTokenizer
 from lsp_server.accepting import Accepting
 from lsp_server.documents import apply_changes, encoded
-from lsp_server.model_worker import ModelWorker, SearchJob, yield_to_others
+from lsp_server.model_worker import ModelWorker, SearchJob
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.uris import path_of
+from lsp_server.workspace import NOTHING, Workspace
 from tuning.ranking import accepted
 from tuning.ranking.blend import Blend
-from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.prompt import Prompt, build_prompt
 from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
 from tuning.ranking.repeats import Nearby
@@ -41,8 +39,6 @@ log = logging.getLogger(__name__)
 
 RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
-FOLDERS = 4  # whose nearest files are held, 4 MB each
-NOTHING = Nearby(())
 
 
 @dataclass(slots=True)
@@ -79,66 +75,26 @@ class Ranker:
         self.mode = "signals"
         self.blend = Blend.load()
         self.documents: dict[str, _Open] = {}
-        self.index: WorkspaceIndex | None = None
+        self.workspace = Workspace(cache_dir)
         self.worker: ModelWorker | None = None
-        self._base, self._adapter, self._cache_dir = base, adapter, cache_dir
-        self._roots: list[str] = []
-        self._stop = threading.Event()
-        self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # in the order of events
-        self._nearby: dict[str, Nearby] = {}  # by folder, the one asked for last at the end
+        self._base, self._adapter = base, adapter
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
         self._installed = Watched()
         self._last: dict[str, Any] | None = None  # of the last ranking: how it was made
-        self._accepting = Accepting(lambda entry: self._later(accepted.keep, entry)) if log_accepted else None
+        self._accepting = Accepting(lambda entry: self.workspace.later(accepted.keep, entry)) if log_accepted else None
 
     # Documents
 
     def open(self, params: dict[str, Any]) -> None:
         """Where the workspace is; the index is built from here on, in the background."""
         self.encoding = params["encoding"]
-        self._roots = list(params["roots"])
-        self.index = self._new_index()
-        self._build_in_background(self.index)
+        self.workspace.open(params["roots"])
 
     def did_change_folders(self, params: dict[str, Any]) -> None:
-        """Folders came and went: the index of the new ones is built beside the old one, and takes its place."""
         event = params.get("event") or {}
-        gone = {folder["uri"] for folder in event.get("removed") or ()}
-        come = [folder["uri"] for folder in event.get("added") or ()]
-        self._roots = [uri for uri in self._roots if uri not in gone] + come
-        self._stop.set()
-        self._stop = threading.Event()
-        self._build_in_background(self._new_index())
-
-    def _new_index(self) -> WorkspaceIndex:
-        roots = [path for uri in self._roots if (path := path_of(uri)) is not None and path.is_dir()]
-        suffixes = {suffix for language in languages().values() for suffix in language.extensions}
-        return WorkspaceIndex(roots, suffixes, cache_dir=self._cache_dir)
-
-    def _build_in_background(self, index: WorkspaceIndex) -> None:
-        threading.Thread(target=self._build, args=(index, self._stop), name="index", daemon=True).start()
-
-    def _build(self, index: WorkspaceIndex, stop: threading.Event) -> None:
-        started = time.monotonic()
-        yield_to_others()
-        try:
-            self._hide_open(index)
-            index.build(stop=stop)
-        except Exception:  # the thread's last line of defence: without an index, this file still counts
-            log.exception("the workspace index could not be built")
-            return
-        if stop.is_set():
-            return
-        self.index = index
-        self._hide_open(index)  # those that were opened meanwhile
-        self._look_around(*self._nearby)
-        log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
-
-    def _hide_open(self, index: WorkspaceIndex) -> None:
-        for uri in list(self.documents):
-            if (path := path_of(uri)) is not None:
-                index.hide(path)
+        gone, come = ([folder["uri"] for folder in event.get(part) or ()] for part in ("removed", "added"))
+        self.workspace.change_folders(gone, come)
 
     def did_open(self, params: dict[str, Any]) -> None:
         item = params["textDocument"]
@@ -146,16 +102,8 @@ class Ranker:
         language = language_for(item.get("languageId", ""), uri)
         if language is not None:
             prepare(language)
-        path = path_of(uri)
-        folder = str(path.parent.resolve()) if path is not None else ""
+        folder = self.workspace.opened(uri)
         self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri), folder)
-        if self.index is not None and path is not None:
-            self._later(self.index.hide, path)  # the open text counts, not the file
-            self._look_around(folder)
-
-    def _later(self, work: Callable[..., object], *arguments: object) -> None:
-        """Have upkeep do it after what it was asked for before; what fails is logged, and costs only itself."""
-        self._upkeep.submit(work, *arguments).add_done_callback(_log_failure)
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -174,16 +122,10 @@ class Ranker:
         if self._accepting is not None and document is not None:
             self._accepting.settle(uri, document.syntax.text.data)
         self._jobs.pop(uri, None)
-        if self.index is not None and (path := path_of(uri)) is not None:
-            self._later(self.index.show, path)
-            self._look_around(*self._nearby)
+        self.workspace.closed(uri)
 
     def did_change_files(self, params: dict[str, Any]) -> None:
-        for change in params.get("changes", ()):
-            path = path_of(change["uri"])
-            if self.index is not None and path is not None and change["uri"] not in self.documents:
-                self._later(self.index.refresh, path)
-        self._look_around(*self._nearby)
+        self.workspace.changed(change["uri"] for change in params.get("changes", ()))
 
     def configure(self, params: dict[str, Any]) -> None:
         """Which ranker; the model is loaded when it is first asked for."""
@@ -207,7 +149,7 @@ class Ranker:
         """The author typed up to here and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None:
-            site = document.surroundings(offset, self._files_around(document)).site
+            site = document.surroundings(offset, self.workspace.nearby(document.folder)).site
             self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri))
 
     def _adapter_for(self, uri: str) -> str:
@@ -228,10 +170,11 @@ class Ranker:
         """
         around = self._surroundings(params)
         found = candidates(result)
-        if around is None or not found or self.index is None or self.mode == "off":
+        index = self.workspace.index
+        if around is None or not found or index is None or self.mode == "off":
             return None
         uri = params["textDocument"]["uri"]
-        known = listing(around, found, self.index)
+        known = listing(around, found, index)
         self._note_shown(uri, known)
         order, used, complete = ordered(known, self.blend), "signals", True
         if self.mode == "model" and self.worker is not None and self.worker.ready:
@@ -318,26 +261,7 @@ class Ranker:
             return None
         position = params["position"]
         offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
-        return document.surroundings(offset, self._files_around(document))
-
-    def _files_around(self, document: _Open) -> Nearby:
-        """The files nearest to a document as they were read last; nothing where they are only now being read."""
-        found = self._nearby.pop(document.folder, None)
-        if found is None:
-            self._look_around(document.folder)
-            return NOTHING
-        return self._nearby.setdefault(document.folder, found)
-
-    def _look_around(self, *folders: str) -> None:
-        """Read the files nearest to each folder again, after what upkeep was asked for before."""
-        if self.index is not None:
-            for folder in filter(None, folders):
-                self._later(self._read_around, self.index, folder)
-
-    def _read_around(self, index: WorkspaceIndex, folder: str) -> None:
-        self._nearby[folder] = index.nearby(folder)
-        while len(self._nearby) > FOLDERS:
-            self._nearby.pop(next(iter(self._nearby)), None)
+        return document.surroundings(offset, self.workspace.nearby(document.folder))
 
     def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
         document = self.documents[uri].syntax
@@ -353,28 +277,19 @@ class Ranker:
 
     def status(self) -> dict[str, Any]:
         """What is ready, for `complete`, `doctor` and tests."""
-        worker = self.worker
+        worker, index = self.worker, self.workspace.index
         return {
-            "index": self.index is not None and self.index.ready,
-            "files": self.index.files if self.index is not None else 0,
+            "index": index is not None and index.ready,
+            "files": index.files if index is not None else 0,
             "model": worker.state if worker is not None else "off",
             "reason": worker.reason if worker is not None else "",
             "last": self._last,
         }
 
     def close(self) -> None:
-        self._stop.set()
         for uri in list(self.documents):
             self.did_close({"textDocument": {"uri": uri}})
-        logs = self._accepting is not None
-        self._upkeep.shutdown(wait=logs, cancel_futures=not logs)
-        if self.index is not None and self.index.ready:
-            self.index.save()
-
-
-def _log_failure(done: Future[object]) -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.error("upkeep failed", exc_info=error)
+        self.workspace.close(finish=self._accepting is not None)
 
 
 def _short(uri: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lsp_server.ranker import FOLDERS, Ranker
+from lsp_server.ranker import Ranker
+from lsp_server.workspace import FOLDERS
 from tuning.ranking import shelf
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.repeats import Nearby
@@ -23,7 +24,7 @@ async def opened(root: Path, *documents: Path, text: str = TEXT, log_accepted: b
     """A ranker over `root` with its index built and these documents open."""
     ranker = Ranker(base="", adapter="", cache_dir=None, log_accepted=log_accepted)
     ranker.open({"encoding": "utf-16", "roots": [root.as_uri()]})
-    while ranker.index is None or not ranker.index.ready:
+    while ranker.workspace.index is None or not ranker.workspace.index.ready:
         await asyncio.sleep(0.01)
     for path in documents:
         ranker.did_open({"textDocument": {"uri": path.as_uri(), "languageId": "python", "text": text}})
@@ -33,7 +34,7 @@ async def opened(root: Path, *documents: Path, text: str = TEXT, log_accepted: b
 
 async def kept_up(ranker: Ranker) -> None:
     """Wait for what upkeep was asked for so far."""
-    await asyncio.wrap_future(ranker._upkeep.submit(lambda: None))  # pyright: ignore[reportPrivateUsage]
+    await asyncio.wrap_future(ranker.workspace._upkeep.submit(lambda: None))  # pyright: ignore[reportPrivateUsage]
 
 
 def at_end(path: Path, text: str) -> dict[str, Any]:
@@ -86,7 +87,7 @@ async def test_few_folders_are_held_and_one_that_was_dropped_is_read_again(tmp_p
         document.parent.mkdir()
         (document.parent / "sibling.py").write_text(SIBLING)
     ranker = await opened(tmp_path, *documents)
-    assert len(ranker._nearby) == FOLDERS  # pyright: ignore[reportPrivateUsage]
+    assert len(ranker.workspace._nearby) == FOLDERS  # pyright: ignore[reportPrivateUsage]
     dropped = await ratio(ranker, documents[0])
     await kept_up(ranker)
     assert await ratio(ranker, documents[0]) > dropped
