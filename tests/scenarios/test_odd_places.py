@@ -55,11 +55,9 @@ async def indexed(probe: Probe, files: int) -> None:
     async def status() -> Any:
         return (await probe.backend.request("starling/status", {}, 10))["ranker"]
 
-    for _ in range(400):
-        found = await status()
-        if found is not None and found["index"] and found["files"] == files:
-            return
-    raise AssertionError(found)
+    async with asyncio.timeout(20):
+        while (found := await status()) is None or not found["index"] or found["files"] != files:
+            await asyncio.sleep(0.02)
 
 
 async def test_two_roots_are_one_index(tmp_path: Path) -> None:
