@@ -20,6 +20,7 @@ from rich.table import Table
 from corpus.candidates import installed_servers
 from corpus.cli_candidates import servers_of
 from corpus.shards import alone
+from corpus.sources import RevisionMissing, SourceUnknown, snapshot
 from corpus.syntax.language import languages
 from tuning.files import replacing
 from tuning.ranking import accepted, shelf
@@ -105,20 +106,37 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Train, compare, install; 1 where what came out was not better and is not installed."""
     console = Console(stderr=True)
-    name = given.name or given.repo[0].resolve().name
+    name = shelf.checked(given.name or given.repo[0].resolve().name)
+    splits = _read(given, console)  # before anything is made: of a mistyped path nothing is left
     work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "training" / name
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(work):
-        return _run(given, name, work, console)
+        return _run(given, name, splits, work, console)
 
 
-def _run(given: argparse.Namespace, name: str, work: Path, console: Console) -> int:
+def _read(given: argparse.Namespace, console: Console) -> list[Split]:
     servers = installed_servers(servers_of(given.server))
+    for repo in given.repo:
+        _look_at(repo)
     with console.status("reading the repositories"):
-        splits = [
+        return [
             split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)
             for repo in given.repo
         ]
+
+
+def _look_at(repo: Path) -> None:
+    """Raises SourceError where there is nothing to read."""
+    if not repo.is_dir():
+        problem = "is no folder." if repo.exists() else "is not there."
+        raise SourceUnknown(str(repo), problem, "Give --repo a git repository, or a folder of source.")
+    try:
+        snapshot(str(repo))
+    except RevisionMissing as error:
+        raise RevisionMissing(str(repo), "has no commit yet.", "Commit its files, then train on them.") from error
+
+
+def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Path, console: Console) -> int:
     for one in splits:
         learned, judged = (sum(project.count for project in part) for part in (one.learning, one.judging))
         where = (

@@ -111,11 +111,18 @@ def for_document(path: Path, language: str, among: Sequence[Installed]) -> Insta
     return next((one for one in fitting if not one.card.workspaces), None)
 
 
+def checked(name: str) -> str:
+    """The name, if an adapter may have it. Raises ShelfError."""
+    if not NAME.fullmatch(name):
+        raise ShelfError(
+            f"{name!r} is no name for an adapter. Give one with --name: letters, digits, '.', '_' and '-', at most 64"
+        )
+    return name
+
+
 def install(name: str, made: Path, card: Card) -> Installed:
     """Copy an adapter's files here and use it from now on; versions beyond the last KEPT are removed. Raises ShelfError, OSError."""
-    if not NAME.fullmatch(name):
-        raise ShelfError(f"{name!r} is no name for an adapter: letters, digits, '.', '_' and '-', at most 64")
-    shelf = home() / name
+    shelf = home() / checked(name)
     shelf.mkdir(parents=True, exist_ok=True, mode=0o700)
     number = max(_versions(name), default=0) + 1
     folder, fresh = shelf / f"{number:04d}", shelf / f".{number:04d}.new"

@@ -170,6 +170,28 @@ def test_too_little_code_is_said_before_anything_is_trained(
     assert not list((tmp_path / "work").glob("adapter*"))
 
 
+@pytest.mark.parametrize(
+    ("repo", "name", "said"),
+    [
+        ("missing", "", "missing: is not there. Give --repo a git repository, or a folder of source."),
+        ("file", "", "file: is no folder. Give --repo a git repository"),
+        ("unborn", "", "unborn: has no commit yet. Commit its files, then train on them."),
+        ("plain", "", "plain: has too little code in these languages to learn from: python. Give another --repo"),
+        ("plain", "my shop", "'my shop' is no name for an adapter. Give one with --name: letters, digits"),
+    ],
+)
+def test_what_can_not_be_learned_from_is_said_before_anything_is_made(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], repo: str, name: str, said: str
+) -> None:
+    there = tmp_path / "there"
+    (there / "plain").mkdir(parents=True)
+    (there / "file").touch()
+    pygit2.init_repository(str(there / "unborn"))
+    assert train(there / repo, base, *(("--name", name) if name else ())) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (there / "work").exists()
+
+
 def test_only_what_is_better_is_installed() -> None:
     assert is_better(now=[0, 2, 3, 9], then=[0, 1, 3, 9])
     assert not is_better(now=[0, 2, 3, 9], then=[0, 2, 3, 9])
