@@ -4,7 +4,7 @@ One wrapped server: start it, ask it, hear it, stop it. Used live, by the comman
 Does not know the client: what the server says on its own goes to `on_message`. No request is retried here.
 
 BackendError
-  BackendMissing   command not found; carries the command and how to install it
+  BackendMissing   command not found, or a stand-in for it; carries the command and how to install it
   BackendExited    process gone; carries exit code and the end of its stderr
   BackendSilent    no reply in time; carries method and seconds
   BackendRefused   an error reply; carries method and the whole error
@@ -16,6 +16,7 @@ import asyncio
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from lsp_server.wire import Envelope, Json
 
 log = logging.getLogger(__name__)
 
+CHECK_PATIENCE = 10.0  # seconds
 OWN = "starling:"  # ids of our own requests; the client's ids pass as they are
 
 
@@ -62,10 +64,27 @@ class BackendRefused(BackendError):
         super().__init__(f"{method} failed: {message}")
 
 
-def find_command(command: Sequence[str]) -> str | None:
-    """The path of a command: on PATH, or beside the running interpreter (a venv that is not activated)."""
+def find_command(command: Sequence[str], check: Sequence[str] = (), cwd: str | None = None) -> str | None:
+    """The path of a command: on PATH, or beside the running interpreter (a venv that is not activated).
+
+    None where what is there is only a stand-in: with the arguments `check` it fails in the folder `cwd`.
+    """
     beside = shutil.which(command[0], path=str(Path(sys.executable).parent))
-    return shutil.which(command[0]) or beside
+    found = shutil.which(command[0]) or beside
+    return None if found is not None and check and _fails((found, *check), cwd) else found
+
+
+def _fails(command: Sequence[str], cwd: str | None) -> bool:
+    quiet = subprocess.DEVNULL  # our own standard streams are the editor's
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=quiet, stdout=quiet, stderr=quiet, timeout=CHECK_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False  # slow is not missing
+    except OSError:
+        return True
+    return done.returncode != 0
 
 
 class Backend:
@@ -78,9 +97,11 @@ class Backend:
         on_message: Callable[[bytes, Envelope], None],
         on_exit: Callable[[BackendExited], None],
         install: str = "Install it, or name another with --server or after '--'.",
+        check: Sequence[str] = (),
     ) -> None:
+        """`check`: arguments with which a stand-in of the command's name fails."""
         self.command = tuple(command)
-        self._install = install
+        self._install, self._check = install, tuple(check)
         self._on_message = on_message
         self._on_exit = on_exit
         self._child: Child | None = None
@@ -102,7 +123,7 @@ class Backend:
 
     async def start(self, cwd: str | None = None) -> None:
         """Start the process. Raises BackendMissing."""
-        executable = find_command(self.command)
+        executable = await asyncio.to_thread(find_command, self.command, self._check, cwd)
         if executable is None:
             raise BackendMissing(self.command[0], self._install)
         try:

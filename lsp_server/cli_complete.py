@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lsp_server.backend import BackendError
+from lsp_server.backend import BackendError, BackendMissing, find_command
 from lsp_server.plans import plan_for
 from lsp_server.probe import Probe, in_order, items_of
 from lsp_server.settings import Settings, as_flags
@@ -64,6 +64,8 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     chosen = plan_for(settings, language_id)
     if chosen is None:
         raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
+    if find_command(chosen.command, chosen.check, str(root)) is None:
+        raise BackendMissing(chosen.command[0], chosen.install)
     alone = Probe(chosen.started_by(root))
     command = [sys.executable, "-m", "lsp_server", "--stdio", *as_flags(settings)]
     if settings.command:

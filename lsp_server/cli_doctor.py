@@ -8,13 +8,12 @@ import importlib.util
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from corpus.syntax.language import ServerPreset, languages
+from corpus.syntax.language import languages
 from lsp_server import __version__
 from lsp_server.backend import find_command
 from lsp_server.logs import log_file
@@ -71,7 +70,7 @@ def _servers(settings: Settings) -> list[Finding]:
     wrapped = {server for _, servers in chosen_servers(settings) for server in servers if isinstance(server, str)}
     found: list[Finding] = []
     for language in languages().values():
-        there = {server.name: works(server) for server in language.servers}
+        there = {server.name: installed(server) for server in language.servers}
         served = any(there[name] for name in wrapped & set(there))
         for server in language.servers:
             where = there[server.name]
@@ -88,18 +87,6 @@ def _servers(settings: Settings) -> list[Finding]:
     if not any(finding.found != "not installed" for finding in found):
         found.append(Finding(what="language servers", found="none is installed", remedy=NO_SERVER, needed=True))
     return found
-
-
-def works(server: ServerPreset) -> str | None:
-    """Where a preset's command is; None where it is not, or where what is there is only a stand-in."""
-    where = installed(server)
-    if where is None or not server.check:
-        return where
-    try:
-        done = subprocess.run([where, *server.check], capture_output=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return where if done.returncode == 0 else None
 
 
 def _model(settings: Settings) -> list[Finding]:

@@ -21,6 +21,7 @@ class Plan:
     name: str
     command: tuple[str, ...]
     install: str
+    check: tuple[str, ...] = ()  # arguments with which a stand-in of its name fails
     language_ids: frozenset[str] = frozenset()
     has_placeholders: bool = False
 
@@ -76,8 +77,10 @@ def chosen_servers(settings: Settings) -> list[tuple[frozenset[str], Sequence[Se
 
 
 def _default(language: Language) -> str:
-    """The first of a language's servers that is installed, else the first: its absence is then told."""
+    """The first of a language's servers that is installed, else the first: its absence is told when it is needed."""
     able = [server for server in language.servers if not server.only_beside]
+    if len(able) == 1:
+        return able[0].name
     return next((server for server in able if installed(server)), able[0]).name
 
 
@@ -99,6 +102,7 @@ def _plan(server: Server, language_ids: frozenset[str]) -> Plan:
             name=preset.name,
             command=preset.command,
             install=preset.install,
+            check=preset.check,
             language_ids=language_ids,
             has_placeholders=True,
         )

@@ -27,5 +27,5 @@ def by_name(name: str) -> ServerPreset:
 
 
 def installed(server: ServerPreset) -> str | None:
-    """Where a preset's command is, or None."""
-    return find_command(server.command)
+    """Where a preset's command is; None where it is not, or where what is there is only a stand-in."""
+    return find_command(server.command, server.check)

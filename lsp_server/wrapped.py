@@ -132,6 +132,7 @@ class Wrapped:
             backend = Backend(
                 self.plan.started_by(folder),
                 install=self.plan.install,
+                check=self.plan.check,
                 on_message=lambda body, envelope: self.session.from_server(self, body, envelope),
                 on_exit=self._exited,
             )

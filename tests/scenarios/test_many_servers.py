@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import psutil
+import pytest
 
+from corpus.syntax.language import Language, ServerPreset, languages
 from lsp_server import wire
+from lsp_server.cli_doctor import examine
 from lsp_server.settings import Settings
-from tests.scenarios.harness import until
+from tests.fakes.editor import FakeEditor
+from tests.scenarios.harness import Scene, until
 from tests.scenarios.several import dynamic, several, where
 
 PY, TOY = "file:///project/a.py", "file:///project/b.toy"
@@ -127,6 +132,35 @@ async def test_a_missing_server_is_told_once_and_the_others_go_on(tmp_path: Path
         assert "result" in await scene.editor.ask("textDocument/hover", where(PY))
         assert len(scene.editor.shown()) == 1
         assert "'no-such-server' was not found" in scene.editor.shown()[0]
+
+
+def stand_in(folder: Path, name: str) -> Path:
+    """A command of this name that only fails, as a manager of tools leaves one for what was not chosen; returns its log."""
+    log, command = folder / "log", folder / name
+    command.write_text(f'#!/bin/sh\necho "called with $*" >> "{log}"\nexit 1\n')
+    command.chmod(0o755)
+    return log
+
+
+CHECKED = [(language, server) for language in languages().values() for server in language.servers if server.check]
+
+
+@pytest.mark.parametrize(("language", "preset"), CHECKED, ids=lambda one: one.name)
+async def test_a_stand_in_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: Language, preset: ServerPreset
+) -> None:
+    Scene(tmp_path)  # a home of its own, without a model
+    log = stand_in(tmp_path, preset.command[0])
+    monkeypatch.setenv("PATH", os.pathsep.join((str(tmp_path), os.environ["PATH"])))
+    (said,) = (found for found in examine(Settings(ranker="off")) if found.what.endswith(f"{preset.name} (wrapped)"))
+    assert (said.found, said.remedy) == ("not installed", preset.install)
+    editor = FakeEditor(Settings(ranker="off"))
+    await editor.initialize(capabilities=dynamic())
+    editor.open("", f"file:///project/a{language.extensions[0]}", language.language_ids[0])
+    shown = (await editor.heard("window/showMessage"))["params"]["message"]
+    assert shown == f"The language server '{preset.command[0]}' was not found. {preset.install}"
+    assert set(log.read_text().splitlines()) == {f"called with {' '.join(preset.check)}"}  # never started as a server
+    await editor.gone()
 
 
 async def test_a_crash_is_that_servers_alone(tmp_path: Path) -> None:
