@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from corpus.lists import Recorded
 from tuning.ranking.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
-from tuning.ranking.metrics import FIGURES, rank_of, summary
+from tuning.ranking.metrics import FIGURES, rank_in, rank_of, summary
 
 RANKS = st.lists(st.integers(0, 500), min_size=1, max_size=40)
 
@@ -95,6 +95,14 @@ def test_of_several_truths_the_best_counts() -> None:
 def test_truths_do_not_stand_in_each_others_way() -> None:
     assert rank([1, 1, 1], 0, 1, 2) == 0  # overloads: one name, three times
     assert rank([2, 1, 1, 1, 1, 1], 1, 2, 3, 4, 5) == 1
+
+
+@given(st.permutations(range(7)), st.sets(st.integers(0, 6), min_size=1))
+def test_a_place_in_an_order_is_that_of_scores_which_give_the_order(order: list[int], truths: set[int]) -> None:
+    falling = np.empty(7)
+    falling[order] = range(7, 0, -1)
+    is_truth = np.isin(np.arange(7), list(truths))
+    assert rank_in(np.array(order), is_truth) == rank_of(falling, is_truth)
 
 
 def test_a_score_that_is_no_number_is_not_the_best() -> None:

@@ -34,7 +34,7 @@ from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import calibration_error
-from tuning.ranking.metrics import rank_of, summary
+from tuning.ranking.metrics import rank_in, rank_of, summary
 from tuning.ranking.rank import Order, ordered, outranked_imports, shortlist
 from tuning.ranking.ways import WITHOUT, all_ways
 
@@ -237,13 +237,12 @@ def _score_cases(
 
 
 def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:
-    place = np.empty(len(order.order))
-    place[order.order] = np.arange(len(order.order))
-    rank = int(place[case.is_truth].min())
+    rank = rank_in(order.order, case.is_truth)
     found.add(name, case.recorded, rank)
     found.firsts[name].append((float(order.p[order.order[0]]), rank == 0))
     if fuzzy is not None:
-        shown = np.where(fuzzy == NO_MATCH, -np.inf, fuzzy - place / 1e6)
+        places = np.argsort(order.order)  # of each candidate
+        shown = np.where(fuzzy == NO_MATCH, -np.inf, fuzzy - places / 1e6)
         if np.isfinite(shown[case.is_truth]).any():
             found.add(f"{name}, in VS Code", case.recorded, rank_of(shown, case.is_truth))
 

@@ -40,6 +40,11 @@ def rank_of(scores: NDArray[np.float64], is_truth: NDArray[np.bool_]) -> int:
     return int((others > best).sum() + (others == best).sum() // 2)
 
 
+def rank_in(order: NDArray[np.intp], is_truth: NDArray[np.bool_]) -> int:
+    """Place of the truth in an order of candidates (their indexes, best first), from 0; of several the best placed."""
+    return int(np.flatnonzero(is_truth[order])[0])
+
+
 def signed(figures: tuple[float, float, float]) -> str:
     """A change with its interval."""
     return "{:+.3f} [{:+.3f}, {:+.3f}]".format(*figures)

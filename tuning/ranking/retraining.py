@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from corpus.candidates import Tally, record
 from corpus.lists import Recorded
 from tuning.ranking.accepted import Accepted
@@ -26,6 +24,7 @@ from tuning.ranking.blend import Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.laying import Batch, Laid
 from tuning.ranking.listwise import Listwise
+from tuning.ranking.metrics import rank_in
 from tuning.ranking.rank import ordered, shortlist
 from tuning.ranking.scorer import Scorer
 from tuning.ranking.splitting import Split
@@ -104,15 +103,11 @@ def compare(found: Sequence[Case], now: Scorer, then: Scorer, done: Done) -> Pla
     blend = Blend.load()
     places: dict[str, list[int]] = {"signals": [], "now": [], "then": []}
     for case in found:
-        places["signals"].append(_place(case, ordered(case.known, blend).order))
+        places["signals"].append(rank_in(ordered(case.known, blend).order, case.is_truth))
         chosen = shortlist(case.known, blend)
         names = [case.known.candidates[i].name for i in chosen]
         for which, scorer in (("now", now), ("then", then)):
             order = ordered(case.known, blend, scorer.log_p(case.prompt, names), chosen)
-            places[which].append(_place(case, order.order))
+            places[which].append(rank_in(order.order, case.is_truth))
         done(case.recorded.path, 1)
     return Places(**places)
-
-
-def _place(case: Case, order: np.ndarray) -> int:
-    return int(np.flatnonzero(case.is_truth[order])[0])
