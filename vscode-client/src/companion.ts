@@ -56,8 +56,7 @@ export class Companion implements vscode.CompletionItemProvider {
       return undefined; // it is ourselves that ask, or there is nothing to say
     }
     this.cursor = { uri: document.uri, position };
-    const isAskedAgain = context.triggerKind === vscode.CompletionTriggerKind.TriggerForIncompleteCompletions;
-    if (!(isAskedAgain && this.kept?.isFor(document, position))) {
+    if (!this.kept?.answers(document, position, context)) {
       const list = await this.starred(client, document, position, context.triggerCharacter, token);
       this.kept = list && KeptList.of(list, document, position, ON_TOP);
       this.shown();

@@ -12,8 +12,7 @@ export function completionMiddleware(focus: Focus, shown: () => void): Completio
   let kept: KeptList | undefined;
   return {
     provideCompletionItem: async (document, position, context, token, next) => {
-      const isAskedAgain = context.triggerKind === vscode.CompletionTriggerKind.TriggerForIncompleteCompletions;
-      if (isAskedAgain && kept?.isFor(document, position)) {
+      if (kept?.answers(document, position, context)) {
         return kept.at(document, position);
       }
       const given = await next(document, position, context, token);

@@ -67,10 +67,15 @@ export class KeptList {
     return new KeptList(placeOf(document, position), position, items, !list.isIncomplete, first);
   }
 
-  /** Whether the list is right there too: all of it is known, and nothing but its word was typed or taken back since. */
-  isFor(document: vscode.TextDocument, position: vscode.Position): boolean {
+  /**
+   * Whether the list answers there too: VS Code asks for it again, all of it is known, and nothing but its word was typed or taken
+   * back since.
+   */
+  answers(document: vscode.TextDocument, position: vscode.Position, context: vscode.CompletionContext): boolean {
+    const isAskedAgain = context.triggerKind === vscode.CompletionTriggerKind.TriggerForIncompleteCompletions;
     const there = placeOf(document, position);
-    return this.isComplete && (Object.keys(there) as (keyof Place)[]).every((name) => there[name] === this.place[name]);
+    const isThere = (Object.keys(there) as (keyof Place)[]).every((name) => there[name] === this.place[name]);
+    return isAskedAgain && this.isComplete && isThere;
   }
 
   /** The list as it is shown at a position: the same items, with keys for what is typed, to be asked for again at the next key. */
