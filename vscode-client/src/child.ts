@@ -31,7 +31,8 @@ export function ran(
   });
 }
 
-function eachLine(stream: Readable, heard: (line: string) => void): void {
+/** Hear each line of a stream that is not empty. */
+export function eachLine(stream: Readable, heard: (line: string) => void): void {
   let rest = '';
   stream.setEncoding('utf8');
   stream.on('data', (text: string) => {

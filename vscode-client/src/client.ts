@@ -9,7 +9,9 @@ import {
   type Middleware,
   TransportKind,
 } from 'vscode-languageclient/node';
+import { eachLine } from './child.ts';
 import { supportOf } from './languages.ts';
+import { leveled } from './levels.ts';
 import type { Modes } from './modes.ts';
 import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
@@ -66,6 +68,14 @@ export function newClient(start: Start): LanguageClient {
       initializationOptions: () => ({ starling: options(start) }),
       middleware: start.middleware,
       errorHandler: restarting(start.log),
+      stdioOptions: {
+        stdout: () => {}, // the protocol's
+        stderr: (stream, log) =>
+          eachLine(stream, (line) => {
+            const { level, text } = leveled(line);
+            log[level](text);
+          }),
+      },
       markdown: { isTrusted: false },
     },
   );

@@ -6,7 +6,7 @@
  */
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -353,6 +353,15 @@ export class Workbench {
     const found = await this.page.locator('.notifications-center .notification-list-item-message').allTextContents();
     await this.page.keyboard.press('Escape');
     return found;
+  }
+
+  /** The lines of the extension's output channel. */
+  log(): string[] {
+    const logs = path.join(this.home, 'data', 'logs');
+    const [file] = readdirSync(logs, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.endsWith(`${path.sep}Starling.log`),
+    );
+    return file === undefined ? [] : readFileSync(path.join(logs, file), 'utf8').split('\n');
   }
 
   async shot(name: string): Promise<void> {
