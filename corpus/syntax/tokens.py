@@ -101,7 +101,7 @@ class Cut:
 
 
 def cut(texts: Sequence[bytes]) -> Cut:
-    """The tokens of each text, and where its names stand. Some 64 kB at once are quickest: small arrays cost by the call."""
+    """The tokens of each text, and where its names stand. A megabyte at once is quickest: small arrays cost by the call."""
     joined = SEPARATOR.join([*texts, b""])
     first, last, named = _spans(joined)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
