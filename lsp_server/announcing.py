@@ -154,7 +154,7 @@ def registrations(session: Session, server: Wrapped) -> list[Json]:
         if capability.method == COMPLETION:
             given = with_resolve(given)
         if "commands" in given:  # an editor has one owner for each
-            given["commands"] = [command for command in given["commands"] if command not in taken]
+            given["commands"] = [command for command in server.announced_commands if command not in taken]
         id = f"starling-{server.key}-{given.pop('id', None) or capability.method}"
         if id not in server.announced:
             server.announced.add(id)

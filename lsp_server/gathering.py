@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from lsp_server.wire import Id
 if TYPE_CHECKING:
     from lsp_server.session import Session
     from lsp_server.wrapped import Wrapped
+
+log = logging.getLogger(__name__)
 
 TARDY = 1.0  # seconds that the others get after the first server that had something to say
 
@@ -56,7 +59,24 @@ async def gathered(session: Session, id: Id, targets: Sequence[Wrapped], body: b
             results.append(_marked(result, server, route))
     if not results and len(failures) == len(found):
         return failures[0]
-    return wire.response(id, route.merge(results))
+    return wire.response(id, _merged(results, route))
+
+
+def _merged(results: Sequence[msgspec.Raw], route: Route) -> msgspec.Raw:
+    """One result of all; without those that make no sense beside others."""
+    try:
+        return route.merge(results)
+    except wire.SENSELESS as error:
+        log.warning("an answer of several makes no sense: %r", error)
+        return route.merge([result for result in results if _makes_sense(result, route)])
+
+
+def _makes_sense(result: msgspec.Raw, route: Route) -> bool:
+    try:
+        route.merge([result, result])
+    except wire.SENSELESS:
+        return False
+    return True
 
 
 def _marked(result: msgspec.Raw, server: Wrapped, route: Route) -> msgspec.Raw:

@@ -78,7 +78,7 @@ def workspace_edits(results: Sequence[Raw]) -> Raw:
     merged: dict[str, Json] = {}
     for edit in map(wire.loads, results):
         for uri, edits in (edit.get("changes") or {}).items():
-            merged.setdefault("changes", {}).setdefault(uri, []).extend(edits)
+            merged.setdefault("changes", {}).setdefault(uri, []).extend(edits or ())
         if edit.get("documentChanges"):
             merged.setdefault("documentChanges", []).extend(edit["documentChanges"])
         merged.setdefault("changeAnnotations", {}).update(edit.get("changeAnnotations") or {})

@@ -121,7 +121,7 @@ class Session:
                 self._notification(body, envelope)
             else:
                 self._response(body, envelope)
-        except (wire.WireError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except wire.SENSELESS as error:
             log.exception("a message of the editor could not be handled")
             if envelope.is_request:
                 self.reply(wire.id_of(envelope), wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, repr(error)))
@@ -220,7 +220,7 @@ class Session:
                 self.answered(server, wire.id_of(envelope), body)
             else:
                 self.client.send(from_server.for_client(self, server, body, envelope))
-        except (wire.WireError, LookupError, TypeError, ValueError, AttributeError):
+        except wire.SENSELESS:
             log.exception("a message of the wrapped server could not be handled")
             if envelope.is_request:
                 server.send(wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, "not understood"))

@@ -34,6 +34,10 @@ class WireError(Exception):
     """Bytes that are no message; carries what is wrong with them."""
 
 
+# What reading a message raises where its parts are not what its sender should have written.
+SENSELESS = (WireError, LookupError, TypeError, ValueError, AttributeError)
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """A message with everything but its address left undecoded. Absent parts are UNSET."""
 

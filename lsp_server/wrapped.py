@@ -113,7 +113,8 @@ class Wrapped:
 
     @property
     def announced_commands(self) -> list[str]:
-        return at(self.provider("executeCommandProvider", "workspace/executeCommand"), "commands") or []
+        found = at(self.provider("executeCommandProvider", "workspace/executeCommand"), "commands")
+        return [command for command in found if isinstance(command, str)] if isinstance(found, list) else []
 
     @property
     def resolves(self) -> bool:

@@ -6,6 +6,7 @@ new label would change it (no textEdit, no insertText), the old one is written d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ import msgspec
 
 from lsp_server import wire
 from lsp_server.ranker_client import Ranking
+
+log = logging.getLogger(__name__)
 
 Item = dict[str, msgspec.Raw]
 
@@ -77,11 +80,21 @@ class ItemList:
 
 
 def joined(lists: Sequence[ItemList]) -> ItemList:
-    """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'."""
-    items = [with_defaults(item, each) for each in lists for item in each.items]
-    servers = tuple(each.server_of(index) for each in lists for index in range(len(each.items)))
+    """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'.
+
+    A list that makes no sense is left out.
+    """
+    items: list[Item] = []
+    servers: list[str] = []
+    for each in lists:
+        try:
+            items += [with_defaults(item, each) for item in each.items]
+        except wire.SENSELESS as error:
+            log.warning("a list of %s makes no sense: %r", each.server_of(0), error)
+        else:
+            servers += [each.server_of(index) for index in range(len(each.items))]
     incomplete = any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
-    return ItemList(servers=servers, items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
+    return ItemList(servers=tuple(servers), items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
 
 
 def with_defaults(item: Item, of: ItemList) -> Item:
@@ -92,7 +105,7 @@ def with_defaults(item: Item, of: ItemList) -> Item:
     if data is not None:
         full["data"] = data
     name = "commitCharacters"
-    if name in item and name in defaults and bytes(of.kinds.get(name, b"")) == MERGE:
+    if not _absent(item, name) and name in defaults and bytes(of.kinds.get(name, b"")) == MERGE:
         full[name] = wire.raw(list(dict.fromkeys([*wire.loads(defaults[name]), *wire.loads(item[name])])))
     if "editRange" in defaults and _absent(item, "textEdit"):
         span = defaults["editRange"]
@@ -232,8 +245,10 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
 
 
 def _object(members: Item, name: str) -> Item:
-    given = members.get(name)
-    return {} if given is None or bytes(given) == NULL else wire.fields(given)
+    """A member that is an object, without what is null in it."""
+    if _absent(members, name):
+        return {}
+    return {each: value for each, value in wire.fields(members[name]).items() if bytes(value) != NULL}
 
 
 def _absent(item: Item, name: str) -> bool:

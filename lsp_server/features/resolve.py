@@ -50,7 +50,8 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
         if "result" not in reply:
             return wire.dumps(reply)
         message = dict(reply)
-        resolved = wire.fields(reply["result"]) if bytes(reply["result"]) != b"null" else original
+        is_object = bytes(memoryview(reply["result"])[:1]) == b"{"
+        resolved = wire.fields(reply["result"]) if is_object else original
     result: dict[str, Any] = {**resolved}
     for name in OVERLAID:
         if name in item and bytes(item[name]) != bytes(original.get(name, b"")):
