@@ -15,6 +15,7 @@ import * as settings from './settings.ts';
 import { StatusBar } from './status.ts';
 import { Switches } from './switches.ts';
 import { train } from './train.ts';
+import { openOnce } from './walkthrough.ts';
 
 const ALL = LANGUAGES.flatMap((language) => language.ids);
 
@@ -23,6 +24,7 @@ let starling: Starling | undefined;
 export async function activate(context: vscode.ExtensionContext): Promise<void> {
   await vscode.workspace.fs.createDirectory(context.globalStorageUri);
   starling = new Starling(context);
+  void openOnce(context);
   await starling.start();
 }
 

@@ -11,7 +11,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 
 export const PATIENCE = 30_000; // ms, for what starts a server on a busy machine
 const VSIX = path.resolve(import.meta.dirname, '..', 'dist', 'starling.vsix');
@@ -50,6 +50,8 @@ export class Workbench {
   private server: ChildProcess | undefined;
   private browser: Browser | undefined;
   private keepHome = false;
+  private profile!: BrowserContext;
+  private address = '';
   page!: Page;
 
   /** Start it over a project of these files (path to text). */
@@ -77,6 +79,7 @@ export class Workbench {
       'workbench.startupEditor': 'none',
       'workbench.secondarySideBar.defaultVisibility': 'hidden',
       'workbench.tips.enabled': false,
+      'workbench.welcomePage.walkthroughs.openOnInstall': false,
       'editor.minimap.enabled': false,
       'editor.wordBasedSuggestions': 'off',
       'editor.suggest.showWords': false,
@@ -87,8 +90,11 @@ export class Workbench {
       'typescript.disableAutomaticTypeAcquisition': true,
       ...options.settings,
     };
-    mkdirSync(path.join(this.home, 'data', 'User'), { recursive: true });
-    writeFileSync(path.join(this.home, 'data', 'User', 'settings.json'), JSON.stringify(settings));
+    for (const level of ['User', 'Machine']) {
+      // some of VS Code's own are a machine's, and in a browser that is not the user's
+      mkdirSync(path.join(this.home, 'data', level), { recursive: true });
+      writeFileSync(path.join(this.home, 'data', level, 'settings.json'), JSON.stringify(settings));
+    }
     writeFileSync(path.join(this.home, 'config.yaml'), '');
     this.installExtension(options.extension ?? VSIX);
     const port = await freePort();
@@ -120,16 +126,18 @@ export class Workbench {
         '--disable-sync',
       ],
     });
-    this.page = await this.browser.newPage({ viewport: { width: 1180, height: 640 } });
-    this.page.setDefaultTimeout(PATIENCE);
+    this.profile = await this.browser.newContext({ viewport: { width: 1180, height: 640 } });
+    this.profile.setDefaultTimeout(PATIENCE);
     const hasFolder = options.folder ?? true;
-    await this.page.goto(
-      `http://127.0.0.1:${port}/?${hasFolder ? `folder=${encodeURIComponent(this.project)}` : 'ew=true'}`,
-    );
-    await this.page
-      .locator(hasFolder ? '.monaco-workbench .explorer-folders-view' : '.monaco-workbench .statusbar-item')
-      .first()
-      .waitFor();
+    this.address = `http://127.0.0.1:${port}/?${hasFolder ? `folder=${encodeURIComponent(this.project)}` : 'ew=true'}`;
+    await this.openWindow(hasFolder ? '.explorer-folders-view' : '.statusbar-item');
+  }
+
+  /** A window of the same profile, in which all that follows is done. */
+  async openWindow(isThere = '.explorer-folders-view'): Promise<void> {
+    this.page = await this.profile.newPage();
+    await this.page.goto(this.address);
+    await this.page.locator(`.monaco-workbench ${isThere}`).first().waitFor();
   }
 
   private installExtension(file: string): void {
