@@ -7,6 +7,7 @@ It knows JSON-RPC 2.0 and LSP's base protocol ("Base Protocol", LSP 3.17), and n
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,7 +36,7 @@ class WireError(Exception):
 
 
 # What reading a message raises where its parts are not what its sender should have written.
-SENSELESS = (WireError, LookupError, TypeError, ValueError, AttributeError)
+SENSELESS = (WireError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -63,7 +64,8 @@ class Envelope(msgspec.Struct, frozen=True):
 _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested without end
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested a thousand deep
+_token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]', re.DOTALL)
 
 
 def peek(body: bytes) -> Envelope:
@@ -103,6 +105,8 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The members of a JSON object, each still as its own bytes."""
     try:
         return _fields.decode(raw)
+    except RecursionError:
+        return _shallow(bytes(raw))
     except _REFUSED as error:
         value = loads(raw)
         if not isinstance(value, dict):
@@ -111,16 +115,38 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def _slow_envelope(body: bytes, error: Exception) -> Envelope:
-    """For messages with half a surrogate pair in them, which the fast library refuses even where it only skips."""
-    value = loads(body)
-    if not isinstance(value, dict):
-        raise WireError(f"not a JSON-RPC message: {error}")
-    method = value.get("method", msgspec.UNSET)
-    id = value.get("id", msgspec.UNSET)
+    """For messages that the fast library refuses even where it only skips: with half a surrogate pair, or nested deep."""
+    members = fields(body)
+    id, method = (loads(members[name]) if name in members else msgspec.UNSET for name in ("id", "method"))
     if not isinstance(method, str | msgspec.UnsetType) or isinstance(id, dict | list | bool):
         raise WireError(f"not a JSON-RPC message: {error}")
-    rest = {name: msgspec.Raw(dumps(value[name])) for name in ("params", "result", "error") if name in value}
+    rest = {name: members[name] for name in ("params", "result", "error") if name in members}
     return Envelope(id=id, method=method, **rest)
+
+
+def _shallow(raw: bytes) -> dict[str, msgspec.Raw]:
+    """The members of an object that is nested too deep to be decoded, found by counting brackets. Raises WireError.
+
+    Selection ranges are such: a range in a range, as deep as the syntax is.
+    """
+    found: dict[str, msgspec.Raw] = {}
+    raw = raw.strip()
+    depth, start, name = 0, 1, None
+    for token in _token.finditer(raw) if raw.startswith(b"{") else ():
+        kind = token.group()
+        depth += (kind in (b"{", b"[")) - (kind in (b"}", b"]"))
+        if depth == 1 and kind == b":":
+            name, start = loads(raw[start : token.start()]), token.end()
+        elif depth == 0 or (depth == 1 and kind == b","):
+            if name is None:
+                break
+            found[str(name)], start = msgspec.Raw(raw[start : token.start()].strip()), token.end()
+            name = None
+        if depth == 0:
+            break
+    if depth or not found or start != len(raw):
+        raise WireError("nested too deep, and not a JSON object")
+    return found
 
 
 def dumps(value: Json) -> bytes:

@@ -57,7 +57,7 @@ class ItemList:
                 defaults, kinds = (_object(envelope, name) for name in ("itemDefaults", "applyKind"))
             else:
                 return None
-        except (msgspec.DecodeError, wire.WireError):
+        except wire.SENSELESS:
             return None
         if not items:
             return None

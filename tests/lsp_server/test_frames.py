@@ -132,9 +132,10 @@ def test_what_is_no_message_says_so(body: bytes) -> None:
 
 
 def test_nesting_beyond_any_use_is_no_crash() -> None:
-    deep = b'{"id":1,"method":"a","params":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    envelope = wire.peek(b'{"id":1,"method":"a","params":' + b"[" * 200_000 + b"]" * 200_000 + b"}")
+    assert envelope.is_request
     with pytest.raises(WireError):
-        wire.peek(deep)
+        wire.loads(wire.params_of(envelope))
 
 
 def test_messages_are_told_apart() -> None:

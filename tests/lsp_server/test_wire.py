@@ -3,6 +3,8 @@
 import json
 from itertools import pairwise
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +52,25 @@ def test_untouched_members_keep_their_bytes() -> None:
     changed = wire.with_id(body, "new")
     assert b'{"big":123456789012345678901234567890,"float":1.0,"text":"\\u00e9"}' in changed
     assert json.loads(changed)["id"] == "new"
+
+
+DEEP = b'{"range":"{[,:\\"","parent":' * 5000 + b"null" + b"}" * 5000
+
+
+def test_messages_that_are_nested_deep_are_routed_like_others() -> None:
+    body = b' { "jsonrpc":"2.0" ,"id":"a\\"}", "result" : [' + DEEP + b'], "odd":1.50, "last":[]}\n'
+    envelope = wire.peek(body)
+    assert envelope.id == 'a"}'
+    assert envelope.is_response and isinstance(envelope.result, msgspec.Raw)
+    assert bytes(envelope.result) == b"[" + DEEP + b"]"
+    assert wire.with_id(body, 2) == b'{"jsonrpc":"2.0","id":2,"result":[' + DEEP + b'],"odd":1.50,"last":[]}'
+
+
+@pytest.mark.parametrize("odd", [b"[%b]", b'{"id":1,"result":[%b}', b'{"id":1,"result":%b}}', b'{"id":1,"result":%b,}',
+                                 b'{"id":1,%b}', b'{"id":1,"result":%b} "x"', b'x{"id":1,"result":%b}', b'{"id":[%b]}'])  # fmt: skip
+def test_what_is_no_message_is_none_however_deep(odd: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.peek(odd % DEEP)
 
 
 def test_messages_with_half_a_surrogate_pair_are_routed_like_others() -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from lsp_server import wire
 from tests.fakes.editor import URI, FakeRanker, editing, log_of, ranking, received_in
+from tests.scenarios.harness import until
+from tests.scenarios.several import several
 
+COMPLETION = "textDocument/completion"
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 2}}
 ODD = '{"x":1.50,"big":123456789012345678901234567890,"e":1E400,"s":"A\\/","nested":[{"é":null}]}'
 
@@ -160,10 +163,33 @@ async def test_items_of_others_are_resolved_untouched(tmp_path: Path, data: Any)
         assert received_in(tmp_path, "completionItem/resolve") == [{"label": "z", "data": data}]
 
 
-async def test_nesting_without_end_from_either_side_ends_nothing(tmp_path: Path) -> None:
-    deep = b"[" * 100_000 + b"]" * 100_000
-    async with editing(tmp_path) as editor:
-        editor.say(b'{"id":1,"method":"odd/deep","params":' + deep + b"}")
-        assert (await editor.until(lambda message: "error" in message))["error"]["code"] == wire.PARSE_ERROR
-        editor.make_server_send(b'{"method":"odd/deep","params":' + deep + b"}")
+DEEP = b'{"range":{},"parent":' * 50_000 + b"null" + b"}" * 50_000
+
+
+async def test_nesting_without_end_passes_in_both_directions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Selection ranges of a generated expression: a range in a range, thousands of times."""
+    async with editing(tmp_path, ranker=FakeRanker(), hang=["odd/slow", COMPLETION]) as editor:
+        for method, params in (("odd/slow", {}), (COMPLETION, WHERE)):
+            editor.request(method, params, method)
+            body = b'{"jsonrpc":"2.0","id":"%b","result":[%b]}' % (method.encode(), DEEP)
+            editor.make_server_send(body)
+            await until(lambda body=body: body in editor.received)
+            editor.received.clear()  # this editor can't read it
+        told = b'{"method":"odd/deep","params":' + DEEP + b"}"
+        editor.make_server_send(told)
+        await until(lambda: told in editor.received)
+        editor.received.clear()
+        sent: list[bytes] = []
+        asked = b'{"id":1,"method":"odd/deep","params":' + DEEP + b"}"
+        with monkeypatch.context() as patch:  # the fake can't read it either
+            patch.setattr(editor.session.fleet.servers[0], "send", sent.append)
+            editor.say(asked)
+        assert sent == [asked]
         assert "result" in await editor.ask("odd/thing", {})
+
+
+async def test_nesting_without_end_that_starling_would_have_to_read_is_refused(tmp_path: Path) -> None:
+    async with several(tmp_path, {"toy": {"toy": {}}}) as scene:
+        scene.editor.say(b'{"id":1,"method":"odd/deep","params":' + DEEP + b"}")
+        assert (await scene.editor.reply(1))["error"]["code"] == wire.INVALID_PARAMS
+        assert (await scene.editor.ask("odd/thing", {}))["result"] is None
