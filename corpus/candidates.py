@@ -26,6 +26,7 @@ from corpus.sources import SourceError, snapshot
 from corpus.syntax.candidate import Candidate, matches
 from corpus.syntax.language import languages
 from corpus.workspace import unfold
+from lsp_server import presets
 from lsp_server.backend import BackendError, find_command
 from lsp_server.placeholders import expanded
 from lsp_server.presets import by_name
@@ -87,7 +88,7 @@ def installed_servers(chosen: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for id, language in languages().items():
         names = [chosen[id]] if id in chosen else [server.name for server in language.servers]
-        there = next((name for name in names if find_command(by_name(name).command)), None)
+        there = next((name for name in names if presets.installed(by_name(name))), None)
         if there is not None:
             found[id] = there
     return found

@@ -84,9 +84,9 @@ class Replay:
                 if self._probe is None:
                     self._probe, document = await self._started(), None
                 document = document or _Document(self._probe, self.base / file.path, file.language_id)
-                before, after = cut(file.data, file.positions[place], file.parent)
-                document.show(before + after)
-                found[place] = await self._list(document, before)
+                if not self._is_warm:
+                    await self._warm(document, file, order)
+                found[place] = await self._list(document, file, place)
                 self._failures = 0
             except BackendMissing:
                 raise
@@ -106,23 +106,28 @@ class Replay:
         """End the server."""
         await self._end()
 
-    async def _list(self, document: _Document, before: bytes) -> list[Candidate]:
-        """Ask at the end of `before`; a server that has just started is asked again until it has read the project."""
-        found = await self._once(document, before)
+    async def _warm(self, document: _Document, file: Opened, order: Sequence[int]) -> None:
+        """Ask a server that has just started until a list holds something, then wait until it has read the project."""
         until = time.monotonic() + WARM_SECONDS
-        while not self._is_warm and not found and time.monotonic() < until:
+        while not await self._offers(document, file, order) and time.monotonic() < until:
             await asyncio.sleep(0.5)
-            found = await self._once(document, before)
-        if not self._is_warm:
-            self._is_warm = True
-            until = time.monotonic() + QUIET_SECONDS
-            while self._at_work and time.monotonic() < until:
-                await asyncio.sleep(0.1)
-            found = await self._once(document, before)
-        return found
+        began = time.monotonic()
+        while self._at_work and time.monotonic() < began + QUIET_SECONDS:
+            await asyncio.sleep(0.1)
+        self.spent.waiting += time.monotonic() - began
+        self._is_warm = True
 
-    async def _once(self, document: _Document, before: bytes) -> list[Candidate]:
+    async def _offers(self, document: _Document, file: Opened, order: Sequence[int]) -> bool:
+        """Whether any position has a list that holds something: at some there is nothing to offer."""
+        for place in order:
+            if await self._list(document, file, place):
+                return True
+        return False
+
+    async def _list(self, document: _Document, file: Opened, place: int) -> list[Candidate]:
         assert self._probe is not None
+        before, after = cut(file.data, file.positions[place], file.parent)
+        document.show(before + after)
         line_start = before.rfind(b"\n") + 1
         params = {
             "textDocument": {"uri": document.uri},

@@ -25,7 +25,9 @@ from corpus.syntax.tokens import U64, cut
 if TYPE_CHECKING:
     import tree_sitter
 
-BATCH = 1 << 20  # bytes cut into tokens, then parsed: each works in the processor's cache, and turns the other's out of it
+BATCH = (
+    1 << 20
+)  # bytes cut into tokens, then parsed: each works in the processor's cache, and turns the other's out of it
 WAITING = 1_000_000  # shingles held at once
 
 

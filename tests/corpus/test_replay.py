@@ -150,3 +150,11 @@ async def test_what_a_server_says_that_it_is_at_work_on_is_waited_for(
     command, log = server(tmp_path, on_open=begin)
     await asked(Replay(root=tmp_path, base=tmp_path, command=command), position(b"\r\nos."))
     assert len(heard(log, "textDocument/completion")) == 2  # once to see it warm, once after waiting
+
+
+async def test_a_position_with_nothing_to_offer_is_not_waited_for(tmp_path: Path) -> None:
+    command, log = server(tmp_path, nothing_on=[1])
+    replay = Replay(root=tmp_path, base=tmp_path, command=command)
+    assert await asked(replay, position(b"= os."), position(b"\r\nos.")) == [[], ["getcwd", "path"]]
+    places = [params["position"]["line"] for params in heard(log, "textDocument/completion")]
+    assert places == [1, 3, 1, 3]  # until one has something, then each

@@ -2,7 +2,7 @@
 
     python fake_server.py SPEC.json
 
-SPEC: completion (result), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
+SPEC: completion (result), nothing_on (lines without one), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
 resolve (adds documentation), results (by method), errors (methods that fail), on_open (message sent then), log (a file: one line a message received), stubborn (ignores exit and end of input).
 The notification `fake/send` makes it send its params; any other request is answered with its own params.
 """
@@ -36,7 +36,7 @@ def result_of(message: dict):
             capabilities["completionProvider"]["resolveProvider"] = True
         return {"capabilities": {**capabilities, **spec.get("capabilities", {})}, "odd": {"kept": True}}
     if method == "textDocument/completion":
-        return spec.get("completion")
+        return [] if params["position"]["line"] in spec.get("nothing_on", ()) else spec.get("completion")
     if method == "completionItem/resolve":
         return {**params, "documentation": "resolved " + json.dumps(params, sort_keys=True)}
     if method == "shutdown":

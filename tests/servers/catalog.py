@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsp_server.backend import find_command
 from lsp_server.placeholders import expanded
 
 HERE = Path(__file__).parent
@@ -52,9 +52,8 @@ class Server:
     @property
     def installed(self) -> bool:
         executable = shutil.which(self.command[0], path=path_with_servers())
-        if executable is None or not self.proxied:
-            return executable is not None
-        return subprocess.run([executable, "--version"], capture_output=True, check=False).returncode == 0
+        check = ("--version",) if self.proxied else ()
+        return executable is not None and find_command((executable,), check) is not None
 
 
 PYTHON = Sample(
