@@ -30,7 +30,8 @@ from corpus import cli_candidates
 from corpus.licences import PERMISSIVE
 from corpus.mine import jobs_by_default, mine, rebuild
 from corpus.readings import Source
-from corpus.shards import CorpusError, Manifest, read_manifest
+from corpus.relisting import read_lists_manifest
+from corpus.shards import CorpusError, Manifest, manifest_file, read_manifest
 from corpus.sites import PER_FILE
 from corpus.survey import Options
 from corpus.syntax.language import languages
@@ -118,10 +119,14 @@ def _parser() -> argparse.ArgumentParser:
     job.set_defaults(run=_mine)
     again = commands.add_parser(
         "rebuild",
-        help="the same corpus again, from the repositories that a manifest lists",
-        description="Mine the repositories of MANIFEST at its commits and with its options, and compare what comes out.",
+        help="the same corpus or lists again, from the repositories that a manifest lists",
+        description="Mine the repositories of MANIFEST at its commits and with its options, and compare what comes out: "
+        "byte for byte. Of a manifest of lists, mine those that --list has, ask their servers again at the same "
+        "positions, and set side by side how often the lists have what was written.",
     )
-    again.add_argument("manifest", type=Path, metavar="MANIFEST", help="manifest.json, or the folder that holds it")
+    again.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help="manifest.json or lists.json, or a corpus's folder"
+    )
     again.add_argument("--list", type=Path, required=True, metavar="FILE", help="where each is, one a line: PATH NAME")
     again.add_argument("--out", type=Path, required=True, metavar="DIR")
     _add_workers(again)
@@ -165,7 +170,11 @@ def _mine(given: argparse.Namespace) -> int:
 
 
 def _rebuild(given: argparse.Namespace) -> int:
-    wanted = read_manifest(given.manifest if given.manifest.is_dir() else given.manifest.parent)
+    lists = read_lists_manifest(manifest_file(given.manifest))
+    if lists is not None:
+        with _progress(len({listed.name for listed in lists.repositories})) as done:
+            return cli_candidates.run_again(given, lists, done)
+    wanted = read_manifest(given.manifest)
     places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:
         rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, done=done)

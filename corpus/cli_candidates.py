@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,10 +22,11 @@ from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
 from corpus.pseudo import pseudo_lists
-from corpus.shards import CorpusError, alone, replacing
+from corpus.relisting import ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
+from corpus.shards import CorpusError, alone, read_manifest
 from corpus.syntax.language import languages
 
-LISTS, REPORT, WORK = "lists.parquet", "lists.json", "work"
+LISTS, REPORT, WORK, CORPUS = "lists.parquet", "lists.json", "work", "corpus"
 DESCRIPTION = """Lay the repositories of a mined corpus out one by one, start the language's own server over each, and ask it for
 completion at the corpus's sites, the identifier and the rest of its line taken away. The lists go into DIR/lists.parquet.
 Nothing of a repository is run. Run the same again after it was cut off: it goes on with the file at which it stopped."""
@@ -89,22 +90,70 @@ def run(given: argparse.Namespace) -> int:
     if not chosen:
         raise CorpusError(given.corpus, "has no repository to ask about.", "Check --list, --language and --part.")
     given.out.mkdir(parents=True, exist_ok=True)
+    asked = {"": given.language} if given.pseudo else asked_of(servers, given.language)
+    planned = ListsManifest(
+        options=read_manifest(given.corpus).options,
+        pseudo=given.pseudo,
+        dependencies=given.dependencies,
+        repositories=[],
+        failed={},
+    )
     with alone(given.out):
-        return _recorded(given, chosen, console)
+        found = _recorded(given, chosen, planned, lambda _, server: (asked[server], given.per_repository), console)
+    return 1 if found.failed else 0
 
 
-def _recorded(given: argparse.Namespace, chosen: Sequence[Project], console: Console) -> int:
-    if given.pseudo:
+def run_again(given: argparse.Namespace, wanted: ListsManifest, done: Callable[[str, int], object]) -> int:
+    """Record the lists of a manifest again, and set them beside it; 1 where other positions were asked for."""
+    console = Console(stderr=True)
+    places = places_of(given.list)
+    before = {(one.name, one.server): one for one in wanted.repositories if one.name in places}
+    if not before:
+        raise CorpusError(given.list, "has none of the manifest's repositories.", "Give a line `PATH NAME` for each.")
+
+    def how(name: str, server: str) -> tuple[Sequence[str], int]:
+        return before[name, server].languages, before[name, server].per_repository
+
+    given.out.mkdir(parents=True, exist_ok=True)
+    with alone(given.out):
+        chosen = chosen_again(wanted, places, given.out / CORPUS, jobs=given.jobs, done=done)
+        found = _recorded(given, chosen, wanted, how, console)
+    after = {(one.name, one.server): one for one in found.repositories}
+    other = sorted({key[0] for key, one in before.items() if key not in after or after[key].positions != one.positions})
+    asked, known = (sum(getattr(one, count) for one in found.repositories) for count in ("positions", "with_truth"))
+    asked_before, known_before = (
+        sum(getattr(one, count) for one in before.values()) for count in ("positions", "with_truth")
+    )
+    console.print(
+        f"{len({name for name, _ in before})} of {len({one.name for one in wanted.repositories})} repositories were in {given.list}: {asked:,} positions, "
+        f"{known / max(1, asked):.1%} with the truth; the manifest has {asked_before:,}, {known_before / max(1, asked_before):.1%}.",
+        highlight=False,
+    )
+    if other:
+        console.print(f"[yellow]Other positions were asked for in {', '.join(other)}.[/]", highlight=False)
+    return 1 if found.failed or other else 0
+
+
+def _recorded(
+    given: argparse.Namespace,
+    chosen: Sequence[Project],
+    manifest: ListsManifest,
+    how: Callable[[str, str], tuple[Sequence[str], int]],
+    console: Console,
+) -> ListsManifest:
+    """Record into the folder `given.out`, say what came of it, and write its manifest: the one given, with what is in it now."""
+    if manifest.pseudo:
         rows, tally = list(pseudo_lists(chosen)), Tally()
     else:
         with progress(console, sum(project.count for project in chosen)) as done:
-            rows, tally = record(chosen, given.out / WORK, jobs=given.jobs, dependencies=given.dependencies, done=done)
+            rows, tally = record(
+                chosen, given.out / WORK, jobs=given.jobs, dependencies=manifest.dependencies, done=done
+            )
     write_lists(given.out / LISTS, rows)
-    summary = by_repository(rows, tally)
-    with replacing(given.out / REPORT) as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(summary, order="sorted"), indent=1) + b"\n")
+    found = replace(manifest, repositories=counted(rows, tally, how), failed=dict(sorted(tally.failed.items())))
+    write_lists_manifest(given.out / REPORT, found)
     report(console, rows, tally)
-    return 1 if tally.failed else 0
+    return found
 
 
 def servers_of(pairs: Iterable[str]) -> dict[str, str]:
@@ -143,20 +192,6 @@ def progress(console: Console, total: int) -> Generator[Callable[[str, int], Non
             bar.update(task, advance=positions, description=name[-48:], rate=rate)
 
         yield done
-
-
-def by_repository(rows: Iterable[Recorded], tally: Tally) -> dict[str, Any]:
-    """What was asked of whom, and how often the list had the truth: the manifest of a file of lists."""
-    counted: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    for row in rows:
-        counted[row.repository, row.revision, row.server].update(
-            positions=1, answered=int(row.offered >= 0), with_truth=int(row.has_truth)
-        )
-    repositories = [
-        {"name": name, "revision": revision, "server": server, **counts, "dependencies": tally.notes.get(name, "")}
-        for (name, revision, server), counts in sorted(counted.items())
-    ]
-    return {"version": 1, "repositories": repositories, "failed": dict(sorted(tally.failed.items()))}
 
 
 def report(console: Console, rows: Sequence[Recorded], tally: Tally) -> None:

@@ -130,10 +130,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             file.unlink()
 
 
+def manifest_file(place: Path) -> Path:
+    """The manifest in a corpus's folder; any other path is a manifest's own."""
+    return place / MANIFEST if place.is_dir() else place
+
+
 def read_manifest(folder: Path) -> Manifest:
-    """What a corpus holds. Raises CorpusError where it is not whole or of another version."""
+    """What a corpus holds, of its folder or of a manifest's file. Raises CorpusError where it is not whole or of another version."""
     try:
-        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(manifest_file(folder).read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise CorpusError(
             folder,

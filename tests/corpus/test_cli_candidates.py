@@ -34,6 +34,17 @@ def mined(tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: dict[str, object]) -> None:
+    """Put a server that does what `spec` says on PATH, by the name of a preset's command."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    server = programs / "jedi-language-server"
+    server.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "{tmp_path / "spec.json"}"\n')
+    server.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+
 def run(mined: Path, *flags: str) -> int:
     given = ("candidates", str(mined), "--list", str(mined.parent / "places"), "--out", str(mined.parent / "lists"))
     return main([*given, *flags])
@@ -47,6 +58,56 @@ def test_pseudo_lists_are_written_and_counted(mined: Path, capsys: pytest.Captur
     summary = json.loads((mined.parent / "lists" / "lists.json").read_text())
     assert sum(row["positions"] for row in summary["repositories"]) == len(rows)
     assert "lists, by what was completed" in capsys.readouterr().err
+
+
+def again(mined: Path, manifest: Path) -> int:
+    places, out = str(mined.parent / "places"), str(mined.parent / "again")
+    return main(["rebuild", str(manifest), "--list", places, "--out", out, "--jobs", "1"])
+
+
+@pytest.mark.parametrize("flags", [("--pseudo",), ("--server", "python=jedi")])
+def test_lists_are_recorded_again_from_their_manifest(
+    flags: tuple[str, ...],
+    mined: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stand_in(tmp_path, monkeypatch, {"completion": [{"label": "ada0"}, {"label": "value"}]})
+    assert run(mined, *flags, "--language", "python", "--per-repository", "20") == 0
+    before, after = mined.parent / "lists", mined.parent / "again"
+    assert again(mined, before / "lists.json") == 0
+    assert list(read_lists(after / "lists.parquet")) == list(read_lists(before / "lists.parquet"))
+    assert (after / "lists.json").read_bytes() == (before / "lists.json").read_bytes()
+    assert "2 of 2 repositories" in " ".join(capsys.readouterr().err.split())
+
+
+def test_lists_of_which_a_repository_is_not_here_are_recorded_without_it(
+    mined: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(mined, "--pseudo", "--per-repository", "20") == 0
+    kept = [line for line in (mined.parent / "places").read_text().splitlines() if "o/bea" not in line]
+    (mined.parent / "places").write_text("\n".join(kept))
+    assert again(mined, mined.parent / "lists" / "lists.json") == 0
+    assert {row.repository for row in read_lists(mined.parent / "again" / "lists.parquet")} == {"o/ada"}
+    assert "1 of 2 repositories" in " ".join(capsys.readouterr().err.split())
+
+
+def test_other_positions_than_the_manifests_are_said(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mined, "--pseudo", "--per-repository", "20") == 0
+    file = mined.parent / "lists" / "lists.json"
+    manifest = json.loads(file.read_text())
+    manifest["repositories"][1]["positions"] += 1
+    file.write_text(json.dumps(manifest))
+    assert again(mined, file) == 1
+    assert "Other positions were asked for in o/bea" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 1, "repositories": []}'])
+def test_a_manifest_that_is_none_is_said(content: str, mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mined.parent / "odd.json").write_text(content)
+    assert again(mined, mined.parent / "odd.json") == 2
+    assert "Give one that `mine` or `candidates` wrote" in " ".join(capsys.readouterr().err.split())
 
 
 def test_no_more_repositories_than_asked_for(mined: Path) -> None:
@@ -77,18 +138,16 @@ def test_a_data_card_is_markdown(mined: Path, capsys: pytest.CaptureFixture[str]
     assert "| python " in capsys.readouterr().out
 
 
-def test_ended_from_outside_it_leaves_no_folder_and_no_server(mined: Path, tmp_path: Path) -> None:
-    heard, temporary, programs = tmp_path / "heard", tmp_path / "temporary", tmp_path / "programs"
+def test_ended_from_outside_it_leaves_no_folder_and_no_server(
+    mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, temporary = tmp_path / "heard", tmp_path / "temporary"
     os.mkfifo(heard)
     temporary.mkdir()
-    programs.mkdir()
-    (tmp_path / "spec.json").write_text(json.dumps({"hang": ["textDocument/completion"], "log": str(heard)}))
-    server = programs / "jedi-language-server"
-    server.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE}" "{tmp_path / "spec.json"}"\n')
-    server.chmod(0o700)
+    stand_in(tmp_path, monkeypatch, {"hang": ["textDocument/completion"], "log": str(heard)})
     command = [sys.executable, "-m", "corpus", "candidates", str(mined), "--list", str(tmp_path / "places")]
     command += ["--out", str(tmp_path / "lists"), "--server", "python=jedi", "--per-repository", "10"]
-    environment = {**os.environ, "TMPDIR": str(temporary), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     messages = os.open(heard, os.O_RDWR)  # both ways: no writer waits, no end is read between two of them
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
         so_far = b""
