@@ -4,6 +4,8 @@ import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type * as vscode from 'vscode';
 
+const PATIENCE = 10_000; // ms, that a cancelled command has to tidy up
+
 export interface Command {
   readonly command: string;
   readonly words: readonly string[];
@@ -11,7 +13,10 @@ export interface Command {
   readonly env?: NodeJS.ProcessEnv;
 }
 
-/** Run it to its end, or until it is cancelled. Its exit code; rejects where it can't be started. */
+/**
+ * Run it to its end, or until it is cancelled: interrupted as by Ctrl-C, so that it ends what it started and takes its temporary
+ * folders away. Its exit code; rejects where it can't be started.
+ */
 export function ran(
   { command, words, cwd, env }: Command,
   token: vscode.CancellationToken,
@@ -19,13 +24,18 @@ export function ran(
 ): Promise<number | null> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, words, { cwd, env: env ?? process.env });
-    const cancelling = token.onCancellationRequested(() => child.kill());
+    let killing: NodeJS.Timeout | undefined;
+    const cancelling = token.onCancellationRequested(() => {
+      child.kill('SIGINT');
+      killing = setTimeout(() => child.kill('SIGKILL'), PATIENCE);
+    });
     for (const stream of [child.stdout, child.stderr]) {
       eachLine(stream, heard);
     }
     child.on('error', reject);
     child.on('close', (code) => {
       cancelling.dispose();
+      clearTimeout(killing);
       resolve(code);
     });
   });

@@ -30,6 +30,11 @@ export function python(): string {
   return vscode.workspace.getConfiguration('starling').get('python', '');
 }
 
+/** The model folder that the server takes; empty: its default. */
+export function base(): string {
+  return vscode.workspace.getConfiguration('starling').get('base', '');
+}
+
 export function starText(): string {
   return vscode.workspace.getConfiguration('starling').get('starText', '★ ');
 }

@@ -3,6 +3,7 @@
 import * as vscode from 'vscode';
 import { ran } from './child.ts';
 import { offer, showing } from './offer.ts';
+import * as settings from './settings.ts';
 
 const DONE = /^(.*): ([\d,]+) of ([\d,]+)$/;
 const NOT_BETTER = 1; // exit codes of `train`
@@ -25,8 +26,10 @@ export async function train(python: string, cwd: string, log: vscode.LogOutputCh
     title: `Starling learns from ${folder.name}`,
     cancellable: true,
   };
+  const base = settings.base(); // an adapter fits the base that it was trained on, and the server's is this one
+  const words = ['--repo', folder.uri.fsPath, ...(base === '' ? [] : ['--base', base])];
   const done = await vscode.window.withProgress(options, (progress, token) =>
-    learned(python, ['--repo', folder.uri.fsPath], cwd, log, progress, token),
+    learned(python, words, cwd, log, progress, token),
   );
   tell(done, folder.name, log);
 }

@@ -5,37 +5,26 @@
  * go; dist/screenshots).
  */
 
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import {
+  chromiumPath,
+  freePort,
+  listening,
+  needed,
+  PATIENCE,
+  processesFrom,
+  python,
+  running,
+  until,
+} from './system.ts';
 
-export const PATIENCE = 30_000; // ms, for what starts a server on a busy machine
 const VSIX = path.resolve(import.meta.dirname, '..', 'dist', 'starling.vsix');
 const SHOTS = process.env.SHOTS ?? path.resolve(import.meta.dirname, '..', 'dist', 'screenshots');
-
-function chromiumPath(): string {
-  const folders = (process.env.PATH ?? '').split(path.delimiter);
-  const names = ['chromium', 'chromium-browser', 'google-chrome'];
-  const found = names
-    .flatMap((name) => folders.map((folder) => path.join(folder, name)))
-    .find((file) => existsSync(file));
-  if (found === undefined) {
-    throw new Error(`the workbench needs ${names.join(', or ')} on the path`);
-  }
-  return found;
-}
-
-function needed(name: string): string {
-  const value = process.env[name];
-  if (value === undefined) {
-    throw new Error(`${name} is not set: run make test-vscode`);
-  }
-  return value;
-}
 
 export interface Options {
   readonly settings?: Readonly<Record<string, unknown>>;
@@ -154,9 +143,14 @@ export class Workbench {
     await this.browser?.close();
     const server = this.server;
     if (server !== undefined && server.exitCode === null) {
-      const ended = new Promise((resolve) => server.once('exit', resolve));
+      const pids = this.processes().map((words) => Number.parseInt(words, 10));
       server.kill();
-      await ended;
+      await until(
+        () => running(pids), // Starling's keep their index as they end
+        (left) => left.length === 0,
+        PATIENCE,
+        (left) => `still running: ${left}`,
+      );
     }
     rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   }
@@ -341,17 +335,24 @@ export class Workbench {
     );
   }
 
-  async notified(message: RegExp): Promise<void> {
-    await this.page.locator('.notification-list-item-message', { hasText: message }).first().waitFor();
+  async notified(message: RegExp, timeout = PATIENCE): Promise<void> {
+    await this.page.locator('.notification-list-item-message', { hasText: message }).first().waitFor({ timeout });
+  }
+
+  /** Stop what a notification shows the progress of. */
+  async cancel(title: string): Promise<void> {
+    const notification = this.page.locator('.notification-toast .notification-list-item', { hasText: title });
+    await notification.locator('.monaco-button', { hasText: 'Cancel' }).click();
   }
 
   /** The processes that this workbench started, as "PID words". */
   processes(): string[] {
-    const lines = execFileSync('ps', ['-eo', 'pid=,ppid=,args='], { encoding: 'utf8' }).split('\n');
-    const table = lines.map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line)).filter((found) => found !== null);
-    const parents = new Map(table.map(([, pid, parent]) => [Number(pid), Number(parent)]));
-    const isBelow = (pid: number): boolean => pid === this.server?.pid || (pid > 1 && isBelow(parents.get(pid) ?? 0));
-    return table.filter(([, pid]) => isBelow(Number(pid))).map(([, pid, , words]) => `${pid} ${words}`);
+    return processesFrom(this.server?.pid);
+  }
+
+  /** What Starling's Python says, with this workbench's home. */
+  python(...words: string[]): string {
+    return python(words, this.environment());
   }
 
   /** All that was notified and not taken away, as the bell shows it. */
@@ -390,46 +391,4 @@ export function scenarios(workbench: () => Workbench): (name: string, run: () =>
       }
     });
   };
-}
-
-/** The first value that is as wanted; asked again until then. */
-export async function until<T>(
-  ask: () => T | Promise<T>,
-  isAsWanted: (value: T) => boolean,
-  patience: number,
-  otherwise: (last: T | undefined) => string,
-): Promise<T> {
-  const end = Date.now() + patience;
-  let last: T | undefined;
-  do {
-    last = await ask();
-    if (isAsWanted(last)) {
-      return last;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  } while (Date.now() < end);
-  throw new Error(otherwise(last));
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
-}
-
-async function listening(port: number): Promise<void> {
-  await until(
-    () =>
-      fetch(`http://127.0.0.1:${port}/healthz`).then(
-        (reply) => reply.ok,
-        () => false,
-      ),
-    Boolean,
-    PATIENCE,
-    () => 'code-server does not answer',
-  );
 }

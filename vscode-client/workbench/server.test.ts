@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { acceptedAlone } from './alone.ts';
-import { PATIENCE, scenarios, until, Workbench } from './harness.ts';
+import { scenarios, Workbench } from './harness.ts';
+import { PATIENCE, until } from './system.ts';
 
 const BASKET = `from dataclasses import dataclass
 
