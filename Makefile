@@ -21,7 +21,7 @@ help:
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
 	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
-	@echo "make bench-corpus   mining beside bare parsing, over REPOS='PATH ...'"
+	@echo "make bench-corpus   mining beside bare parsing, recording beside the servers alone, over REPOS='PATH ...'"
 	@echo "make bench-tuning   the PEFT engine and HF peft, turn by turn"
 	@echo "make bench-vscode   from the key to visible rows in VS Code, with Starling and without"
 	@echo "make bench-live     RankBench's members asked of a running Starling under its deadline"
@@ -91,7 +91,9 @@ bench-live: $(INSTALLED)
 	$(BIN)/python -m benchmarks.live
 
 bench-corpus: $(INSTALLED)
+	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m benchmarks.mining $(REPOS)
+	$(BIN)/python -m benchmarks.replay $(REPOS)
 
 bench-tuning: $(INSTALLED)
 	$(BIN)/python -m benchmarks.tuning $(OPTIONS)
