@@ -117,16 +117,20 @@ export class Workbench {
     });
     this.profile = await this.browser.newContext({ viewport: { width: 1180, height: 640 } });
     this.profile.setDefaultTimeout(PATIENCE);
-    const hasFolder = options.folder ?? true;
-    this.address = `http://127.0.0.1:${port}/?${hasFolder ? `folder=${encodeURIComponent(this.project)}` : 'ew=true'}`;
-    await this.openWindow(hasFolder ? '.explorer-folders-view' : '.statusbar-item');
+    this.address = `http://127.0.0.1:${port}`;
+    await this.openWindow((options.folder ?? true) ? this.project : undefined);
   }
 
   /** A window of the same profile, in which all that follows is done. */
-  async openWindow(isThere = '.explorer-folders-view'): Promise<void> {
+  async openWindow(folder: string | undefined): Promise<void> {
     this.page = await this.profile.newPage();
-    await this.page.goto(this.address);
-    await this.page.locator(`.monaco-workbench ${isThere}`).first().waitFor();
+    await this.page.goto(
+      `${this.address}/?${folder === undefined ? 'ew=true' : `folder=${encodeURIComponent(folder)}`}`,
+    );
+    await this.page
+      .locator(`.monaco-workbench ${folder === undefined ? '.statusbar-item' : '.explorer-folders-view'}`)
+      .first()
+      .waitFor();
   }
 
   private installExtension(file: string): void {

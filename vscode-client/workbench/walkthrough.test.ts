@@ -10,7 +10,7 @@ const STATUS = '#starling\\.starling\\.status';
 
 async function withWorkbench(openOnInstall: boolean, run: (workbench: Workbench) => Promise<void>): Promise<void> {
   const settings = { 'workbench.welcomePage.walkthroughs.openOnInstall': openOnInstall };
-  const workbench = await Workbench.open({ 'main.py': 'import os\n' }, { settings });
+  const workbench = await Workbench.open({ 'main.py': 'import os\n', 'other/main.py': 'import os\n' }, { settings });
   try {
     await run(workbench);
   } catch (error) {
@@ -43,7 +43,7 @@ test('a new profile shows it beside the file that was opened, and a second windo
     await workbench.page.keyboard.press('Control+W');
     await workbench.page.locator(WALKTHROUGH).waitFor({ state: 'detached' });
     await started(workbench);
-    await workbench.openWindow();
+    await workbench.openWindow(workbench.path('other')); // of another folder: one of this would restore its tabs
     await peek(workbench);
     await started(workbench);
     assert.equal(await workbench.page.locator(WALKTHROUGH).count(), 0);
