@@ -13,6 +13,7 @@ python -m tuning.ranking fit LISTS …       the blend, from recorded lists
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from rich.console import Console
@@ -24,6 +25,8 @@ from tuning.errors import TuningError
 from tuning.ranking import cli_fit, cli_learn, cli_train
 from tuning.ranking.errors import ScorerError
 from tuning.ranking.shelf import ShelfError
+
+OURS = ("corpus", "lsp_server", "tuning")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,10 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
     except (CorpusError, SourceError, TuningError, ShelfError, ScorerError, OSError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False)
         return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        Console(stderr=True).print(
+            f"[red]{error.name} is not installed.[/] Run: pip install 'starling-lsp\\[model,corpus]'", highlight=False
+        )
+        return 2
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped.")
         return 130
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C: servers stopped, folders removed
     sys.exit(main())

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from tuning.errors import LibraryMissing
 from tuning.files import replacing
+from tuning.tenths import tenths
 
 METRICS, PLOT = "metrics.jsonl", "loss.png"
 
@@ -36,7 +37,7 @@ SHOWN = (("loss", "loss", ".4f"), ("evaluation", "evaluation", ".4f"), ("speed",
 
 
 class Report:
-    """Metrics into OUT/metrics.jsonl, and a bar on standard error where it is a terminal. With `out` None: no file.
+    """Metrics into OUT/metrics.jsonl, and a bar on standard error, or lines where it is no terminal. With `out` None: no file.
 
     `unit`: what a loss is the mean of.
     """
@@ -46,7 +47,11 @@ class Report:
         self._file: IO[str] | None = None
         self._done, self._unit = done, unit
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), Figures())
-        self._bar = Progress(*columns, console=Console(stderr=True), disable=not show, transient=False)
+        console = Console(stderr=True)
+        self._bar = Progress(*columns, console=console, disable=not (show and console.is_terminal), transient=False)
+        self._advance = tenths(console, "training", total, done) if show and not console.is_terminal else _quiet
+        if show and done:
+            console.print(f"training goes on after step {done:,} of {total:,}", highlight=False)
         self._task = self._bar.add_task("training", total=total, completed=done, unit=unit)
         self._began = time.perf_counter()
 
@@ -74,6 +79,7 @@ class Report:
             {"step": step, "loss": loss, self._unit: count, f"{self._unit}_per_second": round(speed, 1), **figures}
         )
         self._bar.update(self._task, completed=step, loss=loss, speed=speed)
+        self._advance(1)
 
     def evaluation(self, step: int, loss: float) -> None:
         self._line({"step": step, "evaluation": loss})
@@ -84,6 +90,10 @@ class Report:
         if self._file:
             self._file.write(json.dumps(content) + "\n")
             self._file.flush()
+
+
+def _quiet(count: int) -> None:
+    """No line."""
 
 
 def keep_until(path: Path, step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -196,3 +197,11 @@ def test_only_what_is_better_is_installed() -> None:
     assert is_better(now=[0, 2, 3, 9], then=[0, 1, 3, 9])
     assert not is_better(now=[0, 2, 3, 9], then=[0, 2, 3, 9])
     assert not is_better(now=[0, 2, 3, 9], then=[1, 0, 30, 90])  # as often first, further down else
+
+
+def test_a_library_that_is_not_installed_is_said(
+    code: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygit2", None)
+    assert main(["train", "--repo", str(code)]) == 2
+    assert "pygit2 is not installed. Run: pip install 'starling-lsp[model,corpus]'" in capsys.readouterr().err

@@ -35,6 +35,16 @@ def test_what_came_after_a_checkpoint_is_dropped(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_without_a_terminal_a_line_each_tenth_and_where_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Report(tmp_path, 40, done=20) as made:
+        for step in range(21, 31):
+            made.step(step, loss=1.0, count=1)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["training goes on after step 20 of 40", "training: 24 of 40", "training: 28 of 40"]
+
+
 def test_the_plot_is_a_png(tmp_path: Path) -> None:
     plot(write(tmp_path / "metrics.jsonl"), tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
