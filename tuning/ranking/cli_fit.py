@@ -16,7 +16,7 @@ from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES
 from tuning.ranking.bars import bar
-from tuning.ranking.blend import FILE, Blend
+from tuning.ranking.blend import FILE, KINDS, Blend
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import (
@@ -55,6 +55,13 @@ def add(commands: Any) -> None:
         help="where each repository is, one a line: PLACE NAME; may be repeated",
     )
     job.add_argument("--model", action="store_true", help="the model's weights too: half a second a position")
+    job.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        choices=KINDS,
+        help="fit the weights of these kinds of site only, the others and the stars stay; may be repeated",
+    )
     job.add_argument("--only-model", action="store_true", help="leave the signals' weights as they are")
     job.add_argument("--base", type=Path, help="another model folder than the default")
     job.add_argument("--adapter", default="", metavar="SPEC", help="merged into it: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…")
@@ -86,7 +93,13 @@ def run(given: argparse.Namespace) -> int:
         console.print("[red]--ablate fits the signals anew: leave --only-model out[/]", highlight=False)
         return 2
     places = {name: place for file in given.list for name, place in places_of(file).items()}
-    rows = [row for folder in given.lists for row in read_lists(folder / LISTS) if row.has_truth]
+    kinds = set(given.kind or KINDS)
+    rows = [
+        row
+        for folder in given.lists
+        for row in read_lists(folder / LISTS)
+        if row.has_truth and (row.kind if row.kind in KINDS else "name") in kinds
+    ]
     old = Blend.load()
     by_signals: list[Sample] = []
     signals = old.signals
@@ -114,7 +127,7 @@ def run(given: argparse.Namespace) -> int:
         judged = left_out(found, learn)
         console.print(_table("model, no deadline, repositories left out in turn", judged))
         model = fitted_model(found, signals, old.model)
-        blend = Blend(signals=signals, model=model, stars=stars(judged))
+        blend = Blend(signals=signals, model=model, stars=old.stars if given.kind else stars(judged))
     blend.save(given.out)
     if given.ablate:
         _save_ablated(given.ablate, by_signals, found, blend)

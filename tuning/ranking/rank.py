@@ -18,6 +18,7 @@ from tuning.ranking.blend import Blend
 from tuning.ranking.features import Floats, signals, with_model
 from tuning.ranking.index import FileContext, IndexScores, WorkspaceIndex
 from tuning.ranking.repeats import Nearby, Repeats, columns
+from tuning.ranking.similar import NONE, Similar
 from tuning.ranking.wording import Wording
 
 MODEL_LIST = 192  # candidates that the model looks at: the best by signals
@@ -54,6 +55,7 @@ class Surroundings:
     site: CompletionSite
     context: FileContext
     nearby: Repeats
+    similar: Similar
     wording: Wording
 
     @classmethod
@@ -76,6 +78,7 @@ class Surroundings:
             site=site,
             context=context,
             nearby=nearby.repeats(context.tail),
+            similar=nearby.names_of_files.like(context.ids) if site.kind == "import" else NONE,
             wording=Wording.of(before, site.receiver, function, after=after, path=path),
         )
 
@@ -86,7 +89,8 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
     names = [candidate.name for candidate in candidates]
     hashes = hash_names(names)
     scores = index.score(around.context, hashes)
-    repeated = columns(name_ids(hashes), around.context.repeats, around.nearby)
+    ids = name_ids(hashes)
+    repeated = columns(ids, around.context.repeats, around.nearby)
     prefix = site.prefix.casefold()
     fitting = np.array([matches(candidate.name.casefold(), prefix) for candidate in candidates], bool)
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
@@ -95,7 +99,9 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
         site=site,
         candidates=candidates,
         index=scores,
-        columns=signals(site, candidates, scores, {**around.wording.columns(names), **repeated}),
+        columns=signals(
+            site, candidates, scores, {**around.wording.columns(names), **repeated, **around.similar.columns(ids)}
+        ),
         fitting=fitting,
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.syntax.tokens import I64, U32, tokenize
+from tuning.ranking.similar import NamesOfFiles
 
 Floats = NDArray[np.float64]
 
@@ -113,13 +114,14 @@ class Nearby:
     """The tokens of the files nearest to one, nearest first."""
 
     def __init__(self, texts: Iterable[U32]) -> None:
-        parts: list[U32] = [GAP]
+        kept: list[U32] = []
         left = NEARBY_TOKENS
         for text in texts:
             if len(text) <= left:
-                parts += (np.asarray(text), GAP)
+                kept.append(np.asarray(text))
                 left -= len(text)
-        self._ids = np.concatenate(parts)
+        self.names_of_files = NamesOfFiles(kept)
+        self._ids = np.concatenate([GAP, *(part for text in kept for part in (text, GAP))])
         self._known: dict[int, _After] = {}
         for token in USUAL:
             self._after(int(token))
