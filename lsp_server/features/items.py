@@ -143,8 +143,11 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Mark
     if items.envelope is None:
         return out
     envelope = {**items.envelope, "items": out}
-    if "data" in items.defaults:  # it is in the items now, and a client that merges would put it around our way back
-        envelope["itemDefaults"] = wire.raw({name: value for name, value in items.defaults.items() if name != "data"})
+    if not _absent(items.envelope, "itemDefaults"):
+        defaults = dict(wire.fields(items.envelope["itemDefaults"]))
+        if "data" in defaults:  # it is in the items now, and a client that merges would put it around our way back
+            del defaults["data"]
+            envelope["itemDefaults"] = wire.raw(defaults)
     return envelope
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lsp_server import wire
@@ -137,6 +137,7 @@ def test_the_kept_original_is_the_servers_own_bytes(result: Any) -> None:
 
 
 @given(lists)
+@example({"items": [{"label": "a"}], "itemDefaults": {"data": None}})
 def test_an_item_finds_its_way_back(result: Any) -> None:
     count = len(split(result)[0])
     out, _ = check_ranked(result, list(range(count)), [1] * count)
