@@ -1,15 +1,18 @@
 """python -m benchmarks.live: members of RankBench, asked of a running Starling under its deadline.
 
 A real session with the default wrapped server: the last keys before the member are typed at a person's pace, then
-completion is asked for. What the model does not know by the deadline counts against it here, as it does for a user.
+completion is asked for. What the model does not know by the deadline counts against it here, as it does for a user. Beside
+the places: how often the first item has a star, how often that is right, and how far first items' p is from what it promises.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -23,10 +26,23 @@ from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
 from lsp_server.positions import units
 from lsp_server.probe import Probe, in_order, items_of
+from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import summary
 
 console = Console()
 KEYS = 4
+RESOLVED = 30.0  # seconds
+STAR = "★ "
+_P = re.compile(r"\bp (\d\.\d+)")  # in the reasons that Starling adds to an item's documentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One list: the truth's place, from 0, and what the first item promised."""
+
+    place: int
+    p: float
+    is_starred: bool
 
 
 def main() -> None:
@@ -37,29 +53,37 @@ def main() -> None:
     options.add_argument("--deadline", type=int, default=120, help="milliseconds (default 120)")
     given = options.parse_args()
     table = Table(title=f"under a deadline of {given.deadline} ms, line typed at {KEY_SECONDS * 1000:.0f} ms a key")
-    for column in ("language", "ranker", "positions", "R@1", "R@5", "MRR"):
+    for column in ("language", "ranker", "positions", "R@1", "R@5", "MRR", "first starred", "and right", "ECE"):
         table.add_column(column)
     for language in given.language or benches():
         rankers = given.rankers.split(",")
-        ranks: dict[str, list[int]] = {ranker: [] for ranker in rankers}
+        answers: dict[str, list[Answer]] = {ranker: [] for ranker in rankers}
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(language, total=len(rankers) * given.limit or None)
             for one in repositories(benches()[language], given.limit):
                 for ranker in rankers:  # turn by turn
-                    ranks[ranker] += asyncio.run(ask(one, ranker, given.deadline, partial(progress.advance, task)))
-        for ranker, places in ranks.items():
-            cells = (f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(places).values())
-            table.add_row(language, ranker, str(len(places)), *cells)
+                    answers[ranker] += asyncio.run(ask(one, ranker, given.deadline, partial(progress.advance, task)))
+        for ranker, found in answers.items():
+            table.add_row(language, ranker, str(len(found)), *_figures(found))
     console.print(table)
 
 
-async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], object]) -> list[int]:
-    """The truth's place in each list, from 0, as the editor would show it."""
+def _figures(found: Sequence[Answer]) -> Iterator[str]:
+    for value, low, high in summary([one.place for one in found]).values():
+        yield f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    starred = [one.place == 0 for one in found if one.is_starred]
+    yield f"{len(starred) / max(1, len(found)):.0%}"
+    yield f"{sum(starred) / max(1, len(starred)):.0%}"
+    yield f"{calibration_error((one.p, one.place == 0) for one in found):.3f}"
+
+
+async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], object]) -> list[Answer]:
+    """What the editor would show at each position."""
     flags = ["--ranker", ranker, "--deadline", str(deadline)]
     probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", *flags])
     await probe.start(one.root)
     await settled(probe, quiet=True)
-    ranks: list[int] = []
+    found: list[Answer] = []
     for row in one.rows:
         before, after = one.texts(row)
         uri = (one.base / row.path).as_uri()
@@ -76,15 +100,18 @@ async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], ob
             probe.change(uri, version, key, span(line, start, start))
             start += units(key.encode(), "utf-16")
         items = in_order(items_of(await probe.complete(uri, line, start)))
-        probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
-        names = [name_of(item["label"].removeprefix("★ ")) for item in items]
+        names = [name_of(item["label"].removeprefix(STAR)) for item in items]
         if row.truth in names:
-            ranks.append(names.index(row.truth))
+            first = await probe.backend.request("completionItem/resolve", items[0], RESOLVED)
+            p = _P.search(str(first.get("documentation", "")))
+            is_starred = items[0]["label"].startswith(STAR)
+            found.append(Answer(place=names.index(row.truth), p=float(p[1]) if p else 0.0, is_starred=is_starred))
         else:
             console.print(f"{one.name} {row.path}: no {row.truth!r} in {len(names)} items this time")
+        probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         done()
     await probe.stop()
-    return ranks
+    return found
 
 
 if __name__ == "__main__":

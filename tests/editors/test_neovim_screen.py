@@ -255,7 +255,7 @@ def test_training_tells_what_the_command_said(project: Path) -> None:
     """A repository without a commit: `train` itself refuses it, in the terminal, and the message has its words."""
     with neovim(project) as terminal:
         command(terminal, "StarlingTrain")
-        terminal.until_shown("training ended with code 2", "has no revision 'HEAD'", seconds=60)
+        terminal.until_shown("training ended with code 2", "has no commit yet", seconds=60)
 
 
 def test_closing_the_window_ends_the_training(project: Path) -> None:

@@ -11,7 +11,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Options, Workbench } from '../workbench/harness.ts';
+import type { Options } from '../workbench/code-server.ts';
+import { Workbench } from '../workbench/harness.ts';
 
 const HERE = path.resolve(import.meta.dirname, '..');
 const ROUNDS = Number(process.env.ROUNDS ?? 40);

@@ -1,52 +1,30 @@
 /**
- * The real workbench: code-server with the packaged extension, in headless Chromium. Everything it keeps is in one temporary folder.
+ * The real workbench: code-server with the packaged extension, in headless Chromium.
  *
  * Environment: CODE_SERVER (its entry.js), STARLING_PYTHON (a Python with Starling and a wrapped server), SHOTS (where screenshots
  * go; dist/screenshots).
  */
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
-import {
-  chromiumPath,
-  freePort,
-  listening,
-  needed,
-  PATIENCE,
-  processesFrom,
-  python,
-  running,
-  until,
-} from './system.ts';
+import { CodeServer, type Options } from './code-server.ts';
+import { chromiumPath, PATIENCE, until } from './system.ts';
 
-const VSIX = path.resolve(import.meta.dirname, '..', 'dist', 'starling.vsix');
 const SHOTS = process.env.SHOTS ?? path.resolve(import.meta.dirname, '..', 'dist', 'screenshots');
 
-export interface Options {
-  readonly settings?: Readonly<Record<string, unknown>>;
-  readonly isTrusted?: boolean;
-  readonly folder?: boolean;
-  readonly extension?: string; // another .vsix
-  readonly keepHome?: boolean; // its servers see the user's own home, where the model is
-}
-
 export class Workbench {
-  private readonly home = mkdtempSync(path.join(tmpdir(), 'starling-vscode-'));
-  private server: ChildProcess | undefined;
   private browser: Browser | undefined;
-  private keepHome = false;
   private profile!: BrowserContext;
   private address = '';
   page!: Page;
 
+  private constructor(private readonly server: CodeServer) {}
+
   /** Start it over a project of these files (path to text). */
   static async open(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Workbench> {
-    const workbench = new Workbench();
-    workbench.keepHome = options.keepHome ?? false;
+    const workbench = new Workbench(new CodeServer(options));
     try {
       await workbench.start(files, options);
     } catch (error) {
@@ -57,54 +35,7 @@ export class Workbench {
   }
 
   private async start(files: Readonly<Record<string, string>>, options: Options): Promise<void> {
-    for (const [name, text] of Object.entries(files)) {
-      mkdirSync(path.dirname(this.path(name)), { recursive: true });
-      writeFileSync(this.path(name), text);
-    }
-    const settings = {
-      'starling.python': needed('STARLING_PYTHON'),
-      'starling.ranker': 'signals',
-      'chat.disableAIFeatures': true,
-      'workbench.startupEditor': 'none',
-      'workbench.secondarySideBar.defaultVisibility': 'hidden',
-      'workbench.tips.enabled': false,
-      'workbench.welcomePage.walkthroughs.openOnInstall': false,
-      'editor.minimap.enabled': false,
-      'editor.wordBasedSuggestions': 'off',
-      'editor.suggest.showWords': false,
-      'files.autoSave': 'off',
-      'telemetry.telemetryLevel': 'off',
-      'update.mode': 'none',
-      'extensions.autoCheckUpdates': false,
-      'typescript.disableAutomaticTypeAcquisition': true,
-      ...options.settings,
-    };
-    for (const level of ['User', 'Machine']) {
-      // some of VS Code's own are a machine's, and in a browser that is not the user's
-      mkdirSync(path.join(this.home, 'data', level), { recursive: true });
-      writeFileSync(path.join(this.home, 'data', level, 'settings.json'), JSON.stringify(settings));
-    }
-    writeFileSync(path.join(this.home, 'config.yaml'), '');
-    this.installExtension(options.extension ?? VSIX);
-    const port = await freePort();
-    const trust = (options.isTrusted ?? true) ? ['--disable-workspace-trust'] : [];
-    this.server = spawn(
-      process.execPath,
-      [
-        needed('CODE_SERVER'),
-        ...this.flags(),
-        ...trust,
-        '--bind-addr',
-        `127.0.0.1:${port}`,
-        '--auth',
-        'none',
-        '--disable-telemetry',
-        '--disable-update-check',
-        '--disable-getting-started-override',
-      ],
-      { env: this.environment(), stdio: 'ignore' },
-    );
-    await listening(port);
+    this.address = await this.server.start(files);
     this.browser = await chromium.launch({
       executablePath: chromiumPath(),
       args: [
@@ -117,7 +48,6 @@ export class Workbench {
     });
     this.profile = await this.browser.newContext({ viewport: { width: 1180, height: 640 } });
     this.profile.setDefaultTimeout(PATIENCE);
-    this.address = `http://127.0.0.1:${port}`;
     await this.openWindow((options.folder ?? true) ? this.project : undefined);
   }
 
@@ -133,59 +63,17 @@ export class Workbench {
       .waitFor();
   }
 
-  private installExtension(file: string): void {
-    const done = spawnSync(process.execPath, [needed('CODE_SERVER'), ...this.flags(), '--install-extension', file], {
-      env: this.environment(),
-      encoding: 'utf8',
-    });
-    if (done.status !== 0) {
-      throw new Error(`the extension could not be installed:\n${done.stdout}${done.stderr}`);
-    }
-  }
-
   async close(): Promise<void> {
     await this.browser?.close();
-    const server = this.server;
-    if (server !== undefined && server.exitCode === null) {
-      const pids = this.processes().map((words) => Number.parseInt(words, 10));
-      server.kill();
-      await until(
-        () => running(pids), // Starling's keep their index as they end
-        (left) => left.length === 0,
-        PATIENCE,
-        (left) => `still running: ${left}`,
-      );
-    }
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    await this.server.close();
   }
 
   get project(): string {
-    return path.join(this.home, 'project');
+    return this.server.project;
   }
 
   path(name: string): string {
-    return path.join(this.project, name);
-  }
-
-  private flags(): string[] {
-    return [
-      '--config',
-      path.join(this.home, 'config.yaml'),
-      '--user-data-dir',
-      path.join(this.home, 'data'),
-      '--extensions-dir',
-      path.join(this.home, 'extensions'),
-    ];
-  }
-
-  private environment(): NodeJS.ProcessEnv {
-    if (this.keepHome) {
-      return process.env;
-    }
-    const own = Object.fromEntries(
-      ['CONFIG', 'CACHE', 'DATA', 'STATE'].map((name) => [`XDG_${name}_HOME`, path.join(this.home, name)]),
-    );
-    return { ...process.env, ...own, HOME: this.home };
+    return this.server.path(name);
   }
 
   // What a person does
@@ -351,12 +239,12 @@ export class Workbench {
 
   /** The processes that this workbench started, as "PID words". */
   processes(): string[] {
-    return processesFrom(this.server?.pid);
+    return this.server.processes();
   }
 
   /** What Starling's Python says, with this workbench's home. */
   python(...words: string[]): string {
-    return python(words, this.environment());
+    return this.server.python(...words);
   }
 
   /** All that was notified and not taken away, as the bell shows it. */
@@ -370,11 +258,7 @@ export class Workbench {
 
   /** The lines of the extension's output channel. */
   log(): string[] {
-    const logs = path.join(this.home, 'data', 'logs');
-    const [file] = readdirSync(logs, { recursive: true, encoding: 'utf8' }).filter((name) =>
-      name.endsWith(`${path.sep}Starling.log`),
-    );
-    return file === undefined ? [] : readFileSync(path.join(logs, file), 'utf8').split('\n');
+    return this.server.log();
   }
 
   async shot(name: string): Promise<void> {
