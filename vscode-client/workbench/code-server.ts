@@ -18,9 +18,12 @@ export interface Options {
 
 export class CodeServer {
   private readonly home = mkdtempSync(path.join(tmpdir(), 'starling-vscode-'));
+  private readonly options: Options;
   private process: ChildProcess | undefined;
 
-  constructor(private readonly options: Options) {}
+  constructor(options: Options) {
+    this.options = options;
+  }
 
   /** Start it over a project of these files (path to text). Its address. */
   async start(files: Readonly<Record<string, string>>): Promise<string> {

@@ -15,16 +15,19 @@ import { chromiumPath, PATIENCE, until } from './system.ts';
 const SHOTS = process.env.SHOTS ?? path.resolve(import.meta.dirname, '..', 'dist', 'screenshots');
 
 export class Workbench {
+  private readonly server: CodeServer;
   private browser: Browser | undefined;
   private profile!: BrowserContext;
   private address = '';
   page!: Page;
 
-  private constructor(private readonly server: CodeServer) {}
+  private constructor(options: Options) {
+    this.server = new CodeServer(options);
+  }
 
   /** Start it over a project of these files (path to text). */
   static async open(files: Readonly<Record<string, string>>, options: Options = {}): Promise<Workbench> {
-    const workbench = new Workbench(new CodeServer(options));
+    const workbench = new Workbench(options);
     try {
       await workbench.start(files, options);
     } catch (error) {
