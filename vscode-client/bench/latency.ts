@@ -129,7 +129,7 @@ async function opened(name: string, options: Options): Promise<Side> {
 async function compared(vsix: string, ranker: string): Promise<string[]> {
   const sides: Side[] = [];
   try {
-    sides.push(await opened('basedpyright directly', { extension: vsix }));
+    sides.push(await opened('basedpyright directly', { extension: vsix, keepHome: true }));
     sides.push(
       await opened(`through Starling, ${ranker}`, { settings: { 'starling.ranker': ranker }, keepHome: true }),
     );
