@@ -15,8 +15,9 @@ import type { Options } from '../workbench/code-server.ts';
 import { Workbench } from '../workbench/harness.ts';
 
 const HERE = path.resolve(import.meta.dirname, '..');
-const ROUNDS = Number(process.env.ROUNDS ?? 40);
-const WARM = 5;
+const OPENINGS = Number(process.env.OPENINGS ?? 4); // a pair of workbenches differs from the next by more than Starling adds
+const ROUNDS = Number(process.env.ROUNDS ?? 15); // of each
+const WARM = 3;
 const SERVER = path.join(path.dirname(process.env.STARLING_PYTHON ?? ''), 'basedpyright-langserver');
 const EXAMPLE = readFileSync(path.join(HERE, '..', 'examples', 'shop.py'), 'utf8').replace(
   '        self.\n',
@@ -103,14 +104,8 @@ function quantile(values: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 }
 
-interface Side {
-  readonly name: string;
-  readonly workbench: Workbench;
-  readonly times: number[];
-}
-
-async function opened(name: string, options: Options): Promise<Side> {
-  const workbench = await Workbench.open({ 'shop.py': EXAMPLE }, options);
+async function opened(options: Options): Promise<Workbench> {
+  const workbench = await Workbench.open({ 'shop.py': EXAMPLE }, { ...options, keepHome: true });
   await workbench.edit('shop.py');
   await workbench.goTo(FREE.line, FREE.column);
   await workbench.type('.');
@@ -122,30 +117,41 @@ async function opened(name: string, options: Options): Promise<Side> {
   }
   await workbench.page.keyboard.press('Escape');
   await workbench.page.keyboard.press('Backspace');
-  return { name, workbench, times: [] };
+  return workbench;
 }
 
-/** Directly and through Starling, taking turns; rows of a table. */
+/** Directly and through Starling, taking turns, each first in every other pair of workbenches; rows of a table. */
 async function compared(vsix: string, ranker: string): Promise<string[]> {
-  const sides: Side[] = [];
-  try {
-    sides.push(await opened('basedpyright directly', { extension: vsix, keepHome: true }));
-    sides.push(
-      await opened(`through Starling, ${ranker}`, { settings: { 'starling.ranker': ranker }, keepHome: true }),
-    );
-    for (let round = 0; round < ROUNDS + WARM; round++) {
-      process.stderr.write(`\r${ranker}: round ${round + 1} of ${ROUNDS + WARM}`);
-      for (const side of sides) {
-        const milliseconds = await once(side.workbench);
-        if (round >= WARM) {
-          side.times.push(milliseconds);
+  const sides = [
+    { name: 'basedpyright directly', options: { extension: vsix }, times: [] as number[] },
+    {
+      name: `through Starling, ${ranker}`,
+      options: { settings: { 'starling.ranker': ranker } },
+      times: [] as number[],
+    },
+  ];
+  for (let opening = 0; opening < OPENINGS; opening++) {
+    const turns: { workbench: Workbench; times: number[] }[] = [];
+    try {
+      for (const { options, times } of opening % 2 ? sides.toReversed() : sides) {
+        turns.push({ workbench: await opened(options), times });
+      }
+      for (let round = 0; round < ROUNDS + WARM; round++) {
+        process.stderr.write(
+          `\r${ranker}: pair ${opening + 1} of ${OPENINGS}, round ${round + 1} of ${ROUNDS + WARM} `,
+        );
+        for (const { workbench, times } of turns) {
+          const milliseconds = await once(workbench);
+          if (round >= WARM) {
+            times.push(milliseconds);
+          }
         }
       }
-    }
-  } finally {
-    process.stderr.write('\n');
-    for (const { workbench } of sides) {
-      await workbench.close();
+    } finally {
+      process.stderr.write('\n');
+      for (const { workbench } of turns) {
+        await workbench.close();
+      }
     }
   }
   const base = quantile(sides[0]?.times ?? [], 0.5);
@@ -159,7 +165,7 @@ const folder = mkdtempSync(path.join(tmpdir(), 'starling-bench-'));
 try {
   const vsix = directExtension(path.join(folder, 'direct'));
   const rows = [...(await compared(vsix, 'signals')), ...(await compared(vsix, 'model'))];
-  console.log(`from "." to visible rows, ms, ${ROUNDS} rounds, taking turns, a pair at a time`);
+  console.log(`from "." to visible rows, ms, ${OPENINGS} pairs of workbenches, ${ROUNDS} rounds each, taking turns`);
   console.log(['| | p50 | p95 | added at p50 |', '| --- | --- | --- | --- |', ...rows].join('\n'));
 } finally {
   rmSync(folder, { recursive: true, force: true });
