@@ -41,7 +41,7 @@ class Answer:
     """One list: the truth's place, from 0, and what the first item promised."""
 
     place: int
-    p: float
+    p: float | None  # None where the list was not ranked
     is_starred: bool
 
 
@@ -74,7 +74,7 @@ def _figures(found: Sequence[Answer]) -> Iterator[str]:
     starred = [one.place == 0 for one in found if one.is_starred]
     yield f"{len(starred) / max(1, len(found)):.0%}"
     yield f"{sum(starred) / max(1, len(starred)):.0%}"
-    yield f"{calibration_error((one.p, one.place == 0) for one in found):.3f}"
+    yield f"{calibration_error((one.p, one.place == 0) for one in found if one.p is not None):.3f}"
 
 
 async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], object]) -> list[Answer]:
@@ -105,7 +105,7 @@ async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], ob
             first = await probe.backend.request("completionItem/resolve", items[0], RESOLVED)
             p = _P.search(str(first.get("documentation", "")))
             is_starred = items[0]["label"].startswith(STAR)
-            found.append(Answer(place=names.index(row.truth), p=float(p[1]) if p else 0.0, is_starred=is_starred))
+            found.append(Answer(place=names.index(row.truth), p=float(p[1]) if p else None, is_starred=is_starred))
         else:
             console.print(f"{one.name} {row.path}: no {row.truth!r} in {len(names)} items this time")
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})

@@ -172,8 +172,7 @@ def _mine(given: argparse.Namespace) -> int:
 def _rebuild(given: argparse.Namespace) -> int:
     lists = read_lists_manifest(manifest_file(given.manifest))
     if lists is not None:
-        with _progress(len({listed.name for listed in lists.repositories})) as done:
-            return cli_candidates.run_again(given, lists, done)
+        return cli_candidates.run_again(given, lists, _progress)
     wanted = read_manifest(given.manifest)
     places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:

@@ -29,7 +29,6 @@ from corpus.workspace import unfold
 from lsp_server import presets
 from lsp_server.backend import BackendError, find_command
 from lsp_server.placeholders import expanded
-from lsp_server.presets import by_name
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def installed_servers(chosen: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for id, language in languages().items():
         names = [chosen[id]] if id in chosen else [server.name for server in language.servers]
-        there = next((name for name in names if presets.installed(by_name(name))), None)
+        there = next((name for name in names if presets.installed(presets.by_name(name))), None)
         if there is not None:
             found[id] = there
     return found
@@ -187,7 +186,7 @@ def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Repla
     base = folder / "sources"
     root = unfold(snapshot(project.place, name=project.name), base, rules.left_out)
     note = installed(rules.dependencies, root, folder, needs, rules.not_brought) if needs is not None else ""
-    command = project.command or expanded(by_name(project.server).command, workspace=root)
+    command = project.command or expanded(presets.by_name(project.server).command, workspace=root)
     suffixes = tuple(suffix for file in project.files for suffix in languages()[file.language].extensions)
     roots = source_roots(root, rules.source_root, suffixes)
     server = Path(find_command(command) or command[0])

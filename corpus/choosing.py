@@ -41,8 +41,7 @@ def projects(
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in read(corpus, parts=sorted(parts)):
         if row.repository in places and row.sites and (not only or row.language in only):
-            language = languages()[row.language]
-            rows[row.repository, (servers or {}).get(row.language, language.servers[0].name)].append(row)
+            rows[row.repository, server_of(languages()[row.language], servers or {})].append(row)
     found: list[Project] = []
     taken: Counter[str] = Counter()
     for (name, server), files in rows.items():
@@ -74,6 +73,11 @@ def projects(
                 )
             )
     return found
+
+
+def server_of(language: Language, chosen: Mapping[str, str]) -> str:
+    """The preset that is asked about a language: the chosen one (by the language's id), else its first."""
+    return chosen.get(language.id, language.servers[0].name)
 
 
 def spread(files: Sequence[Kept], seed: str, count: int, per_file: int, *, together: bool = False) -> list[Asked]:

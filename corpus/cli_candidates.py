@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
 from corpus.pseudo import pseudo_lists
-from corpus.relisting import ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
+from corpus.relisting import Listed, ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
 from corpus.shards import CorpusError, alone, read_manifest
 from corpus.syntax.language import languages
 
@@ -103,8 +103,15 @@ def run(given: argparse.Namespace) -> int:
     return 1 if found.failed else 0
 
 
-def run_again(given: argparse.Namespace, wanted: ListsManifest, done: Callable[[str, int], object]) -> int:
-    """Record the lists of a manifest again, and set them beside it; 1 where other positions were asked for."""
+def run_again(
+    given: argparse.Namespace,
+    wanted: ListsManifest,
+    mining: Callable[[int], AbstractContextManager[Callable[[str, int], object]]],
+) -> int:
+    """Record the lists of a manifest again, and set them beside it; 1 where other positions were asked for.
+
+    `mining` shows how far the mining of so many repositories is.
+    """
     console = Console(stderr=True)
     places = places_of(given.list)
     before = {(one.name, one.server): one for one in wanted.repositories if one.name in places}
@@ -116,22 +123,26 @@ def run_again(given: argparse.Namespace, wanted: ListsManifest, done: Callable[[
 
     given.out.mkdir(parents=True, exist_ok=True)
     with alone(given.out):
-        chosen = chosen_again(wanted, places, given.out / CORPUS, jobs=given.jobs, done=done)
+        with mining(len({name for name, _ in before})) as done:
+            chosen = chosen_again(wanted, places, given.out / CORPUS, jobs=given.jobs, ray=given.ray, done=done)
         found = _recorded(given, chosen, wanted, how, console)
     after = {(one.name, one.server): one for one in found.repositories}
     other = sorted({key[0] for key, one in before.items() if key not in after or after[key].positions != one.positions})
-    asked, known = (sum(getattr(one, count) for one in found.repositories) for count in ("positions", "with_truth"))
-    asked_before, known_before = (
-        sum(getattr(one, count) for one in before.values()) for count in ("positions", "with_truth")
-    )
+    here, all_of_them = ({one.name for one in some} for some in (before.values(), wanted.repositories))
     console.print(
-        f"{len({name for name, _ in before})} of {len({one.name for one in wanted.repositories})} repositories were in {given.list}: {asked:,} positions, "
-        f"{known / max(1, asked):.1%} with the truth; the manifest has {asked_before:,}, {known_before / max(1, asked_before):.1%}.",
+        f"{len(here)} of {len(all_of_them)} repositories were in {given.list}: {_summed(found.repositories)}; "
+        f"the manifest has {_summed(before.values())}.",
         highlight=False,
     )
     if other:
         console.print(f"[yellow]Other positions were asked for in {', '.join(other)}.[/]", highlight=False)
     return 1 if found.failed or other else 0
+
+
+def _summed(listed: Iterable[Listed]) -> str:
+    counts = [(one.positions, one.with_truth) for one in listed]
+    asked, known = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
+    return f"{asked:,} positions, {known / max(1, asked):.1%} with the truth"
 
 
 def _recorded(

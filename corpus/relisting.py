@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from corpus.candidates import Project, Tally
-from corpus.choosing import projects
+from corpus.choosing import projects, server_of
 from corpus.lists import Recorded
 from corpus.mine import mine
 from corpus.readings import Source
@@ -103,7 +103,7 @@ def asked_of(servers: Mapping[str, str], only: Collection[str]) -> dict[str, lis
     found: dict[str, list[str]] = defaultdict(list)
     for id, language in languages().items():
         if not only or id in only:
-            found[servers.get(id, language.servers[0].name)].append(id)
+            found[server_of(language, servers)].append(id)
     return found
 
 
@@ -113,6 +113,7 @@ def chosen_again(
     corpus: Path,
     *,
     jobs: int,
+    ray: str,
     done: Callable[[str, int], object],
 ) -> list[Project]:
     """Mine into `corpus` those of the manifest's repositories that `places` has (name -> where); their positions, chosen again."""
@@ -123,7 +124,8 @@ def chosen_again(
             groups[one.server, one.per_repository, tuple(one.languages)][one.name] = place
     sources = {name: place for group in groups.values() for name, place in group.items()}
     options = msgspec.convert(manifest.options, Options)
-    mine([Source(place=place, name=name) for name, place in sources.items()], corpus, options, jobs=jobs, done=done)
+    wanted = [Source(place=place, name=name) for name, place in sources.items()]
+    mine(wanted, corpus, options, jobs=jobs, ray=ray, done=done)
     found: list[Project] = []
     for (server, per_repository, ids), group in groups.items():
         servers = dict.fromkeys(ids, server) if server else None

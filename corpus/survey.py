@@ -25,9 +25,8 @@ from corpus.syntax.tokens import U64, cut
 if TYPE_CHECKING:
     import tree_sitter
 
-BATCH = (
-    1 << 20
-)  # bytes cut into tokens, then parsed: each works in the processor's cache, and turns the other's out of it
+# Bytes cut into tokens, then parsed: each works in the processor's cache, and turns the other's tables out of it.
+BATCH = 1 << 20
 WAITING = 1_000_000  # shingles held at once
 
 

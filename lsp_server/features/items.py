@@ -144,7 +144,7 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Mark
         return out
     envelope = {**items.envelope, "items": out}
     if not _absent(items.envelope, "itemDefaults"):
-        defaults = dict(wire.fields(items.envelope["itemDefaults"]))
+        defaults = wire.fields(items.envelope["itemDefaults"])
         if "data" in defaults:  # it is in the items now, and a client that merges would put it around our way back
             del defaults["data"]
             envelope["itemDefaults"] = wire.raw(defaults)

@@ -21,6 +21,11 @@ FILE = Path(__file__).with_name("blend.json")
 KINDS = ("member", "name", "import")  # of sites; the last resort is "name"
 
 
+def weighed_as(kind: str) -> str:
+    """Whose weights a kind of site has: its own, or a bare name's."""
+    return kind if kind in KINDS else "name"
+
+
 class BlendError(ValueError):
     """A blend file that does not fit this version; carries what is wrong with it."""
 
@@ -64,7 +69,7 @@ class Blend:
     def scores(self, matrix: Floats, kind: str) -> Floats:
         """Blended scores, float64[n], from the columns of `signals` or `with_model`, at a site of a kind."""
         weights = self.signals if matrix.shape[1] == len(SIGNALS) else self.model
-        return matrix @ weights[kind if kind in weights else "name"]
+        return matrix @ weights[weighed_as(kind)]
 
     def rating(self, p: float) -> int:
         """0 for no star, else 1 to 5."""

@@ -16,7 +16,7 @@ from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES
 from tuning.ranking.bars import bar
-from tuning.ranking.blend import FILE, KINDS, Blend
+from tuning.ranking.blend import FILE, KINDS, Blend, weighed_as
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import (
@@ -89,8 +89,8 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Fit, say how good it is, write it."""
     console = Console(stderr=True)
-    if given.only_model and given.ablate:
-        console.print("[red]--ablate fits the signals anew: leave --only-model out[/]", highlight=False)
+    if given.ablate and (given.only_model or given.kind):
+        console.print("[red]--ablate fits all signals anew: leave --only-model and --kind out[/]", highlight=False)
         return 2
     places = {name: place for file in given.list for name, place in places_of(file).items()}
     kinds = set(given.kind or KINDS)
@@ -98,7 +98,7 @@ def run(given: argparse.Namespace) -> int:
         row
         for folder in given.lists
         for row in read_lists(folder / LISTS)
-        if row.has_truth and (row.kind if row.kind in KINDS else "name") in kinds
+        if row.has_truth and weighed_as(row.kind) in kinds
     ]
     old = Blend.load()
     by_signals: list[Sample] = []

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tuning.ranking.blend import KINDS, Blend, fit
+from tuning.ranking.blend import KINDS, Blend, fit, weighed_as
 from tuning.ranking.cases import Case
 from tuning.ranking.features import MODEL, SIGNALS, Floats, with_model
 from tuning.ranking.prompt import Prompt
@@ -63,7 +63,7 @@ def samples(found: Iterable[Case], blend: Blend, model: ScoreNames | None = None
     """A sample of each case that fits; with `model` (log P of names after a prompt, NaN: not asked), of those that it could rank."""
     for case in found:
         row, known = case.recorded, case.known
-        kind = known.site.kind if known.site.kind in KINDS else "name"
+        kind = weighed_as(known.site.kind)
         if model is not None:
             chosen = shortlist(known, blend)
             logs = model(case.prompt, [known.candidates[i].name for i in chosen])
