@@ -230,7 +230,7 @@ class Session:
         pending = self._pending.get(_key(id))
         ask = None if pending is None else pending.asked.get(server)
         if ask is None or ask.done:
-            log.info("the wrapped server answered %r, which nobody waits for", id)
+            log.debug("the wrapped server answered %r, which nobody waits for", id)
             return
         ask.done = True
         if ask.reply is None:
