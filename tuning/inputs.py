@@ -30,6 +30,16 @@ def longer(rows: Tensor | None, length: int, value: int) -> Tensor | None:
     return torch.cat([rows.new_full((len(rows), length), value), rows], dim=1)
 
 
+def seeing(mask: Tensor | None, length: int) -> Tensor | None:
+    """A mask whose tokens all see `length` keys more, before their own. Raises ConfigError where it has another shape.
+
+    (rows, tokens), or (rows, heads, tokens, keys) of what is added to the scores, or of whether a token sees a key.
+    """
+    if mask is None or mask.ndim != 4:
+        return longer(mask, length, 1)
+    return torch.cat([mask.new_full((*mask.shape[:3], length), mask.dtype == torch.bool), mask], dim=3)
+
+
 def mask_of(given: Mapping[str, Any], settings: Any) -> Tensor:
     """The attention mask where none was given: padding is what has the padding's id, unless this ends a text too."""
     first = first_of(given)

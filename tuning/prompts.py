@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuning.checkpoint import Loaded
 from tuning.config import PromptConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adapters
-from tuning.inputs import counting_new, first_of, longer, mask_of
+from tuning.inputs import counting_new, first_of, longer, mask_of, seeing
 from tuning.layers import Routing
 from tuning.registry import PromptFamily, method_named
 from tuning.saved import add_saved, delete_saved, saved_modules, without_saved
@@ -56,6 +56,19 @@ class Prompts(nn.Module):
             if name in ("model", "_modules"):
                 raise
             return getattr(self.model, name)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether an adapter is active."""
+        return self.routing.enabled and bool(self.active_adapters)
+
+    @property
+    def gives_keys(self) -> bool:
+        """Whether a decoder's output, whichever adapter is used, is as long as its input: its tokens are keys and values."""
+        return all(
+            self.family(name).as_keys and config.task_type == TaskType.CAUSAL_LM
+            for name, config in self.peft_config.items()
+        )
 
     def family(self, name: str) -> PromptFamily:
         family = method_named(self.peft_config[name].METHOD)
@@ -134,11 +147,12 @@ class Prompts(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, with the active adapter's tokens before the input; outputs hold theirs too."""
-        if not self.routing.enabled or not self.active_adapters:
+        if not self.is_used:
             return self.model(*args, **kwargs)
-        return self.model(**self._after_tokens(_by_name(self.model.forward, args, kwargs)))
+        return self.model(**self.after_tokens(_by_name(self.model.forward, args, kwargs)))
 
-    def _after_tokens(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def after_tokens(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What the model is given, so that the active adapter's tokens come before the input. Raises ConfigError."""
         name = self.active_adapters[0]
         config, as_keys = self.peft_config[name], self.family(name).as_keys
         length = number(config.num_virtual_tokens)
@@ -146,7 +160,8 @@ class Prompts(nn.Module):
             raise ConfigError(CHECKPOINTING)
         there = self._held(inputs) or (not as_keys and inputs.get("encoder_outputs") is not None)
         masked = "decoder_attention_mask" if as_keys and config.task_type == TaskType.SEQ_2_SEQ_LM else "attention_mask"
-        inputs[masked] = longer(inputs.get(masked), length, 1)
+        mask = inputs.get(masked)
+        inputs[masked] = seeing(mask, length) if as_keys else longer(mask, length, 1)
         if (positions := inputs.pop("position_ids", None)) is not None:
             if as_keys or there:
                 inputs["position_ids"] = positions + length
@@ -190,7 +205,7 @@ class Prompts(nn.Module):
         depend on the rows beside it.
         """
         model: Any = self.model
-        if not self.routing.enabled or not self.active_adapters:
+        if not self.is_used:
             return model.generate(*args, **kwargs)
         given = _by_name(model.generate, args, kwargs)
         if (inputs := given.pop("inputs", None)) is not None:
@@ -286,6 +301,17 @@ class Prompts(nn.Module):
             if key in tensors:
                 target.copy_(tensors[key])
         return Loaded([key for key in whole if key not in tensors], sorted(tensors.keys() - whole.keys() - {KEY}))
+
+
+class AfterKeys(nn.Module):
+    """A part of the model, given what the model is given: the active adapter's keys and values, and inputs that come after them."""
+
+    def __init__(self, prompts: Prompts, part: nn.Module) -> None:
+        super().__init__()
+        self.prompts, self.part = prompts, part
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.part(**(self.prompts.after_tokens(inputs) if self.prompts.is_used else inputs))
 
 
 def name_as_peft(owner: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers import (
 import tuning
 from tests.tuning.oracle import BASES, HIDDEN, VOCABULARY, both, check_same, shaken, tiny_llama, tokens
 from tuning.errors import AdapterError, CheckpointError, ConfigError
+from tuning.training.objective import parts
 
 SOFT, PREFIX = "PromptTuningConfig", "PrefixTuningConfig"
 ENCODED = [
@@ -90,6 +92,35 @@ def test_masks_and_positions_are_pefts(config: str, tmp_path: Path) -> None:
     assert close(
         ours(x, mask, position_ids=positions).logits, theirs(x, attention_mask=mask, position_ids=positions).logits
     )
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_a_prefix_is_seen_under_a_mask_by_token(added: bool) -> None:
+    """Rows laid out as trees, say: here two documents, each as it is alone."""
+    model, x = made(PREFIX), tokens(1, 7)
+    shaken(model)
+    seen = torch.ones(7, 7).tril().bool()
+    seen[4:, :4] = False
+    mask = torch.zeros(7, 7, dtype=torch.float64).masked_fill(~seen, -1e30) if added else seen
+    positions = torch.tensor([[0, 1, 2, 3, 0, 1, 2]])
+    together = model(x, attention_mask=mask[None, None], position_ids=positions).logits
+    assert close(together, torch.cat([model(x[:, :4]).logits, model(x[:, 4:]).logits], dim=1))
+
+
+def test_a_mask_by_token_is_refused_where_tokens_come_before() -> None:
+    with pytest.raises(ConfigError, match=r"masks and labels are \(rows, tokens\)"):
+        made(SOFT)(tokens(1, 7), attention_mask=torch.ones(1, 1, 7, 7))
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_model_with_a_prefix_is_taken_apart(enabled: bool) -> None:
+    model, x = made(PREFIX), tokens()
+    shaken(model)
+    apart = parts(model)
+    assert apart is not None
+    with nullcontext() if enabled else model.disable_adapter():
+        assert close(apart.head(apart.backbone(input_ids=x)[0]), model(x).logits)
+    assert parts(made(SOFT)) is None
 
 
 def test_a_cache_that_holds_tokens_holds_the_virtual_ones() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-METHODS = ("LORA", "DORA", "ADALORA", "IA3")
+METHODS = ("LORA", "DORA", "ADALORA", "IA3", "PREFIX_TUNING")
+VIRTUAL_TOKENS = 32  # of a prefix: 0.7 million numbers in SmolLM2-135M
 OF_LORA = {"DORA": {"use_dora": True}, "LORA": {}}
 KEPT_OUT = 6  # one repository in so many is judged on
 
@@ -37,6 +38,8 @@ class Recipe:
         if self.method == "ADALORA":
             cut = {"tinit": steps // 10, "tfinal": steps // 3, "deltaT": max(1, steps // 100), "total_step": steps}
             options = {**options, "init_r": self.rank * 3 // 2, "target_r": self.rank, **cut}
+        elif self.method == "PREFIX_TUNING":
+            options = {"num_virtual_tokens": VIRTUAL_TOKENS, "init_weights": "zero"}
         elif self.method in OF_LORA:
             options = {**options, "r": self.rank, **OF_LORA[self.method]}
         else:

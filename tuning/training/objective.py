@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from tuning.errors import ConfigError
 from tuning.model import PeftModel
-from tuning.prompts import Prompts
+from tuning.prompts import AfterKeys, Prompts
 from tuning.training.cross_entropy import Logits, chunked_cross_entropy
 from tuning.training.packing import IGNORED, Piece, count_labels, packed_batch
 from tuning.training.state import tuner_in
@@ -77,17 +77,20 @@ def _no_parts() -> Parts:
 
 
 def parts(model: nn.Module) -> Parts | None:
-    """None where a model can't be taken apart: it has no head, or tokens come before its input."""
+    """None where a model can't be taken apart: it has no head, or its output holds more tokens than its input."""
+    prompts: Prompts | None = None
     if isinstance(model, PeftModel):
         if isinstance(model.base_model, Prompts):
-            return None
+            prompts = model.base_model
+            if not prompts.gives_keys:
+                return None
         model = model.get_base_model()
     found: Any = model
     head = found.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     backbone = getattr(model, "base_model", None)
     if not isinstance(head, nn.Module) or not isinstance(backbone, nn.Module) or backbone is model:
         return None
-    return Parts(backbone, head, _after(found.config))
+    return Parts(backbone if prompts is None else AfterKeys(prompts, backbone), head, _after(found.config))
 
 
 def _after(config: Any) -> Logits | None:

@@ -110,7 +110,7 @@ def test_what_was_not_scored_is_known_as_that(home: Path) -> None:
 def test_an_adapter_is_learned_from_windows(method: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made, out = home / "learned.parquet", home / method
     assert run(home, "windows", home / "lists", "--list", home / "places", "--out", made) == 0
-    lr = 0.01 if method == "IA3" else 0.004
+    lr = {"IA3": 0.01, "PREFIX_TUNING": 0.1}.get(method, 0.004)
     given = ("learn", made, "--out", out, "--method", method, "--lr", lr, "--times", TIMES, "--batch", 2, "--rank", 4)
     assert run(home, *given) == 0
     said = " ".join(capsys.readouterr().err.split())
