@@ -50,7 +50,7 @@ def add(commands: Any) -> None:
         "--server",
         action="append",
         default=[],
-        metavar="LANGUAGE=NAME",
+        metavar="[LANGUAGE=]NAME",
         help="another server than the language's first; may be repeated",
     )
     job.add_argument(
@@ -167,17 +167,23 @@ def _recorded(
     return found
 
 
-def servers_of(pairs: Iterable[str]) -> dict[str, str]:
-    """language -> preset's name, of LANGUAGE=NAME. Raises CorpusError where there is no such language or server."""
+def servers_of(words: Iterable[str]) -> dict[str, str]:
+    """language -> preset's name, of LANGUAGE=NAME, or of NAME for all languages that have such a server; of several for one the first.
+
+    Raises CorpusError where there is no such language or server.
+    """
     found: dict[str, str] = {}
-    for pair in pairs:
-        language, _, name = pair.partition("=")
-        if language not in languages():
-            raise CorpusError(Path(pair), "names no language.", f"There are {', '.join(sorted(languages()))}.")
-        there = [server.name for server in languages()[language].servers]
-        if name not in there:
-            raise CorpusError(Path(pair), "names no server that is known.", f"There are {', '.join(there)}.")
-        found[language] = name
+    for word in words:
+        chosen, _, name = word.rpartition("=")
+        if chosen and chosen not in languages():
+            raise CorpusError(Path(word), "names no language.", f"There are {', '.join(sorted(languages()))}.")
+        among = {chosen: languages()[chosen]} if chosen else languages()
+        there = {id: [server.name for server in language.servers] for id, language in among.items()}
+        having = [id for id, names in there.items() if name in names]
+        if not having:
+            known = dict.fromkeys(name for names in there.values() for name in names)
+            raise CorpusError(Path(word), "names no server that is known.", f"There are {', '.join(known)}.")
+        found = {id: name for id in having} | found
     return found
 
 

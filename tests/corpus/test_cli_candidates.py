@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corpus.__main__ import main
+from corpus.cli_candidates import servers_of
 from corpus.lists import read_lists
 from corpus.mine import Source, mine
 from corpus.shards import alone
@@ -163,10 +164,25 @@ def test_ended_from_outside_it_leaves_no_folder_and_no_server(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("python=nobody", "There are basedpyright, ty"), ("cobol=ty", "There are bash, c")]
+    ("given", "said"),
+    [
+        ("python=nobody", "There are basedpyright, ty"),
+        ("nobody", "names no server that is known"),
+        ("cobol=ty", "There are bash, c"),
+    ],
 )
 def test_a_server_that_is_unknown_is_said_with_those_that_are(
     given: str, said: str, mined: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(mined, "--server", given) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_server_is_named_for_a_language_or_for_all_that_have_it() -> None:
+    assert servers_of(["tsgo", "python=ty"]) == {
+        "javascript": "tsgo",
+        "typescript": "tsgo",
+        "tsx": "tsgo",
+        "python": "ty",
+    }
+    assert servers_of(["basedpyright", "ruff"])["python"] == "basedpyright"

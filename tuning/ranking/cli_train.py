@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
         "--server",
         action="append",
         default=[],
-        metavar="LANGUAGE=NAME",
+        metavar="[LANGUAGE=]NAME",
         help="ask this one; may be repeated (default: the first installed)",
     )
     job.add_argument(
@@ -158,7 +158,7 @@ def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Pa
     )
     if len(known) < 50 or len(judged_rows) < 20:
         console.print(
-            "[red]That is too little to learn from.[/] Give more code with --repo, or name a server that knows it with --server LANGUAGE=NAME.",
+            "[red]That is too little to learn from.[/] Give more code with --repo, or name a server that knows it with --server NAME.",
             highlight=False,
         )
         return 2

@@ -2,6 +2,7 @@
 
 import * as vscode from 'vscode';
 import type { ChosenMode } from './modes.ts';
+import { serverNames } from './servers.ts';
 
 /** Taken while the server runs; the others when it starts. */
 const LIVE = ['ranker', 'deadline', 'starLimit', 'starText', 'starIn'] as const;
@@ -30,9 +31,15 @@ export function python(): string {
   return vscode.workspace.getConfiguration('starling').get('python', '');
 }
 
-/** The model folder that the server takes; empty: its default. */
-export function base(): string {
-  return vscode.workspace.getConfiguration('starling').get('base', '');
+/** What `train` is told of how the server runs: its model, which an adapter fits, its language servers, and whether there is a log to learn from. */
+export function forTraining(): readonly string[] {
+  const section = vscode.workspace.getConfiguration('starling');
+  const base = section.get('base', '');
+  return [
+    ...(base === '' ? [] : ['--base', base]),
+    ...serverNames(section.get('servers', {}), section.get('server', '')).flatMap((name) => ['--server', name]),
+    ...(section.get('logAccepted', false) ? ['--from-accepted'] : []),
+  ];
 }
 
 export function starText(): string {

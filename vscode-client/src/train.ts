@@ -26,8 +26,7 @@ export async function train(python: string, cwd: string, log: vscode.LogOutputCh
     title: `Starling learns from ${folder.name}`,
     cancellable: true,
   };
-  const base = settings.base(); // an adapter fits the base that it was trained on, and the server's is this one
-  const words = ['--repo', folder.uri.fsPath, ...(base === '' ? [] : ['--base', base])];
+  const words = ['--repo', folder.uri.fsPath, ...settings.forTraining()];
   const done = await vscode.window.withProgress(options, (progress, token) =>
     learned(python, words, cwd, log, progress, token),
   );

@@ -55,7 +55,7 @@ before(async () => {
   const first = [0, 1, 2].map((n) => [`day${n}.py`, day(`day${n}`, 4)]);
   workbench = await Workbench.open(
     { 'shop.py': SHOP, ...Object.fromEntries(first) },
-    { settings: { 'starling.base': folder } },
+    { settings: { 'starling.base': folder, 'starling.server': 'basedpyright', 'starling.logAccepted': true } },
   );
   git('init', '--quiet');
   commit();
@@ -126,9 +126,11 @@ async function cancel(): Promise<void> {
   await workbench.run('Notifications: Clear All Notifications');
 }
 
-test('stopped while servers are asked: they end with it', async () => {
+test('stopped while servers are asked, which are those that are in use: they end with it', async () => {
   await workbench.run(TRAIN);
   await workbench.notified(/Starling learns from project: asking the servers, \d+ of \d+/, LONG);
+  const trainer = workbench.processes().find((words) => words.includes('-m tuning.ranking train'));
+  assert.match(trainer ?? '', / --base \S+ --server basedpyright --from-accepted$/);
   await workbench.shot('train');
   assert.ok(trainers().length > 1, 'no server is asked');
   await cancel();
