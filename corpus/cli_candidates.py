@@ -179,11 +179,11 @@ def servers_of(words: Iterable[str]) -> dict[str, str]:
             raise CorpusError(Path(word), "names no language.", f"There are {', '.join(sorted(languages()))}.")
         among = {chosen: languages()[chosen]} if chosen else languages()
         there = {id: [server.name for server in language.servers] for id, language in among.items()}
-        having = [id for id, names in there.items() if name in names]
+        having = {id: name for id, names in there.items() if name in names}
         if not having:
-            known = dict.fromkeys(name for names in there.values() for name in names)
-            raise CorpusError(Path(word), "names no server that is known.", f"There are {', '.join(known)}.")
-        found = {id: name for id in having} | found
+            known = ", ".join(dict.fromkeys(name for names in there.values() for name in names))
+            raise CorpusError(Path(word), "names no server that is known.", f"There are {known}.")
+        found = having | found
     return found
 
 
