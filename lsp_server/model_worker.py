@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuning.ranking.prompt import Prompt
-from tuning.ranking.trie import certain
+from tuning.ranking.trie import Scores
 
 if TYPE_CHECKING:
     from tuning.ranking.scorer import Scorer
@@ -41,7 +41,7 @@ def yield_to_others(niceness: int = BACKGROUND) -> None:
 
 
 class SearchJob:
-    """Names to score after a prompt, some of them `known` already, by the base with an adapter. Its bounds get better
+    """Names to score after a prompt, some of them `known` already, by the base with an adapter. Its scores get better
     until it has finished."""
 
     def __init__(
@@ -49,37 +49,36 @@ class SearchJob:
     ) -> None:
         self.key, self.prompt, self.names, self.known, self.adapter = key, prompt, names, known, adapter
         self.served_by: str | None = None  # the adapter that it was scored with: another while its own is loaded
-        self.bounds: Floats | None = None  # float64[names]: log P where `exact`, else an upper bound
-        self.exact = np.zeros(len(names), bool)
+        self.scores: Scores | None = None  # of the names; None before anything is known
         self.finished = False
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
     async def wait(self, seconds: float) -> Floats | None:
-        """The bounds when finished or after `seconds`, whichever is first; None where nothing is known by then."""
+        """log P of each name, as far as it can be told when finished or after `seconds`, whichever is first; None where nothing is known by then."""
         if not self.finished and seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._event.wait(), seconds)
-        return self.bounds
+        return None if self.scores is None else self.scores.likely
 
     def exact_scores(self) -> dict[str, float]:
         """log P of the names whose score is final."""
-        if self.bounds is None:
+        if self.scores is None:
             return dict(self.known)
-        return {name: float(self.bounds[i]) for i, name in enumerate(self.names) if self.exact[i]}
+        found = zip(self.names, self.scores.bounds.tolist(), self.scores.exact.tolist(), strict=True)
+        return {name: log_p for name, log_p, exact in found if exact}
 
     def answers(self, names: Collection[str]) -> bool:
         """Whether this job, as it is or when it has gone on, tells the best of these names."""
         if not set(names) <= set(self.names):
             return False
-        if not self.finished or self.bounds is None:
+        if not self.finished or self.scores is None:
             return True
-        wanted = [i for i, name in enumerate(self.names) if name in names]
-        return certain(self.bounds[wanted], self.exact[wanted])
+        return self.scores.certain(among=[i for i, name in enumerate(self.names) if name in names])
 
-    def publish(self, bounds: Floats, exact: NDArray[np.bool_], *, finished: bool) -> None:
+    def publish(self, scores: Scores, *, finished: bool) -> None:
         """Called by the model's thread."""
-        self.bounds, self.exact, self.finished = bounds, exact, finished
+        self.scores, self.finished = scores, finished
         if finished:
             self._loop.call_soon_threadsafe(self._event.set)
 
@@ -207,7 +206,7 @@ class ModelWorker(threading.Thread):
         search = scorer.search(job.key, job.prompt, job.names, job.exact_scores())
         while True:
             finished = search.step()
-            job.publish(search.bounds(), search.exact(), finished=finished)
+            job.publish(search.scores(), finished=finished)
             if finished or self._search is not None:
                 search.close()
                 return

@@ -229,11 +229,11 @@ class Ranker:
             job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores, adapter=adapter)
             self._jobs[uri] = job
         self.worker.search(job)
-        bounds = await job.wait(until - time.monotonic())
-        if bounds is None:
+        likely = await job.wait(until - time.monotonic())
+        if likely is None:
             return None
         place = {name: i for i, name in enumerate(job.names)}
-        model = np.array([bounds[place[name]] for name in names])
+        model = np.array([likely[place[name]] for name in names])
         return ordered(known, self.blend, model, chosen), job.finished
 
     def _reply(

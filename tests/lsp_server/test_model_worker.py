@@ -75,7 +75,8 @@ async def test_what_is_loaded_serves_until_another_adapter_is_ready(folders: dic
     later = await scored_by(worker, str(folders["a"]))
     for job, adapter in ((first, ""), (later, str(folders["a"]))):
         expected = Scorer.load(folders["base"], adapter=adapter).log_p(PROMPT, NAMES, top=len(NAMES))
-        assert job.bounds == pytest.approx(expected, abs=1e-3)
+        assert job.scores is not None
+        assert job.scores.bounds == pytest.approx(expected, abs=1e-3)
     assert worker.serving("") == ""  # both are kept
     for name in ("b", "c"):
         await scored_by(worker, str(folders[name]))

@@ -34,7 +34,7 @@ def searched(scorer: Scorer, key: str, prompt: Prompt, names: list[str]) -> np.n
     search = scorer.search(key, prompt, names)
     while not search.step(top=len(names)):
         pass
-    return search.bounds()
+    return search.scores().bounds
 
 
 @pytest.mark.parametrize("tail", [".", " = ", "(", ", ", "\n        ", ""])
@@ -57,9 +57,26 @@ def test_what_is_known_early_is_an_upper_bound(scorer: Scorer) -> None:
     exact = searched(scorer, "b", prompt, NAMES)
     search = scorer.search("b", prompt, NAMES)
     search.step()
-    assert np.all(search.bounds() >= exact - 1e-5)
+    assert np.all(search.scores().bounds >= exact - 1e-5)
     search.close()
     assert searched(scorer, "b", prompt, NAMES) == pytest.approx(exact, abs=1e-5)
+
+
+def test_what_is_left_of_a_name_counts_until_it_is_known(scorer: Scorer) -> None:
+    prompt = Prompt(text=TEXT, tail=".")
+    search = scorer.search("left", prompt, NAMES)
+    whole = [len(scorer.sequence(prompt.tail, name)) + 1 for name in NAMES]
+    assert search.scores().left.tolist() == whole
+    finished = False
+    before = search.scores()
+    while not finished:
+        finished = search.step(top=len(NAMES))
+        now = search.scores()
+        assert (now.left <= before.left).all()
+        assert ((now.left == 0) == now.exact).all()
+        assert (now.likely[~now.exact] < now.bounds[~now.exact]).all()
+        before = now
+    assert before.likely == pytest.approx(before.bounds)
 
 
 def test_the_best_are_certain_when_it_stops(scorer: Scorer) -> None:
@@ -68,7 +85,7 @@ def test_the_best_are_certain_when_it_stops(scorer: Scorer) -> None:
     search = scorer.search("c", prompt, NAMES)
     while not search.step(top=1):
         pass
-    assert int(np.argmax(search.bounds())) == int(np.argmax(exact))
+    assert int(np.argmax(search.scores().bounds)) == int(np.argmax(exact))
 
 
 def test_what_was_scored_before_is_not_scored_again(scorer: Scorer) -> None:
@@ -78,10 +95,10 @@ def test_what_was_scored_before_is_not_scored_again(scorer: Scorer) -> None:
     search = scorer.search("k", prompt, NAMES, known)
     while not search.step(top=len(NAMES)):
         pass
-    assert search.bounds() == pytest.approx(exact, abs=1e-5)
+    assert search.scores().bounds == pytest.approx(exact, abs=1e-5)
     again = scorer.search("k", prompt, NAMES, dict(zip(NAMES, exact, strict=True)))
     assert again.step()
-    assert again.bounds() == pytest.approx(exact)
+    assert again.scores().bounds == pytest.approx(exact)
 
 
 def test_interrupted_reading_goes_on(scorer: Scorer) -> None:

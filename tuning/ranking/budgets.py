@@ -17,7 +17,7 @@ from tuning.ranking.scorer import Scorer
 
 
 class Timeline:
-    """One search at a time, and its bounds after each step."""
+    """One search at a time, and what it knows after each step."""
 
     def __init__(self, scorer: Scorer, longest: float) -> None:
         self._scorer, self._longest = scorer, longest
@@ -28,7 +28,7 @@ class Timeline:
         """float64[n], NaN where no step was over by then."""
         if self._asked != (prompt, tuple(names)):
             self._asked, self._steps = (prompt, tuple(names)), self._searched(prompt, names)
-        known = [bounds for taken, bounds in self._steps if taken <= milliseconds]
+        known = [likely for taken, likely in self._steps if taken <= milliseconds]
         return known[-1] if known else np.full(len(names), np.nan)
 
     def _searched(self, prompt: Prompt, names: Sequence[str]) -> list[tuple[float, Floats]]:
@@ -41,7 +41,7 @@ class Timeline:
         finished = False
         while not finished and (not steps or steps[-1][0] <= self._longest):
             finished = search.step()
-            steps.append((1000 * (time.perf_counter() - began), search.bounds()[place]))
+            steps.append((1000 * (time.perf_counter() - began), search.scores().likely[place]))
         search.close()
         return steps
 

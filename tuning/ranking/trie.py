@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP = 10  # so many best names are sure when a search is over
+DROP = 0.5  # of log P, a token; with it p is right also where a search was cut off (docs/results.md)
 
 
 @dataclass(eq=False, slots=True)
@@ -41,7 +42,22 @@ def build(sequences: Mapping[int, Sequence[int]]) -> Node:
     return root
 
 
-def certain(bounds: NDArray[np.float64], exact: NDArray[np.bool_], top: int = TOP) -> bool:
-    """Whether the `top` best are known: float64[n] upper bounds of log P, and which are exact."""
-    sure = np.sort(bounds[exact])[::-1]
-    return bool(exact.all() or (len(sure) >= top and sure[top - 1] >= bounds[~exact].max()))
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a search knows so far of n names."""
+
+    bounds: NDArray[np.float64]  # [n] log P where `exact`, else an upper bound
+    exact: NDArray[np.bool_]  # [n]
+    left: NDArray[np.int64]  # [n] tokens of a name, its end among them, that nothing is known of yet
+
+    @property
+    def likely(self) -> NDArray[np.float64]:
+        """[n] log P as far as it can be told by now: each token that is left costs what such tokens cost."""
+        return self.bounds - DROP * self.left
+
+    def certain(self, top: int = TOP, *, among: Sequence[int] | None = None) -> bool:
+        """Whether the `top` best are known, of all or of some names."""
+        chosen = slice(None) if among is None else among
+        bounds, exact = self.bounds[chosen], self.exact[chosen]
+        sure = np.sort(bounds[exact])[::-1]
+        return bool(exact.all() or (len(sure) >= top and sure[top - 1] >= bounds[~exact].max()))

@@ -92,8 +92,7 @@ def test_scores_on_disk_are_those_of_the_scorer(home: Path, found: list[Case]) -
     for case in found[::7]:
         names = [case.known.candidates[i].name for i in shortlist(case.known, blend)]
         searched, scored = scorer.log_p(case.prompt, names), known.log_p(case.prompt, names)
-        assert (scored <= searched + 1e-3).all()  # a search knows the best exactly, and bounds of the others
-        best = np.argsort(-scored)[:10]
+        best = np.argsort(-scored)[:10]  # a search knows them exactly, and the others about
         np.testing.assert_allclose(scored[best], searched[best], atol=2e-3)
 
 
