@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOP = 10  # so many best names are sure when a search is over
-DROP = 0.5  # of log P, a token; with it p is right also where a search was cut off (docs/results.md)
+DROP = 0.7  # of log P, a token: about what the next tokens of names cost
 
 
 @dataclass(eq=False, slots=True)
