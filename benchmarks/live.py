@@ -26,7 +26,7 @@ from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
 from lsp_server.positions import units
 from lsp_server.probe import Probe, in_order, items_of
-from tuning.ranking.fitting import calibration_error
+from tuning.ranking.calibration import calibration_error
 from tuning.ranking.metrics import summary
 
 console = Console()
@@ -74,7 +74,7 @@ def _figures(found: Sequence[Answer]) -> Iterator[str]:
     starred = [one.place == 0 for one in found if one.is_starred]
     yield f"{len(starred) / max(1, len(found)):.0%}"
     yield f"{sum(starred) / max(1, len(starred)):.0%}"
-    yield f"{calibration_error((one.p, one.place == 0) for one in found if one.p is not None):.3f}"
+    yield f"{calibration_error([(one.p, one.place == 0) for one in found if one.p is not None]):.3f}"
 
 
 async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], object]) -> list[Answer]:

@@ -17,13 +17,13 @@ from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES
 from tuning.ranking.bars import bar
 from tuning.ranking.blend import FILE, KINDS, Blend, weighed_as
+from tuning.ranking.calibration import calibration_error
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
 from tuning.ranking.fitting import (
     GROUPS,
     Judged,
     Sample,
-    calibration_error,
     fitted,
     fitted_model,
     left_out,

@@ -31,9 +31,9 @@ from corpus.rankbench.origins import OriginError, benches, place_of
 from corpus.sources import SourceError
 from tuning.ranking.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
 from tuning.ranking.blend import Blend
+from tuning.ranking.calibration import First, calibration_error, error_by_chance
 from tuning.ranking.cases import Case, cases
 from tuning.ranking.features import Floats
-from tuning.ranking.fitting import calibration_error
 from tuning.ranking.metrics import rank_in, rank_of, summary
 from tuning.ranking.rank import Order, ordered, outranked_imports, shortlist
 from tuning.ranking.ways import WITHOUT, all_ways
@@ -53,7 +53,7 @@ class Scores:
     repositories: int = 0
     candidates: list[int] = field(default_factory=list)
     ranks: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
-    firsts: dict[str, list[tuple[float, bool]]] = field(default_factory=lambda: defaultdict(list))
+    firsts: dict[str, list[First]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, ranker: str, row: Recorded, rank: int) -> None:
         slices = [OVERALL, row.named, f"form: {row.form}"]
@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         type=lambda text: [float(part) for part in text.split(",")],
         default=[],
         metavar="MS,…",
-        help="with --model: also cut off after so many milliseconds each, as the server does",
+        help="also the base model cut off after so many milliseconds each, as the server does",
     )
     options.add_argument("--base", type=Path, help="another model folder than the default")
     options.add_argument(
@@ -173,7 +173,7 @@ def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
             found.add(name, row, rank_of(of(row), is_truth))
         if fuzzy is not None:
             found.add("wrapped server, in VS Code", row, rank_of(fuzzy + LISTS["wrapped server"](row) / 1e6, is_truth))
-    if given.source or given.model or given.scores:
+    if given.source or given.model or given.budgets or given.scores:
         behind = _vscode(known, given.vscode, UNEQUAL)
         by_row = {_key(row): found for row, *found in zip(known, vscode, behind, strict=True)}
         with Progress(console=console, transient=True) as progress:
@@ -278,7 +278,8 @@ def print_table(language: str, found: Scores) -> None:
             continue
         starred = [right for p, right in firsts if p >= lowest]
         console.print(
-            f"{ranker}: expected calibration error of first items {calibration_error(firsts):.3f}; "
+            f"{ranker}: expected calibration error of first items {calibration_error(firsts):.3f} "
+            f"({error_by_chance(firsts):.3f} by chance, if every p were exact); "
             f"{len(starred):,} starred first items, right {np.mean(starred) if starred else 0:.1%}",
             highlight=False,
         )
@@ -292,6 +293,9 @@ def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
             "positions": scores.positions,
             "repositories": scores.repositories,
             "calibration error": {ranker: calibration_error(firsts) for ranker, firsts in scores.firsts.items()},
+            "calibration error by chance": {
+                ranker: error_by_chance(firsts) for ranker, firsts in scores.firsts.items()
+            },
             "rankers": {
                 ranker: {name: {"n": len(ranks), **summary(ranks)} for name, ranks in slices.items()}
                 for ranker, slices in scores.ranks.items()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -197,13 +196,3 @@ def stars(judged: Sequence[Judged]) -> tuple[float, ...]:
             lowest = p
             break
     return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))
-
-
-def calibration_error(firsts: Iterable[tuple[float, bool]], bins: int = 10) -> float:
-    """Expected calibration error: mean |p - share right| over bins of equal width, by how many are in each (Naeini et al. 2015)."""
-    by_bin: dict[int, list[tuple[float, bool]]] = defaultdict(list)
-    for p, right in firsts:
-        by_bin[min(int(p * bins), bins - 1)].append((p, right))
-    total = sum(map(len, by_bin.values()))
-    gaps = (abs(sum(p for p, _ in here) - sum(right for _, right in here)) for here in by_bin.values())
-    return sum(gaps) / max(1, total)

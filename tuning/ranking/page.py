@@ -11,7 +11,7 @@ import numpy as np
 
 from corpus.positions import CLASSES, FORMS
 from tuning.files import replacing
-from tuning.ranking.fitting import calibration_error
+from tuning.ranking.calibration import calibration_error, error_by_chance
 from tuning.ranking.metrics import gained, signed, summary
 from tuning.ranking.ways import WITHOUT
 
@@ -93,8 +93,12 @@ def _ablations(scores: Scores) -> str:
 
 
 def _calibration(scores: Scores) -> str:
-    rows = [[name, f"{calibration_error(firsts):.3f}"] for name, firsts in scores.firsts.items() if WITHOUT not in name]
-    return _table(["ranker", "expected calibration error of first items"], rows)
+    rows = [
+        [name, f"{calibration_error(firsts):.3f}", f"{error_by_chance(firsts):.3f}"]
+        for name, firsts in scores.firsts.items()
+        if WITHOUT not in name
+    ]
+    return _table(["ranker", "expected calibration error of first items", "by chance, if every p were exact"], rows)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

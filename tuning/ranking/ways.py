@@ -31,12 +31,13 @@ def all_ways(given: argparse.Namespace) -> list[Way]:
     """The ways that `evaluate`'s options ask for. Raises OSError, BlendError, ScorerError, TuningError."""
     blend = Blend.load(given.blend) if given.blend else Blend.load()
     ways = [Way(name="Starling, signals", blend=blend)]
-    if given.model:
+    if given.model or given.budgets:
         from tuning.ranking.base import default_base_dir
         from tuning.ranking.scorer import Scorer
 
         scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
-        ways.append(Way(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone"))
+        if given.model:
+            ways.append(Way(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone"))
         if given.budgets:
             from tuning.ranking.budgets import Timed, Timeline
 
