@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import final
 
 from corpus.candidates import Asked, Project
 from corpus.positions import Position, example, positions
@@ -56,7 +57,8 @@ def projects(
             sites = [Site(start=start, end=end, kind=kind) for start, end, kind in row.sites]
             form = "name" if generator.random() < 0.25 else "line"
             found_in = positions(row.path, data, sites, turn=generator.randrange(6), form=form)
-            chosen = list(_all_read_live(data, found_in, languages()[row.language]))
+            live = Live(data, languages()[row.language])
+            chosen = list(filter(None, map(live.read, found_in)))
             asked.append(Asked(path=row.path, language=row.language, data=data, positions=chosen))
             count += len(chosen)
             if count >= per_project:
@@ -97,11 +99,12 @@ def spread(files: Sequence[Kept], seed: str, count: int, per_file: int, *, toget
         chosen: list[Position] = []
         places = positions(file.path, file.data, file.sites, turn=generator.randrange(6), form=form)
         begin = generator.randrange(len(places)) if together and places else 0
+        live = Live(file.data, languages()[file.language])
         for position in [*places[begin:], *places[:begin]] if together else generator.sample(places, len(places)):
             if len(chosen) == per_file:
                 break
             if kinds[position.kind] < count * MOST[position.kind]:
-                agreed = read_live(file.data, position)
+                agreed = live.read(position)
                 if agreed is not None and kinds[agreed.kind] < count * MOST[agreed.kind]:
                     kinds[agreed.kind] += 1
                     chosen.append(agreed)
@@ -119,15 +122,19 @@ def read_live(data: bytes, position: Position, parent: bytes | None = None) -> P
     return _agreed(position, example(data, position, parent).site.kind)
 
 
-def _all_read_live(data: bytes, found: Sequence[Position], language: Language) -> Iterator[Position]:
-    """`read_live` of a file's positions: one tree, told of each hole in turn, as an editor's is."""
-    document = SyntaxDocument(data, language)
-    for position in found:
-        document.edit(position.offset, position.tail, b"")
-        agreed = _agreed(position, site_at(document, position.offset).kind)
-        document.edit(position.offset, position.offset, data[position.offset : position.tail])
-        if agreed is not None:
-            yield agreed
+@final
+class Live:
+    """`read_live` of a file's positions one after another: one tree, told of each hole in turn, as an editor's is."""
+
+    def __init__(self, data: bytes, language: Language) -> None:
+        self._data, self._document = data, SyntaxDocument(data, language)
+
+    def read(self, position: Position) -> Position | None:
+        """The position as what serves live reads it."""
+        self._document.edit(position.offset, position.tail, b"")
+        agreed = _agreed(position, site_at(self._document, position.offset).kind)
+        self._document.edit(position.offset, position.offset, self._data[position.offset : position.tail])
+        return agreed
 
 
 def _agreed(position: Position, kind: str) -> Position | None:

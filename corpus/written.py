@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,13 +132,12 @@ def _in_hunks(
         inside = (names.first >= begin) & (names.last <= end)
         seed = generator.randrange(1 << 30)
         chosen = sites(data, names.of(inside), tree, language, seed, PER_FILE)
-        for position in positions(path, data, chosen, turn=generator.randrange(6), form="written"):
-            position = replace(position, tail=_line_end_before(parent, resumes))
-            agreed = read_live(data, position, parent)
-            if agreed is not None:
-                found.append(agreed)
+        tail = _line_end_before(parent, resumes)
+        turn = generator.randrange(6)
+        found += [replace(position, tail=tail) for position in positions(path, data, chosen, turn=turn, form="written")]
     generator.shuffle(found)
-    return sorted(found[:PER_FILE], key=lambda position: position.start)
+    agreed = islice(filter(None, (read_live(data, position, parent) for position in found)), PER_FILE)
+    return sorted(agreed, key=lambda position: position.start)
 
 
 def _line_end_before(data: bytes, start: int) -> int:
