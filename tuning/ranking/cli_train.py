@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ Nothing of a repository is run and nothing connects anywhere. Run the same again
 it stopped."""
 EPILOG = """python -m tuning.ranking adapters          what is installed, and how good it was
 python -m tuning.ranking rollback NAME     use the version before"""
-FEWEST, MOST = 10, 6  # steps; times that each window is learned from
+FEWEST, MOST = 10, 2  # steps; times that each window is learned from: more was not measured
+ENOUGH = 7000  # positions to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
+ON_GPU = 8  # windows a step, at once
 METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
 
 
@@ -172,25 +175,28 @@ def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Pa
 
 def _train(
     given: argparse.Namespace,
-    learning: Callable[[Callable[[str, int], None]], Iterator[Any]],
+    looked_up: Callable[[Callable[[str, int], None]], Iterator[Any]],
     written: Sequence[Accepted],
     count: int,
     out: Path,
     console: Console,
 ) -> None:
+    from tuning.ranking import learning
     from tuning.ranking import retraining as steps
-    from tuning.ranking.learning import trained
     from tuning.ranking.scorer import base_and_tokenizer
 
+    on_cpu = learning.device().type == "cpu"
     recipe = Recipe(method=given.method, rank=given.rank)
+    recipe = recipe if on_cpu else replace(recipe, batch=ON_GPU)
     model, tokenizer = base_and_tokenizer(given.base, adapter="")
     with _bar(console, "looking up what is learned from", count) as done:
-        found = steps.windows_of(learning(done), written, tokenizer)
-    adapted = recipe.adapted(model, steps=FEWEST)
+        found = steps.windows_of(looked_up(done), written, tokenizer)
+    adapted = recipe.adapted(model.to(learning.device()), steps=FEWEST)
     loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
+        at_once = 1 if on_cpu else recipe.batch
         total = _steps(
-            given.minutes, lambda: steps.seconds_a_window(adapted, loss, found), recipe.batch, len(found), out
+            given.minutes, lambda: steps.seconds_a_window(adapted, loss, found, at_once), recipe.batch, len(found), out
         )
     sites = sum(len(window.sites) for window in found)
     console.print(
@@ -198,7 +204,7 @@ def _train(
         f"{total * recipe.batch / max(1, len(found)):.1f} times through",
         highlight=False,
     )
-    trained(adapted, loss, found, recipe, steps=total, out=out)
+    learning.trained(adapted, loss, found, recipe, steps=total, out=out)
     shelf.write_card(out, shelf.Card(base=given.base, beneath=shipped(given.base)))
 
 
@@ -251,9 +257,12 @@ def _judge(
     rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
     console.print(f"R@1 {signed(gained(places.now, places.then))}", highlight=False)
     if not is_better(places.now, places.then) and not given.keep_worse:
-        console.print(
-            f"Not better, so not installed; it is in {out}. More minutes or more code may help.", highlight=False
+        more = (
+            f"more lists and time (--positions {10 * given.positions} --minutes …)"
+            if given.positions < ENOUGH
+            else "more code"
         )
+        console.print(f"Not better, so not installed; it is in {out}. What may help: {more}.", highlight=False)
         return 1
     card = shelf.Card(
         base=given.base,

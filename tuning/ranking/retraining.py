@@ -73,18 +73,18 @@ def windows_of(found: Iterable[Case], written: Iterable[Accepted], tokenizer: An
     return [*windows(found, Blend.load(), encode), *accepted_windows(written, encode)]
 
 
-def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window]) -> float:
-    """How long this machine takes to learn from a window, there and back: the median of a few."""
-    import torch
-
-    device = torch.device("cpu")
+def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window], at_once: int = 1) -> float:
+    """How long this machine takes to learn from a window of several at once, there and back: the median of a few."""
+    device = loss.ending.device
     taken: list[float] = []
-    for window in found[:: max(1, len(found) // TRIED)][: TRIED + 1]:
+    for start in range(0, len(found), max(1, len(found) // TRIED))[: TRIED + 1]:
+        some = [Laid.of(window) for window in found[start : start + at_once]]
         began = time.perf_counter()
         with autocast(device, computes_bf16(device)):
-            total, _ = loss(model, Batch.of([Laid.of(window)]))
+            total, _ = loss(model, Batch.of(some))
         total.backward()
-        taken.append(time.perf_counter() - began)
+        total.item()  # what was asked of a GPU is over
+        taken.append((time.perf_counter() - began) / len(some))
     model.zero_grad()
     return statistics.median(taken[1:] or taken)  # the first warms up
 
