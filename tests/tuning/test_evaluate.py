@@ -16,6 +16,7 @@ from corpus.rankbench import origins
 from corpus.rankbench.origins import Bench
 from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
+from tests.tuning.models import byte_level, tiny
 from tuning.ranking import evaluate
 from tuning.ranking.blend import Blend
 from tuning.ranking.cases import SourceChanged, cases
@@ -108,6 +109,25 @@ def test_scores_from_elsewhere_and_blends_without_a_part_come_onto_a_page(tmp_pa
     assert "| Starling, signals | scopes |" in said
     assert "| Starling, base | scopes |" in said
     assert "+0.000 [+0.000, +0.000]" in said
+
+
+def test_a_model_with_a_deadline_needs_no_search_to_the_end(tmp_path: Path, bench: Bench) -> None:
+    """A budget that every search ends in, and one that none begins in."""
+    tokenizer = byte_level()
+    tiny("llama", len(tokenizer)).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    base = ("--base", str(tmp_path / "base"))
+    timed = scored(tmp_path, "--budgets", "60000,0", *base)
+    both = scored(tmp_path, "--model", "--budgets", "60000", *base)["rankers"]
+    rankers = timed["rankers"]
+    assert isinstance(rankers, dict) and isinstance(both, dict)
+    ended, whole = "Starling, model, 60000 ms", "Starling, model, no deadline"
+    assert whole not in rankers
+    assert rankers[ended] == both[ended] == both[whole]
+    assert rankers["Starling, model, 0 ms"] == rankers["Starling, signals"]
+    errors = timed["calibration error by chance"]
+    assert isinstance(errors, dict)
+    assert 0 < errors[ended] < 1
 
 
 def test_any_command_is_scored_by_its_own_order(tmp_path: Path, bench: Bench) -> None:
