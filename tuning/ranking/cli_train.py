@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ Nothing of a repository is run and nothing connects anywhere. Run the same again
 it stopped."""
 EPILOG = """python -m tuning.ranking adapters          what is installed, and how good it was
 python -m tuning.ranking rollback NAME     use the version before"""
-FEWEST, MOST = 10, 2  # steps; times that each window is learned from: more was not measured
+FEWEST = 10  # steps
 ENOUGH = 7000  # positions to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
 ON_GPU = 8  # windows a step, at once
 METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
@@ -80,6 +81,9 @@ def add(commands: Any) -> None:
         help="also learn from what was written there while `starling --log-accepted` ran",
     )
     job.add_argument("--minutes", type=float, default=15, metavar="M", help="of training itself (default %(default)s)")
+    job.add_argument(
+        "--times", type=float, default=6, metavar="T", help="how often at most through its lists (default %(default)s)"
+    )
     job.add_argument(
         "--positions", type=int, default=1500, metavar="N", help="to learn from, a repository (default %(default)s)"
     )
@@ -185,19 +189,16 @@ def _train(
     from tuning.ranking import retraining as steps
     from tuning.ranking.scorer import base_and_tokenizer
 
-    on_cpu = learning.device().type == "cpu"
     recipe = Recipe(method=given.method, rank=given.rank)
-    recipe = recipe if on_cpu else replace(recipe, batch=ON_GPU)
+    recipe = recipe if learning.device().type == "cpu" else replace(recipe, batch=ON_GPU)
     model, tokenizer = base_and_tokenizer(given.base, adapter="")
     with _bar(console, "looking up what is learned from", count) as done:
         found = steps.windows_of(looked_up(done), written, tokenizer)
     adapted = recipe.adapted(model.to(learning.device()), steps=FEWEST)
     loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
-        at_once = 1 if on_cpu else recipe.batch
-        total = _steps(
-            given.minutes, lambda: steps.seconds_a_window(adapted, loss, found, at_once), recipe.batch, len(found), out
-        )
+        measure = partial(steps.seconds_a_window, adapted, loss, found, recipe.batch)
+        total = _steps(given, measure, recipe.batch, len(found), out)
     sites = sum(len(window.sites) for window in found)
     console.print(
         f"training {given.method} on {sites:,} lists in {len(found):,} windows: {total:,} steps of {recipe.batch} windows, "
@@ -227,12 +228,12 @@ def _key(given: argparse.Namespace, splits: Sequence[Split], written: int) -> st
     ).hexdigest()[:12]
 
 
-def _steps(minutes: float, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
+def _steps(given: argparse.Namespace, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
     """As many as fit into the minutes, measured once and kept, so that a run that goes on has the same."""
     plan = out.with_suffix(".json")
     if plan.is_file():
         return int(json.loads(plan.read_text("utf-8"))["steps"])
-    count = max(FEWEST, min(round(minutes * 60 / (seconds() * batch)), MOST * windows // batch))
+    count = max(FEWEST, min(round(given.minutes * 60 / (seconds() * batch)), int(given.times * windows // batch)))
     with replacing(plan) as temporary:
         temporary.write_text(json.dumps({"steps": count}) + "\n", encoding="utf-8")
     return count

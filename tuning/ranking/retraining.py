@@ -73,9 +73,10 @@ def windows_of(found: Iterable[Case], written: Iterable[Accepted], tokenizer: An
     return [*windows(found, Blend.load(), encode), *accepted_windows(written, encode)]
 
 
-def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window], at_once: int = 1) -> float:
-    """How long this machine takes to learn from a window of several at once, there and back: the median of a few."""
+def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window], batch: int) -> float:
+    """How long this machine takes to learn from a window, there and back: the median of a few; on a GPU of a step's, which are one batch there."""
     device = loss.ending.device
+    at_once = 1 if device.type == "cpu" else batch
     taken: list[float] = []
     for start in range(0, len(found), max(1, len(found) // TRIED))[: TRIED + 1]:
         some = [Laid.of(window) for window in found[start : start + at_once]]
