@@ -111,12 +111,26 @@ def test_scores_from_elsewhere_and_blends_without_a_part_come_onto_a_page(tmp_pa
     assert "+0.000 [+0.000, +0.000]" in said
 
 
-def test_a_model_with_a_deadline_needs_no_search_to_the_end(tmp_path: Path, bench: Bench) -> None:
-    """A budget that every search ends in, and one that none begins in."""
+@pytest.fixture
+def base(tmp_path: Path) -> tuple[str, str]:
+    """Options for a tiny model."""
     tokenizer = byte_level()
     tiny("llama", len(tokenizer)).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    base = ("--base", str(tmp_path / "base"))
+    return "--base", str(tmp_path / "base")
+
+
+@pytest.mark.filterwarnings("error:Mean of empty slice:RuntimeWarning")
+def test_deadlines_alone_are_drawn(tmp_path: Path, bench: Bench, base: tuple[str, str]) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` draws")
+    scored(tmp_path, "--budgets", "100", *base, "--plots", str(tmp_path / "plots"))
+    assert (tmp_path / "plots" / "by-time.svg").is_file()
+
+
+def test_a_model_with_a_deadline_needs_no_search_to_the_end(
+    tmp_path: Path, bench: Bench, base: tuple[str, str]
+) -> None:
+    """A budget that every search ends in, and one that none begins in."""
     timed = scored(tmp_path, "--budgets", "60000,0", *base)
     both = scored(tmp_path, "--model", "--budgets", "60000", *base)["rankers"]
     rankers = timed["rankers"]

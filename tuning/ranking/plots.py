@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tuning.ranking.evaluate import Scores
 
 BINS = 10
+UNTIMED = "Starling, model, no deadline"
 BUDGET = re.compile(r"Starling, model, (\d+(?:\.\d+)?) ms")
 
 
@@ -48,8 +49,9 @@ def _by_budget(found: Mapping[str, Scores], path: Path) -> Path:
         axis.plot(milliseconds, [value for value, _, _ in figures], color=f"C{number}", marker="o", label=language)
         lows, highs = [low for _, low, _ in figures], [high for _, _, high in figures]
         axis.fill_between(milliseconds, lows, highs, color=f"C{number}", alpha=0.1)
-        without = summary(scores.ranks["Starling, model, no deadline"]["all"])["R@1"][0]
-        axis.axhline(without, color=f"C{number}", linewidth=0.8, linestyle=":")
+        if UNTIMED in scores.ranks:
+            without = summary(scores.ranks[UNTIMED]["all"])["R@1"][0]
+            axis.axhline(without, color=f"C{number}", linewidth=0.8, linestyle=":")
     axis.set_xlabel("milliseconds that the model has, its prompt read before (dotted: no deadline)")
     axis.set_ylabel("R@1")
     axis.legend()
