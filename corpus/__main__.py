@@ -28,6 +28,7 @@ from rich.table import Table
 
 from corpus import cli_candidates
 from corpus.licences import PERMISSIVE
+from corpus.limits import SECONDS
 from corpus.mine import jobs_by_default, mine, rebuild
 from corpus.readings import Source
 from corpus.relisting import read_lists_manifest
@@ -149,6 +150,13 @@ def _add_workers(command: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="read on all processors of the Ray cluster at HOST:PORT, or 'auto' for the one that runs here (docs/at-scale.md)",
     )
+    command.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="N",
+        help="give up on a source that takes longer; the others go on (default %(default).0f)",
+    )
 
 
 def _mine(given: argparse.Namespace) -> int:
@@ -164,7 +172,16 @@ def _mine(given: argparse.Namespace) -> int:
     )
     excluded = [line.split()[0] for line in _lines(given.exclude)] if given.exclude else []
     with _progress(len(sources)) as done:
-        manifest = mine(sources, given.out, options, jobs=given.jobs, ray=given.ray, excluded=excluded, done=done)
+        manifest = mine(
+            sources,
+            given.out,
+            options,
+            jobs=given.jobs,
+            ray=given.ray,
+            excluded=excluded,
+            seconds=given.seconds,
+            done=done,
+        )
     report(manifest)
     return 1 if manifest.failed else 0
 
@@ -176,7 +193,7 @@ def _rebuild(given: argparse.Namespace) -> int:
     wanted = read_manifest(given.manifest)
     places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:
-        rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, done=done)
+        rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, seconds=given.seconds, done=done)
     console.print(f"{given.out} is what {given.manifest} lists, byte for byte.", highlight=False)
     return 0
 
@@ -219,7 +236,7 @@ def listed(file: Path) -> list[Source]:
 
 
 def _lines(file: Path) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8", "surrogateescape").splitlines())
     return [line for line in lines if line]
 
 

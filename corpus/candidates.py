@@ -11,7 +11,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from corpus.lists import Recorded, listed
 from corpus.positions import Position
 from corpus.replay import Opened, Replay
 from corpus.replay_rules import filled, rules_for, source_roots
-from corpus.sources import SourceError, snapshot
+from corpus.snapshots import SourceError, failed
+from corpus.sources import snapshot
 from corpus.syntax.candidate import Candidate, matches
 from corpus.syntax.language import languages
 from corpus.workspace import unfold
@@ -184,7 +185,7 @@ def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Repla
     """The project's files on disk with what it needs, and a server over them that is yet to start."""
     rules = rules_for(project.server)
     base = folder / "sources"
-    root = unfold(snapshot(project.place, name=project.name), base, rules.left_out)
+    root = _unfolded(project, base, rules.left_out)
     note = installed(rules.dependencies, root, folder, needs, rules.not_brought) if needs is not None else ""
     command = project.command or expanded(presets.by_name(project.server).command, workspace=root)
     suffixes = tuple(suffix for file in project.files for suffix in languages()[file.language].extensions)
@@ -197,6 +198,16 @@ def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Repla
     return Replay(
         root=root, base=base, command=command, settings=fill(rules.settings), options=fill(rules.options)
     ), note
+
+
+def _unfolded(project: Project, base: Path, left_out: Collection[str]) -> Path:
+    """The sources' root below `base`. Raises SourceError for whatever is wrong with them, and OSError (a full disk)."""
+    try:
+        return unfold(snapshot(project.place, name=project.name), base, left_out)
+    except (SourceError, OSError):
+        raise
+    except Exception as error:
+        raise failed(project.place, error) from error
 
 
 def _forget_cache(replay: Replay) -> None:

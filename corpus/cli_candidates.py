@@ -124,7 +124,15 @@ def run_again(
     given.out.mkdir(parents=True, exist_ok=True)
     with alone(given.out):
         with mining(len({name for name, _ in before})) as done:
-            chosen = chosen_again(wanted, places, given.out / CORPUS, jobs=given.jobs, ray=given.ray, done=done)
+            chosen = chosen_again(
+                wanted,
+                places,
+                given.out / CORPUS,
+                jobs=given.jobs,
+                ray=given.ray,
+                seconds=given.seconds,
+                done=done,
+            )
         found = _recorded(given, chosen, wanted, how, console)
     after = {(one.name, one.server): one for one in found.repositories}
     other = sorted({key[0] for key, one in before.items() if key not in after or after[key].positions != one.positions})

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from corpus.limits import is_utf8
 from corpus.secrets import has_secret
-from corpus.sources import ABSENT
+from corpus.snapshots import ABSENT
 from corpus.syntax.language import Language, languages
 
 LARGEST = 1_000_000  # bytes; the workspace index reads no larger file either
@@ -114,6 +115,7 @@ def _is_text(file: File) -> bool:
 
 PATH_FILTERS: Mapping[str, Callable[[str, int], object]] = {
     "absent": lambda _, size: size == ABSENT,
+    "name not UTF-8": lambda path, _: not is_utf8(path),
     "vendored": lambda path, _: not _VENDORED.isdisjoint(path.split("/")[:-1]),
     "generated": lambda path, _: _GENERATED_PATH.search(path),
     "too large": lambda _, size: size > LARGEST,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import lru_cache
 
 PERMISSIVE = frozenset(
     {
@@ -97,7 +97,7 @@ def digest_of_words(text: str) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
-@cache
+@lru_cache(1_000)  # texts; a run over many sources meets ever more of them
 def searched(text: str) -> str:
     """The licence whose text is most like this one, or 'unknown' where none is. Takes some 0.2 s."""
     from askalono import identify  # pyright: ignore[reportAttributeAccessIssue]  (it ships no types)

@@ -18,7 +18,8 @@ import numpy as np
 
 from corpus import readings
 from corpus.copies import near_copies
-from corpus.readings import Head, Reading, Source
+from corpus.limits import SECONDS, printable
+from corpus.readings import Head, Known, Reading, Source
 from corpus.shards import (
     MANIFEST,
     CorpusError,
@@ -31,10 +32,11 @@ from corpus.shards import (
     write,
     write_manifest,
 )
-from corpus.sources import SourceError, at_revision
+from corpus.snapshots import SourceError, failed
+from corpus.sources import at_revision
 from corpus.split import PARTS, part_of
 from corpus.survey import Options
-from corpus.workers import WorkerDied, results
+from corpus.workers import WorkersError, results
 
 WORK = "work"
 EXACT, NEAR = "an exact copy", "a near copy"
@@ -48,11 +50,14 @@ def mine(
     jobs: int = 1,
     ray: str = "",
     excluded: Collection[str] = (),
+    seconds: float = SECONDS,
     done: Callable[[str, int], object] = lambda name, size: None,
 ) -> Manifest:
-    """Mine `sources` into the folder `out`; `done` hears of each. They are read in `jobs` processes, or on the cluster `ray`.
+    """Mine `sources` into the folder `out`; `done` hears of each. They are read in `jobs` processes, or on the cluster `ray`,
+    each in no more than `seconds` by the clock.
 
-    Raises CorpusError, WorkersError and OSError (a full disk).
+    Whatever is wrong with a source is told in the manifest, and the others go on. Raises CorpusError, WorkersError and OSError
+    (a full disk).
     """
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
@@ -60,11 +65,11 @@ def mine(
         work.mkdir(exist_ok=True, mode=0o700)
         forgotten = {name.casefold() for name in excluded}
         wanted = [source for source in sources if (source.name or Path(source.place).name).casefold() not in forgotten]
-        surveys, failed = _surveys(wanted, work, options, jobs, ray, done)
+        surveys, problems = _surveys(wanted, work, options, jobs, ray, seconds, done)
         readings.forget(work, forgotten)
         surveys = {key: name for key, name in surveys.items() if (work / key).is_dir()}
         (out / MANIFEST).unlink(missing_ok=True)  # from here on the shards are not whole
-        return _written(out, work, surveys, failed, options)
+        return _written(out, work, surveys, problems, options)
 
 
 def rebuild(
@@ -74,6 +79,7 @@ def rebuild(
     *,
     jobs: int = 1,
     ray: str = "",
+    seconds: float = SECONDS,
     done: Callable[[str, int], object] = lambda name, size: None,
 ) -> Manifest:
     """Mine again what a manifest lists, at its revisions and with its options, from where `places` says each name is.
@@ -88,7 +94,8 @@ def rebuild(
         Source(place=at_revision(places[repository.name], repository.revision), name=repository.name)
         for repository in wanted.repositories
     ]
-    found = mine(sources, out, msgspec.convert(wanted.options, Options), jobs=jobs, ray=ray, done=done)
+    options = msgspec.convert(wanted.options, Options)
+    found = mine(sources, out, options, jobs=jobs, ray=ray, seconds=seconds, done=done)
     different = [repository.name for repository in wanted.repositories if repository not in found.repositories]
     if different or found.shards != wanted.shards:
         names = ", ".join(different[:5]) or "the shards' bytes (another version of a library writes them otherwise)"
@@ -102,36 +109,29 @@ def _surveys(
     options: Options,
     jobs: int,
     ray: str,
+    seconds: float,
     done: Callable[[str, int], object],
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Survey what is not yet there; names by key, and why the others failed."""
+    """Survey what is not yet there; names by key, and why the others failed. No source is opened in this process."""
     found: dict[str, str] = {}
-    failed: dict[str, str] = {}
-    known = readings.keys(work)
-
-    def unread() -> Iterator[Source]:
-        for source in sources:
-            key = readings.key_of(source, options) if known else ""
-            if key in known:
-                found[key] = readings.head(work / key).name
-                done(source.name or source.place, 0)
-            else:
-                yield source
-
-    read = partial(readings.read, options=options, base=str(Path.cwd()))
-    for source, result in results(read, unread(), jobs=jobs, ray=ray):
+    problems: dict[str, str] = {}
+    read = partial(readings.read, options=options, base=str(Path.cwd()), known=frozenset(readings.keys(work)))
+    for source, result in results(read, sources, jobs=jobs, ray=ray, seconds=seconds):
+        size = 0
         if isinstance(result, Reading):
             readings.keep(work, result)
             found[result.key] = result.name
-        elif isinstance(result, (SourceError, WorkerDied)):
-            failed[source.place] = f"{result.problem} {result.remedy}"
+            size = len(result.texts)
+        elif isinstance(result, Known):
+            found[result.key] = readings.head(work / result.key).name
         else:
-            raise result
-        done(source.name or source.place, len(result.texts) if isinstance(result, Reading) else 0)
-    return found, failed
+            error = result if isinstance(result, (SourceError, WorkersError)) else failed(source.place, result)
+            problems[printable(source.place)] = printable(f"{error.problem} {error.remedy}")
+        done(printable(source.name or source.place), size)
+    return found, problems
 
 
-def _written(out: Path, work: Path, surveys: Mapping[str, str], failed: dict[str, str], options: Options) -> Manifest:
+def _written(out: Path, work: Path, surveys: Mapping[str, str], problems: dict[str, str], options: Options) -> Manifest:
     """Drop copies, write shards part by part, then the manifest. Heads are read as they are needed: they are many."""
     part = {key: part_of(name, options.seed) for key, name in surveys.items()}
     order = sorted(surveys, key=lambda key: (PARTS.index(part[key]), surveys[key], key))
@@ -150,7 +150,7 @@ def _written(out: Path, work: Path, surveys: Mapping[str, str], failed: dict[str
     manifest = Manifest(
         options=msgspec.to_builtins(asdict(options)),
         repositories=sorted(repositories, key=lambda repository: repository.name),
-        failed=dict(sorted(failed.items())),
+        failed=dict(sorted(problems.items())),
         shards=shards,
     )
     write_manifest(out, manifest)

@@ -1,7 +1,8 @@
 """The work folder: what was read of each source, kept so that a later run does not read it again.
 
-A survey is made by `read`, wherever that runs, and put down by `keep`, where the folder is. One whose head is missing was cut
-off while it was put down, and counts for nothing. The folder may be deleted.
+A survey is made by `read`, wherever that runs, and put down by `keep`, where the folder is. Whatever is wrong with a source
+comes out of `read` as a SourceError: the process that writes the corpus opens none. A survey whose head is missing was cut off
+while it was put down, and counts for nothing. The folder may be deleted.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import msgspec
 import numpy as np
 
 from corpus.copies import PERMUTATIONS, Signatures
+from corpus.limits import is_utf8, printable
 from corpus.shards import replacing
-from corpus.sources import Snapshot, SourceError, snapshot
+from corpus.snapshots import Snapshot, SourceError, SourceRefused, failed
+from corpus.sources import snapshot
 from corpus.survey import Options, survey
 
 VERSION = 2  # of what a survey keeps; a change of the rules changes it
@@ -54,9 +57,30 @@ class Reading:
     signatures: bytes
 
 
-def read(source: Source, *, options: Options, base: str) -> Reading:
-    """Survey one source, whose place may be relative to `base`. Raises SourceError."""
-    opened = snapshot(os.path.join(base, source.place), name=source.name)  # noqa: PTH118  (a revision may follow)
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A source whose survey is kept already, as `key`."""
+
+    key: str
+
+
+def read(source: Source, *, options: Options, base: str, known: Collection[str] = ()) -> Reading | Known:
+    """Survey one source, whose place may be relative to `base`, unless its key is in `known`. Raises SourceError, and no other
+    exception: a library's over what it did not expect is one of the source."""
+    try:
+        opened = snapshot(os.path.join(base, source.place), name=source.name)  # noqa: PTH118  (a revision may follow)
+        if not is_utf8(opened.name):
+            problem = f"has a name that is not UTF-8 ({printable(opened.name)})."
+            raise SourceRefused(source.place, problem, "Give it one, as a line SOURCE NAME of a --list.")
+        key = _key(opened, options)
+        return Known(key=key) if key in known else _surveyed(opened, options, key)
+    except SourceError:
+        raise
+    except Exception as error:
+        raise failed(source.place, error) from error
+
+
+def _surveyed(opened: Snapshot, options: Options, key: str) -> Reading:
     found = survey(opened, options)
     files = [
         (file.path, file.language, file.sha256.hex(), len(file.data), [(s.start, s.end, s.kind) for s in file.sites])
@@ -66,7 +90,7 @@ def read(source: Source, *, options: Options, base: str) -> Reading:
         name=found.name, revision=found.revision, licence=found.licence, files=files, dropped=dict(found.dropped)
     )
     return Reading(
-        key=_key(opened, options),
+        key=key,
         name=found.name,
         head=msgspec.json.encode(head),
         texts=b"".join(file.data for file in found.files),
@@ -74,15 +98,8 @@ def read(source: Source, *, options: Options, base: str) -> Reading:
     )
 
 
-def key_of(source: Source, options: Options) -> str:
-    """What its survey is kept as; '' for a source that can't be opened."""
-    try:
-        return _key(snapshot(source.place, name=source.name), options)
-    except SourceError:
-        return ""
-
-
 def _key(opened: Snapshot, options: Options) -> str:
+    """What its survey is kept as."""
     asked = msgspec.json.encode([VERSION, opened.name, opened.revision, asdict(options)])
     return hashlib.sha256(asked).hexdigest()[:20]
 

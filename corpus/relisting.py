@@ -114,6 +114,7 @@ def chosen_again(
     *,
     jobs: int,
     ray: str,
+    seconds: float,
     done: Callable[[str, int], object],
 ) -> list[Project]:
     """Mine into `corpus` those of the manifest's repositories that `places` has (name -> where); their positions, chosen again."""
@@ -125,7 +126,7 @@ def chosen_again(
     sources = {name: place for group in groups.values() for name, place in group.items()}
     options = msgspec.convert(manifest.options, Options)
     wanted = [Source(place=place, name=name) for name, place in sources.items()]
-    mine(wanted, corpus, options, jobs=jobs, ray=ray, done=done)
+    mine(wanted, corpus, options, jobs=jobs, ray=ray, seconds=seconds, done=done)
     found: list[Project] = []
     for (server, per_repository, ids), group in groups.items():
         servers = dict.fromkeys(ids, server) if server else None

@@ -1,12 +1,7 @@
 """Where code is read from: a git repository's objects at a revision, a folder, or a published archive.
 
-Nothing is checked out, unpacked or run, no link is followed out of the tree, and nothing is read that is larger than asked for.
-
-SourceError            carries the source and what to do about it
-  SourceUnknown        neither a repository, a folder nor an archive
-  RevisionMissing      the repository has no such revision
-  SourceBroken         objects are missing (a shallow or partial clone) or corrupt
-  SourceRefused        an archive that would unpack to far more than it is
+Nothing is checked out, unpacked or run, no link is followed out of the tree, only regular files are opened, and nothing is
+read that is larger than asked for.
 """
 
 from __future__ import annotations
@@ -14,89 +9,57 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, final
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-if TYPE_CHECKING:
-    import pygit2
+from corpus.archives import ARCHIVES, archive
+from corpus.git_objects import git_folder, repository_at
+from corpus.limits import Walk, open_regular
+from corpus.snapshots import (
+    ABSENT,
+    Entry,
+    RevisionMissing,
+    Snapshot,
+    SourceBroken,
+    SourceError,
+    SourceFailed,
+    SourceRefused,
+    SourceUnknown,
+)
 
-ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip", ".whl")
-EXPANSION = 200  # times its own size an archive may hold
-FEWEST = 64_000_000  # bytes that any archive may hold
-ABSENT = -1
-TORN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-
-
-class SourceError(Exception):
-    """Base of what can be wrong with one source; the others go on."""
-
-    def __init__(self, source: str, problem: str, remedy: str) -> None:
-        super().__init__(f"{source}: {problem} {remedy}")
-        self.source, self.problem, self.remedy = source, problem, remedy
-
-    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str, str]]:
-        return type(self), (self.source, self.problem, self.remedy)
-
-
-@final
-class SourceUnknown(SourceError):
-    """Neither a repository, a folder nor an archive."""
-
-
-@final
-class RevisionMissing(SourceError):
-    """The repository has no such revision."""
-
-
-@final
-class SourceBroken(SourceError):
-    """Objects are missing or corrupt."""
-
-
-@final
-class SourceRefused(SourceError):
-    """An archive that would unpack to far more than it is."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One file. `read` gives its bytes and may raise SourceBroken."""
-
-    path: str  # below the source's root, with "/"
-    size: int  # ABSENT where the repository has no such object, or a corrupt one
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """One source at one time."""
-
-    name: str
-    revision: str  # a commit's hash; of archives and folders a hash of what is in them
-    entries: Callable[[], Iterator[Entry]]  # in the order of paths
+__all__ = [
+    "ABSENT",
+    "Entry",
+    "RevisionMissing",
+    "Snapshot",
+    "SourceBroken",
+    "SourceError",
+    "SourceFailed",
+    "SourceRefused",
+    "SourceUnknown",
+    "at_revision",
+    "file_at",
+    "snapshot",
+]
 
 
 def snapshot(source: str, *, name: str = "") -> Snapshot:
     """Open `PATH` or, of a repository, `PATH@REVISION` (default: HEAD). Raises SourceError."""
     path, _, revision = source.rpartition("@")
-    if not path or (Path(source).exists() and not Path(path).exists()):
+    if not path or (os.path.exists(source) and not os.path.exists(path)):  # noqa: PTH110  (never raises)
         path, revision = source, ""
     place = Path(path)
-    if place.is_file() and place.name.endswith(ARCHIVES):
-        return _archive(place, name or place.name)
-    if not place.is_dir():
+    if os.path.isfile(place) and place.name.endswith(ARCHIVES):  # noqa: PTH113
+        return archive(place, name or place.name)
+    if not os.path.isdir(place):  # noqa: PTH112
         raise SourceUnknown(
-            source, "is not there.", "Give a git repository, a folder, or an sdist, wheel or npm tarball."
+            source,
+            "is no file that can be read." if os.path.exists(place) else "is not there.",  # noqa: PTH110
+            "Give a git repository, a folder, or an sdist, wheel or npm tarball.",
         )
-    repository = _repository(place)
-    if repository is not None:
-        return _revision(repository, source, name or _name(place), revision)
+    git = git_folder(place)
+    if git is not None:
+        return repository_at(git, source, name or _name(place), revision)
     if revision:
         raise SourceUnknown(source, "has a revision, but is no git repository.", "Leave the revision out.")
     return _folder(place, name or place.resolve().name)
@@ -110,12 +73,16 @@ def _name(place: Path) -> str:
     return path.name.removesuffix(".git")
 
 
-# Git
-
-
 def at_revision(place: str, revision: str) -> str:
-    """A source as `snapshot` takes it: a repository at the revision; archives and folders are what they are."""
-    return f"{place}@{revision}" if Path(place).is_dir() and _repository(Path(place)) is not None else place
+    """A source as `snapshot` takes it: a repository at the revision; archives and folders are what they are.
+
+    Raises nothing: what is wrong with a repository is said when it is read.
+    """
+    try:
+        found = os.path.isdir(place) and git_folder(Path(place)) is not None  # noqa: PTH112
+    except SourceError:
+        found = True
+    return f"{place}@{revision}" if found else place
 
 
 def file_at(place: str, revision: str, path: str) -> bytes:
@@ -124,186 +91,65 @@ def file_at(place: str, revision: str, path: str) -> bytes:
     return next((entry.read() for entry in found if entry.path == path), b"")
 
 
-def _repository(place: Path) -> pygit2.Repository | None:
-    import pygit2
-
-    pygit2.option(pygit2.enums.Option.SET_OWNER_VALIDATION, False)  # nothing of a repository is run
-    try:
-        return pygit2.Repository(str(place), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
-    except pygit2.GitError:
-        return None
-
-
-def _revision(repository: pygit2.Repository, source: str, name: str, revision: str) -> Snapshot:
-    import pygit2
-
-    try:
-        commit = repository.revparse_single(revision or "HEAD").peel(pygit2.Commit)
-        tree = commit.tree
-    except (KeyError, ValueError, pygit2.GitError) as error:
-        if revision or repository.head_is_unborn:
-            raise RevisionMissing(
-                source,
-                f"has no revision {revision or 'HEAD'!r}.",
-                "Fetch it (a shallow clone has only the last), or name another after '@'.",
-            ) from error
-        raise _broken(source, error) from error
-
-    @cache  # the first walk reads every folder, and asks for the size of every file
-    def walked() -> Sequence[Entry]:
-        try:
-            return list(_walk(repository, source, tree, ""))
-        except (KeyError, pygit2.GitError) as error:
-            raise _broken(source, error) from error
-
-    return Snapshot(name=name, revision=str(commit.id), entries=lambda: iter(walked()))
-
-
-def _broken(source: str, error: Exception) -> SourceBroken:
-    return SourceBroken(
-        source, f"has an object that can't be read ({error}).", "Run `git fsck` there, or clone it again."
-    )
-
-
-def _walk(repository: pygit2.Repository, source: str, tree: pygit2.Tree, prefix: str) -> Iterator[Entry]:
-    import pygit2
-
-    for item in sorted(tree, key=lambda item: item.name or ""):
-        path, mode = f"{prefix}{item.name}", item.filemode
-        if mode == pygit2.enums.FileMode.TREE:
-            yield from _walk(repository, source, repository[item.id].peel(pygit2.Tree), f"{path}/")
-        elif mode in (pygit2.enums.FileMode.BLOB, pygit2.enums.FileMode.BLOB_EXECUTABLE):
-            yield Entry(path=path, size=_size(repository, item.id), read=_blob(repository, source, item.id))
-        # A link leads out of the tree, a submodule into another repository: neither is this one's code.
-
-
-def _size(repository: pygit2.Repository, id: pygit2.Oid) -> int:
-    import pygit2
-
-    try:
-        return repository.odb.read_header(id)[1]
-    except (KeyError, pygit2.GitError):  # a clone that left large files out, or a broken file
-        return ABSENT
-
-
-def _blob(repository: pygit2.Repository, source: str, id: pygit2.Oid) -> Callable[[], bytes]:
-    import pygit2
-
-    def read() -> bytes:
-        try:
-            return repository.odb.read(id)[1]
-        except (KeyError, pygit2.GitError) as error:
-            raise _broken(source, error) from error
-
-    return read
-
-
 # Folders
 
 
 def _folder(place: Path, name: str) -> Snapshot:
     def entries() -> Iterator[Entry]:
-        for path, status in _files(place):
-            yield Entry(path=path.relative_to(place).as_posix(), size=status.st_size, read=_reader(path))
+        for path, file, status in _files(place):
+            yield Entry(path=path, size=status.st_size, read=_reader(file, status.st_size))
 
     seen = hashlib.sha256()
-    for path, status in _files(place):
-        seen.update(f"{path.relative_to(place).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for path, _, status in _files(place):
+        line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        seen.update(line.encode("utf-8", "surrogateescape"))
     return Snapshot(name=name, revision=seen.hexdigest()[:40], entries=entries)
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    try:
-        inside = sorted(os.scandir(folder), key=lambda item: item.name)
-    except OSError as error:
-        raise SourceBroken(str(folder), f"can't be listed ({error.strerror}).", "Check its permissions.") from error
-    for item in inside:
-        status = item.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) and item.name != ".git":
-            yield from _files(Path(item.path))
-        elif stat.S_ISREG(status.st_mode):
-            yield Path(item.path), status
-
-
-def _reader(path: Path) -> Callable[[], bytes]:
-    def read() -> bytes:
+def _files(folder: Path) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Regular files: (path below the folder, where it is, status), the files of a folder where its name stands."""
+    walk = Walk(str(folder))
+    waiting = [("", _listed(str(folder), walk))]
+    while waiting:
+        prefix, inside = waiting[-1]
+        item = next(inside, None)
+        if item is None:
+            waiting.pop()
+            continue
+        path = prefix + item.name
+        walk.met(path)
         try:
-            return path.read_bytes()
+            status = item.stat(follow_symlinks=False)
         except OSError as error:
-            raise SourceBroken(str(path), f"can't be read ({error.strerror}).", "Check its permissions.") from error
-
-    return read
-
-
-# Archives
-
-
-def _archive(place: Path, name: str) -> Snapshot:
-    def entries() -> Iterator[Entry]:
-        files = _zipped if place.name.endswith((".zip", ".whl")) else _tarred
-        try:
-            yield from files(place)
-        except TORN as error:
-            raise _torn(place, error) from error
-
-    with place.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Snapshot(name=name, revision=digest[:40], entries=entries)
+            raise _unlisted(item.path, error) from error
+        if stat.S_ISDIR(status.st_mode) and item.name != ".git":
+            waiting.append((f"{path}/", _listed(item.path, walk)))
+        elif stat.S_ISREG(status.st_mode):
+            yield path, item.path, status
 
 
-def _torn(place: Path, error: Exception) -> SourceBroken:
-    return SourceBroken(str(place), f"is no archive that can be read ({error}).", "Download it again.")
+def _listed(folder: str, walk: Walk) -> Iterator[os.DirEntry[str]]:
+    inside: list[os.DirEntry[str]] = []
+    try:
+        with os.scandir(folder) as items:
+            for item in items:
+                walk.listed(1)
+                inside.append(item)
+    except OSError as error:
+        raise _unlisted(folder, error) from error
+    return iter(sorted(inside, key=lambda item: item.name))
 
 
-def _limit(place: Path) -> int:
-    return max(FEWEST, EXPANSION * place.stat().st_size)
+def _unlisted(folder: str, error: OSError) -> SourceBroken:
+    return SourceBroken(folder, f"can't be listed ({error.strerror}).", "Check its permissions.")
 
 
-def _refused(place: Path) -> SourceRefused:
-    return SourceRefused(
-        str(place),
-        f"holds more than {_limit(place) // 1_000_000} MB.",
-        "If it is meant to, unpack it and give the folder.",
-    )
-
-
-def _inside(path: str) -> str | None:
-    """A member's path below the archive's root; None for one that leads elsewhere."""
-    pure = PurePosixPath(path.replace("\\", "/"))
-    return None if pure.is_absolute() or ".." in pure.parts else pure.as_posix()
-
-
-def _tarred(place: Path) -> Iterator[Entry]:
-    """Members in the order in which they are packed: a compressed archive can be read forward only."""
-    total = 0
-    with tarfile.open(place, "r|*") as archive:
-        for member in archive:
-            total += member.size
-            if total > _limit(place):
-                raise _refused(place)
-            path = _inside(member.name)
-            file = archive.extractfile(member) if member.isreg() and path is not None else None
-            if path is not None and file is not None:
-                yield Entry(path=path, size=member.size, read=_member(place, file, member.size))
-
-
-def _zipped(place: Path) -> Iterator[Entry]:
-    with zipfile.ZipFile(place) as archive:
-        members = sorted(archive.infolist(), key=lambda member: member.filename)
-        if sum(member.file_size for member in members) > _limit(place):
-            raise _refused(place)
-        for member in members:
-            path = _inside(member.filename)
-            if path is not None and not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
-                with archive.open(member) as file:
-                    yield Entry(path=path, size=member.file_size, read=_member(place, file, member.file_size))
-
-
-def _member(place: Path, file: IO[bytes], size: int) -> Callable[[], bytes]:
+def _reader(path: str, size: int) -> Callable[[], bytes]:
     def read() -> bytes:
         try:
-            return file.read(size)
-        except TORN as error:
-            raise _torn(place, error) from error
+            with open_regular(path) as file:
+                return file.read(size)
+        except OSError as error:
+            raise SourceBroken(path, f"can't be read ({error.strerror}).", "Check its permissions.") from error
 
     return read

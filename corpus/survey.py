@@ -15,9 +15,10 @@ import numpy as np
 
 from corpus.copies import Signatures, shingles_of, signatures
 from corpus.filters import LARGEST, SMALLEST, File, by_content, by_path, language_of, name_ending
-from corpus.licences import PERMISSIVE, allowed, is_licence_file, licence_of
+from corpus.licences import LONGEST, PERMISSIVE, allowed, is_licence_file, licence_of
+from corpus.limits import KEPT, LICENCE_FILES
 from corpus.sites import PER_FILE, Site, sites
-from corpus.sources import Entry, Snapshot, SourceBroken
+from corpus.snapshots import Entry, Snapshot, SourceBroken, SourceRefused
 from corpus.syntax.language import Language
 from corpus.syntax.parse import grammar
 from corpus.syntax.tokens import U64, cut
@@ -65,22 +66,20 @@ class Survey:
 
 def survey(snapshot: Snapshot, options: Options) -> Survey:
     """Read a source to its end. Raises SourceError."""
-    licence = licence_of(
-        {
-            entry.path: entry.read()
-            for entry in snapshot.entries()
-            if is_licence_file(entry.path) and 0 < entry.size <= LARGEST
-        }
-    )
+    licence = licence_of(_licence_texts(snapshot))
     refused = "" if not options.licences or allowed(licence, options.licences) else f"licence {licence}"
     dropped: dict[str, tuple[int, int]] = {}
     files: list[Kept] = []
     signed: list[Signatures] = []
     waiting: list[U64] = []
-    held = 0
+    held = size = 0
     for batch in _batches(_wanted(snapshot, options, refused, dropped)):
         kept, shingled = _kept(batch, options)
         files += kept
+        size += sum(len(file.data) for file in kept)
+        if size > KEPT:
+            problem = f"has more than {KEPT // 1_000_000:,} MB of code."
+            raise SourceRefused(snapshot.name, problem, "Give its folders as sources of their own.")
         waiting += shingled
         held += sum(map(len, shingled))
         if held > WAITING:
@@ -94,6 +93,18 @@ def survey(snapshot: Snapshot, options: Options) -> Survey:
         signatures=np.concatenate([*signed, signatures(waiting)]),
         dropped=dict(sorted(dropped.items())),
     )
+
+
+def _licence_texts(snapshot: Snapshot) -> dict[str, bytes]:
+    """What may state the licence of all: path to the text, as far as it is looked at."""
+    found: dict[str, bytes] = {}
+    for entry in snapshot.entries():
+        if is_licence_file(entry.path) and 0 < entry.size <= LARGEST:
+            found[entry.path] = entry.read()[:LONGEST]
+            if len(found) > LICENCE_FILES:
+                problem = f"has more than {LICENCE_FILES:,} licence files."
+                raise SourceRefused(snapshot.name, problem, "Give its folders as sources of their own.")
+    return found
 
 
 def _wanted(snapshot: Snapshot, options: Options, refused: str, dropped: dict[str, tuple[int, int]]) -> Iterator[File]:

@@ -1,27 +1,34 @@
 """One function over many pieces of work in other processes: of this machine, or of a Ray cluster where one is named.
 
 Takes from the work no more than is soon under way, so that it may be endless. Never lets a process that dies take another's
-piece with it, and never drops a piece silently: each comes back once, with what became of it. Connects to nothing and imports
-no Ray unless given an address.
+piece with it, nor one that hangs keep the others waiting, and never drops a piece silently: each comes back once, with what
+became of it. Connects to nothing and imports no Ray unless given an address.
 
 WorkersError           carries the problem and what to do about it
   WorkerDied           the process that had the piece died, each time that it was tried
+  TimedOut             the piece took longer than one may
   RayMissing           Ray is not installed
   RayUnreachable       no cluster that can be used answers at the address
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import importlib
 import itertools
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from multiprocessing.connection import wait
 from typing import Any, TypeVar, final
+
+from corpus.limits import SECONDS
+from corpus.processes import Died, Worker, portable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +36,7 @@ R = TypeVar("R")
 AHEAD = 2  # pieces under way a process
 RETRIES = 3  # of a piece whose process or node was lost; with Ray, which loses nodes
 PATIENCE = 10  # seconds for a cluster to answer
+GRACE = 60  # seconds after which a process is ended that was told to stop, and did not hear
 
 
 class WorkersError(Exception):
@@ -45,6 +53,11 @@ class WorkerDied(WorkersError):
 
 
 @final
+class TimedOut(WorkersError):
+    """The piece took longer than one may."""
+
+
+@final
 class RayMissing(WorkersError):
     """Ray is not installed."""
 
@@ -55,76 +68,109 @@ class RayUnreachable(WorkersError):
 
 
 def results(
-    function: Callable[[T], R], work: Iterable[T], *, jobs: int, ray: str = ""
+    function: Callable[[T], R], work: Iterable[T], *, jobs: int, ray: str = "", seconds: float = SECONDS
 ) -> Iterator[tuple[T, R | Exception]]:
-    """Each piece of work with what the function returned or raised, as they end; WorkerDied where its process died.
+    """Each piece of work with what the function returned or raised, as they end; WorkerDied where its process died, TimedOut
+    where it took longer than `seconds` by the clock.
 
     `function` is a module's own, or a partial of one; it, the pieces and the results are pickled. It runs in `jobs` spawned
-    processes, or on every processor of the cluster at the address `ray` ("auto" for the one that runs here, "local" for
-    one of `jobs` processors that ends with the work). Raises RayMissing and RayUnreachable, and what `work` raises.
+    processes, which end with this one and with the thread that takes the first result, or on every processor of the cluster
+    at the address `ray` ("auto" for the one that runs here, "local" for one of `jobs` processors that ends with the work).
+    Raises RayMissing and RayUnreachable, and what `work` raises.
     """
-    return _on_cluster(function, work, jobs, ray) if ray else _in_processes(function, work, jobs)
+    return _on_cluster(function, work, jobs, ray, seconds) if ray else _in_processes(function, work, jobs, seconds)
 
 
 # This machine
 
 
-def _in_processes(function: Callable[[T], R], work: Iterable[T], jobs: int) -> Iterator[tuple[T, R | Exception]]:
+def _in_processes(
+    function: Callable[[T], R], work: Iterable[T], jobs: int, seconds: float
+) -> Iterator[tuple[T, R | Exception]]:
     queue = iter(work)
-    while lost := (yield from _pool(function, queue, jobs, AHEAD * jobs)):
-        # Any of them may have been the death of the process: alone, each answers for itself.
-        for piece in lost:
-            if (yield from _pool(function, iter([piece]), 1, 1)):
+    while True:
+        died, unread = yield from _pool(function, queue, jobs, AHEAD, seconds)
+        if not died:
+            return
+        for piece in died:  # of memory that others used, perhaps: alone, it answers for itself
+            again, _ = yield from _pool(function, iter([piece]), 1, 1, seconds)
+            if again:
                 yield piece, WorkerDied("the process that read it died.", "Report it, and leave the source out.")
+        queue = itertools.chain(unread, queue)
 
 
 def _pool(
-    function: Callable[[T], R], queue: Iterator[T], jobs: int, most: int
-) -> Generator[tuple[T, R | Exception], None, list[T]]:
-    """Work until the queue is empty or a process dies; returns what was under way then, with nothing for an empty queue."""
-    running: dict[Future[R], T] = {}
-    lost: list[T] = []
-    # Spawned, not forked: libraries that are loaded here have threads that a fork would lack.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    function: Callable[[T], R], queue: Iterator[T], jobs: int, ahead: int, seconds: float
+) -> Generator[tuple[T, R | Exception], None, tuple[list[T], list[T]]]:
+    """Work until the queue is empty or a process dies. Returns the pieces whose processes died, and those that were taken from
+    the queue and not begun."""
+    pool: list[Worker[T, R]] = []
+    died: list[T] = []
+    unread: deque[T] = deque()
+
+    def given_up(worker: Worker[T, R]) -> T:
+        """The piece that a process was at, when it is put down; what it had not begun on goes back."""
+        worker.stop()
+        pool.remove(worker)
+        piece = worker.pieces.popleft()
+        unread.extendleft(reversed(worker.pieces))
+        return piece
+
     try:
         while True:
-            for piece in itertools.islice(queue, 0 if lost else most - len(running)):
-                try:
-                    running[pool.submit(function, piece)] = piece
-                except BrokenProcessPool:
-                    lost.append(piece)
+            while not died and (free := _free(pool, jobs, ahead)) is not None:
+                taken = [unread.popleft()] if unread else list(itertools.islice(queue, 1))
+                if not taken:
                     break
-            if not running:
-                return lost
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                piece = running.pop(future)
+                if free == len(pool):
+                    pool.append(Worker(function, seconds))
+                pool[free].give(taken[0])
+            busy = [worker for worker in pool if worker.pieces]
+            if not busy:
+                return died, list(unread)
+            ready = wait([worker.connection for worker in busy], max(0.0, min(worker.left() for worker in busy)))
+            for worker in [worker for worker in busy if worker.connection in ready]:
                 try:
-                    result = future.result()
-                except BrokenProcessPool:
-                    lost.append(piece)
-                except Exception as error:
-                    yield piece, error
-                else:
-                    yield piece, result
+                    result = worker.take()
+                except Died:
+                    died.append(given_up(worker))
+                    continue
+                if result is not None:
+                    yield result
+            for worker in [worker for worker in pool if worker.pieces and worker.overdue()]:
+                yield given_up(worker), _timed_out(seconds)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in pool:
+            worker.stop()
+
+
+def _free(pool: Sequence[Worker[T, R]], jobs: int, ahead: int) -> int | None:
+    """The number of the process with the fewest pieces, perhaps of one that is yet to start; None where all have enough."""
+    counts = [len(worker.pieces) for worker in pool] + [0] * (len(pool) < jobs)
+    fewest = min(counts)
+    return counts.index(fewest) if fewest < ahead else None
+
+
+def _timed_out(seconds: float) -> TimedOut:
+    return TimedOut(f"took longer than {seconds:,.0f} s.", "Leave the source out, or allow it more with --seconds.")
 
 
 # A cluster
 
 
 def _on_cluster(
-    function: Callable[[T], R], work: Iterable[T], jobs: int, address: str
+    function: Callable[[T], R], work: Iterable[T], jobs: int, address: str, seconds: float
 ) -> Iterator[tuple[T, R | Exception]]:
     ray = _connected(jobs, address)
     try:
         task = ray.remote(_call).options(num_cpus=1, max_retries=RETRIES)
+        sent = ray.put(function)  # once, not with every piece
         queue = iter(work)
         running: dict[Any, T] = {}
         while True:
             most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))  # nodes come and go
             for piece in itertools.islice(queue, max(0, most - len(running))):
-                running[task.remote(function, piece)] = piece
+                running[task.remote(sent, piece, seconds)] = piece
             if not running:
                 return
             for reference in ray.wait(list(running))[0]:
@@ -133,8 +179,44 @@ def _on_cluster(
         ray.shutdown()
 
 
-def _call(function: Callable[[T], R], piece: T) -> R:
-    return function(piece)
+class _Stop(BaseException):
+    """Told to a piece that takes too long; no handler of ordinary errors on its way out stops it."""
+
+
+def _call(function: Callable[[T], R], piece: T, seconds: float) -> R:
+    """One task. The driver can't know when it begins, so the limit is kept here."""
+    try:
+        with _limited(seconds):
+            return function(piece)
+    except _Stop:
+        raise _timed_out(seconds) from None
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise portable(error) from None
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Generator[None]:
+    """Raise _Stop after the time. A process that hangs outside of Python does not hear that, and ends a little later: Ray
+    then tries the piece again, as it does whenever a process dies."""
+
+    def stop(*_: object) -> None:
+        raise _Stop
+
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        faulthandler.dump_traceback_later(seconds + GRACE, file=nowhere, exit=True)
+        heard = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGALRM, stop) if heard else None
+        try:
+            if heard:
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            yield
+        finally:
+            if heard:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _outcome(ray: Any, reference: Any) -> Any:
@@ -148,7 +230,7 @@ def _outcome(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return error.cause
+        return error.cause or error
     except gone as error:
         problem = f"the process that read it died {1 + RETRIES} times ({type(error).__name__})."
         return WorkerDied(problem, "Report it, and leave the source out.")

@@ -5,10 +5,12 @@ Links, tools' own folders and anything whose path leads elsewhere stay out; so d
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from corpus.sources import Snapshot
+from corpus.limits import is_utf8
+from corpus.snapshots import Snapshot
 
 LARGEST = 2_000_000  # bytes a file
 MOST = 400_000_000  # bytes in all
@@ -60,12 +62,22 @@ def unfold(snapshot: Snapshot, folder: Path, left_out: Collection[str] = ()) -> 
             file.write_bytes(entry.read())
         except (FileExistsError, IsADirectoryError, NotADirectoryError):
             continue  # an archive may list a path both as a file and as a folder: the first stands
+        except OSError as error:
+            if error.errno not in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
+                raise
+            continue  # a name that this disk can't have
     return folder / next(iter(tops)) if len(tops) == 1 else folder
 
 
 def _parts(path: str) -> tuple[str, ...]:
     """The path's parts, or () where it does not belong into the folder."""
     pure = PurePosixPath(path.replace("\\", "/"))
-    if pure.is_absolute() or "\0" in path or ".." in pure.parts or LEFT_OUT.intersection(pure.parts):
+    if (
+        pure.is_absolute()
+        or "\0" in path
+        or ".." in pure.parts
+        or LEFT_OUT.intersection(pure.parts)
+        or not is_utf8(path)  # a server is told of files by URIs, which are text
+    ):
         return ()
     return pure.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from filelock import FileLock
 from corpus import readings
 from corpus.__main__ import main
 from corpus.mine import mine
-from corpus.readings import Reading, Source
+from corpus.readings import Known, Reading, Source
 from corpus.shards import CorpusError, Manifest, Row, read, read_manifest
 from corpus.split import PARTS, part_of
 from corpus.survey import Options
@@ -118,10 +119,10 @@ def test_a_bad_source_costs_only_itself(tmp_path: Path, sources: list[Source]) -
     assert len(manifest.repositories) == len(NAMES)
 
 
-def _dies(source: Source, *, options: Options, base: str) -> Reading:
+def _dies(source: Source, *, options: Options, base: str, known: Collection[str]) -> Reading | Known:
     if source.name == "o/dan":
         os._exit(9)
-    return read_source(source, options=options, base=base)
+    return read_source(source, options=options, base=base, known=known)
 
 
 read_source = readings.read

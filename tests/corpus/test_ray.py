@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from corpus import readings
 from corpus.__main__ import main
 from corpus.mine import mine
-from corpus.readings import Reading, Source
+from corpus.readings import Known, Reading, Source
 from corpus.survey import Options
 from corpus.workers import RayUnreachable, results
 from tests.corpus.repositories import contents, six_sources
@@ -66,21 +66,21 @@ def _waits(source: Source) -> None:
     signal.pause()
 
 
-def _waits_once(source: Source, *, options: Options, base: str) -> Reading:
+def _waits_once(source: Source, *, options: Options, base: str, known: Collection[str]) -> Reading | Known:
     killed = Path(source.place).with_name(KILLED)
     if source.name == "o/dan" and not killed.exists():
         killed.touch()
         _waits(source)
-    return read_source(source, options=options, base=base)
+    return read_source(source, options=options, base=base, known=known)
 
 
-def _waits_on_doomed_node(source: Source, *, options: Options, base: str) -> Reading:
+def _waits_on_doomed_node(source: Source, *, options: Options, base: str, known: Collection[str]) -> Reading | Known:
     import ray
 
     if ray.get_runtime_context().get_node_id() == Path(source.place).with_name(DOOMED).read_text():
         _waits(source)
     os.close(os.open(Path(source.place).with_name(GO_ON), os.O_RDONLY))  # a quick node leaves the doomed one something
-    return read_source(source, options=options, base=base)
+    return read_source(source, options=options, base=base, known=known)
 
 
 def check_same_corpus(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pygit2
 import pytest
 from pygit2.enums import FileMode
 
-from corpus import sources
+from corpus import archives
 from corpus.filters import LARGEST
 from corpus.sources import (
     ABSENT,
@@ -74,16 +75,14 @@ def test_links_and_submodules_are_not_followed(tmp_path: Path) -> None:
 def test_an_absent_object_is_one_file_less(tmp_path: Path) -> None:
     place = repository(tmp_path / "r.git", {"a.py": CODE, "b.py": b"left out of the clone"}, licence=None)
     sizes = {entry.path: entry.size for entry in snapshot(str(place)).entries()}
-    lost = sources._repository(place)["HEAD" and str(_blob(place, "b.py"))].id  # pyright: ignore
+    lost = _blob(place, "b.py")
     (place / "objects" / str(lost)[:2] / str(lost)[2:]).unlink()
     again = {entry.path: entry.size for entry in snapshot(str(place)).entries()}
     assert (sizes["b.py"], again["b.py"], again["a.py"]) == (21, ABSENT, len(CODE))
 
 
 def _blob(place: Path, path: str) -> object:
-    found = sources._repository(place)  # pyright: ignore[reportPrivateUsage]
-    assert found is not None
-    return found.revparse_single(f"HEAD:{path}").id
+    return pygit2.Repository(str(place)).revparse_single(f"HEAD:{path}").id
 
 
 @pytest.mark.parametrize("make", [lambda place: place.unlink(), lambda place: place.write_bytes(b"not an object")])
@@ -148,7 +147,7 @@ def test_members_of_archives_that_lead_elsewhere_are_left_out(tmp_path: Path) ->
 
 
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "FEWEST", 1000)
+    monkeypatch.setattr(archives, "FEWEST", 1000)
     tar = tarred(tmp_path / "bomb.tgz", {"a.py": b"\0" * 1_000_000})
     with pytest.raises(SourceRefused, match="unpack it and give the folder"):
         files(tar)
