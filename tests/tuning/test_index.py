@@ -1,6 +1,7 @@
 """The workspace index: counts, freshness, persistence, and what it must not see."""
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from corpus.syntax.tokens import BlockTokenizer, hash_names, name_ids, tokenize
 from tuning.ranking.context import FileContext
 from tuning.ranking.counts import CountTable
+from tuning.ranking.files import SourceFile
 from tuning.ranking.index import IndexScores, WorkspaceIndex
 
 SUFFIXES = [".py"]
@@ -107,14 +109,70 @@ def test_kept_index_reads_no_file_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert score(built(root, cache), "client.", "send").workspace_uses[0] == 4
 
 
-@pytest.mark.parametrize("damage", ["{}", "not json", '{"version": 1, "id": "../x", "slots": 16384}'])
-def test_damaged_cache_is_built_anew(tmp_path: Path, damage: str) -> None:
-    root, cache = tmp_path / "root", tmp_path / "cache"
-    root.mkdir()
-    (root / "a.py").write_text(SOURCE)
-    built(root, cache)
-    (next(cache.iterdir()) / "manifest.json").write_text(damage)
-    assert score(built(root, cache), "client.", "send").workspace_uses[0] == 2
+def test_a_file_that_is_read_twice_counts_once(tmp_path: Path) -> None:
+    """It was changed while the index was being built: both the build and the event about it read it."""
+    path = tmp_path / "a.py"
+    path.write_text(SOURCE)
+    index = WorkspaceIndex([tmp_path], SUFFIXES)
+    index.refresh(path)
+    index.build()
+    index._add([SourceFile(str(path), len(SOURCE), 0)])  # pyright: ignore[reportPrivateUsage]
+    assert score(index, "client.", "send").workspace_uses[0] == 2
+    assert index.bytes == len(SOURCE)
+    path.unlink()
+    index.refresh(path)
+    assert (words(index), index.bytes) == (0, 0)
+
+
+def test_events_about_ignored_files_do_not_bring_them_in(tmp_path: Path) -> None:
+    index = built(tmp_path)
+    (tmp_path / ".gitignore").write_text("out/\n")
+    for name in ("node_modules/x/a.py", "out/a.py", "in/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(SOURCE)
+        index.refresh(tmp_path / name)
+    assert index.files == 1
+
+
+def test_files_that_are_made_later_have_a_bound(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE)
+    index = WorkspaceIndex([tmp_path], SUFFIXES, max_bytes=2 * len(SOURCE))
+    index.build()
+    paths = [tmp_path / f"new{number}.py" for number in range(3)]
+    for path in paths:
+        path.write_text(SOURCE)
+        index.refresh(path)
+    assert index.files == 2
+    (tmp_path / "a.py").write_text("client.send(x)\n" * 2)
+    index.refresh(tmp_path / "a.py")  # one that is known goes on being read
+    assert score(index, "client.", "send").workspace_uses[0] == 4
+
+
+def test_files_without_text_are_read_in_batches_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.ranking.index.BATCH_FILES", 10)
+    for number in range(25):
+        (tmp_path / f"{number}.py").write_text("")
+    index = WorkspaceIndex([tmp_path], SUFFIXES)
+    batches: list[int] = []
+    index.build(progress=lambda done, total: batches.append(index.files))
+    assert batches == [10, 20, 25]
+
+
+def test_a_build_that_is_stopped_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    read: list[object] = []
+
+    def once(path: object, most: int) -> bytes:
+        stop.set()
+        read.append(path)
+        return b""
+
+    monkeypatch.setattr("tuning.ranking.index.read_regular", once)
+    for number in range(5):
+        (tmp_path / f"{number}.py").write_text("")
+    index = WorkspaceIndex([tmp_path], SUFFIXES)
+    index.build(stop=stop)
+    assert (len(read), index.ready) == (1, False)
 
 
 def test_cache_that_cannot_be_written_costs_only_itself(tmp_path: Path) -> None:

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
+import os
+import stat
 import threading
 import time
-import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from corpus.syntax.tokens import I64, U32, U64, name_ids, tokenize
+from corpus.syntax.tokens import I64, U64, name_ids
+from tuning.ranking import index_cache
 from tuning.ranking.context import FileContext, Floats, LocalCounts, interpolated
 from tuning.ranking.counts import CountTable
-from tuning.ranking.files import SourceFile, looks_written, source_files
+from tuning.ranking.files import USUAL, SourceFile, Tree, looks_written, source_files
 from tuning.ranking.grams import CONTEXT, gram_keys, query_keys
+from tuning.ranking.index_cache import IndexedFile, Kept
+from tuning.ranking.regular import read_regular
 from tuning.ranking.repeats import Nearby, nearest
+from tuning.ranking.token_ids import ids_of
 
 __all__ = ["FileContext", "IndexScores", "WorkspaceIndex"]
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
 BATCH_BYTES = 1 << 19
+BATCH_FILES = 1000
+HEADROOM = 1.25  # of the budget: what files that are made later may fill
+PATH_MARGIN = 60  # bytes of a kept file's entry beside its path
 SLOTS_PER_BYTE = 0.35  # Python source has 0.15 distinct keys a byte: a table less than half full
 WORKSPACE_WEIGHT = 4.0
 FILE_WEIGHT = 4.0
@@ -51,13 +58,6 @@ class IndexScores:
     receiver_workspace: I64
 
 
-@dataclass(slots=True)
-class _File:
-    modified: int
-    size: int
-    ids: U32
-
-
 class WorkspaceIndex:
     """Counts over the files below `roots`. Safe to query while another thread builds or refreshes."""
 
@@ -71,16 +71,17 @@ class WorkspaceIndex:
         max_file_bytes: int = 1_000_000,
     ) -> None:
         self.ready = False
-        self._roots = [root.resolve() for root in roots]
-        self._suffixes = frozenset(suffixes)
+        self._roots = [Path(os.path.realpath(root)) for root in roots]  # unlike resolve, raises at no loop of links
+        self._suffixes = tuple(suffixes)
         self._max_bytes, self._max_file_bytes = max_bytes, max_file_bytes
         self._table = CountTable(1 << 12)
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, IndexedFile] = {}
+        self._bytes = 0
         self._hidden: set[str] = set()
         self._names = 0
         self._lock = threading.RLock()
         self._dirty = False
-        key = hashlib.sha256("\0".join(map(str, self._roots)).encode()).hexdigest()[:24]
+        key = hashlib.sha256(b"\0".join(map(os.fsencode, self._roots))).hexdigest()[:24]
         self._cache = cache_dir / key if cache_dir is not None and roots else None
 
     @property
@@ -89,71 +90,80 @@ class WorkspaceIndex:
 
     @property
     def bytes(self) -> int:
-        return sum(file.size for file in self._files.values())
+        """Of the files that are counted, on disk."""
+        return self._bytes
 
     @property
     def memory_bytes(self) -> int:
         """Of arrays held in memory; ids in the mapped cache file do not count."""
-        own = sum(file.ids.nbytes for file in self._files.values() if file.ids.base is None)
+        with self._lock:
+            own = sum(file.ids.nbytes for file in self._files.values() if file.ids.base is None)
         return self._table.words.nbytes + own
 
     def build(self, *, progress: Callable[[int, int], None] | None = None, stop: threading.Event | None = None) -> None:
-        """Load what was kept, bring it up to date. For a background thread; yields to others between batches."""
-        found = sorted(source_files(self._roots, self._suffixes, self._max_file_bytes), key=lambda file: -file.modified)
-        found = self._within_budget(found)
+        """Load what was kept, bring it up to date. For a background thread; yields to others between batches.
+
+        Once `stop` is set it ends soon, and the index is not ready.
+        """
+        stop = stop or threading.Event()
+        found = source_files(self._roots, self._suffixes, self._max_file_bytes, stop=stop)
+        if stop.is_set():
+            return
+        found = self._within_budget(sorted(found, key=lambda file: -file.modified))
         with self._lock:
-            self._load(sum(file.size for file in found))
-        present = {str(file.path): file for file in found}
-        for gone in [path for path in self._files if path not in present]:
-            self._forget(gone)
-        known = self._files
-        todo = [
-            file
-            for path, file in present.items()
-            if path not in known or (known[path].modified, known[path].size) != (file.modified, file.size)
-        ]
-        done = total = 0
-        total = sum(file.size for file in todo)
-        batch: list[SourceFile] = []
-        for number, file in enumerate(todo):
-            batch.append(file)
-            if sum(each.size for each in batch) >= BATCH_BYTES or number == len(todo) - 1:
-                if stop is not None and stop.is_set():
-                    return
-                self._add(batch)
-                done += sum(each.size for each in batch)
-                batch = []
-                if progress is not None:
-                    progress(done, total)
-                time.sleep(0)
+            self._load(found)
+            present = {file.path for file in found}
+            self._forget([path for path in self._files if path not in present])
+            todo = [file for file in found if not self._knows(file)]
+        done, total = 0, sum(file.size for file in todo)
+        for batch in _batches(todo):
+            self._add(batch, stop)
+            if stop.is_set():
+                return
+            done += sum(file.size for file in batch)
+            if progress is not None:
+                progress(done, total)
+            time.sleep(0)
         self.ready = True
         if todo:
             self.save()
 
-    def refresh(self, path: Path) -> None:
-        """Read one file again: it was changed, created or deleted on disk."""
-        path = _real(path)
-        name = str(path)
-        if name in self._hidden or not name.endswith(tuple(self._suffixes)):
-            return
-        if not any(path.is_relative_to(root) for root in self._roots):
-            return
-        self._forget(name)
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if status.st_size <= self._max_file_bytes and not path.is_symlink():
-                self._add([SourceFile(path, status.st_size, status.st_mtime_ns)])
+    def refresh(self, *paths: Path) -> None:
+        """Read files again: they were changed, created or deleted on disk."""
+        tree = Tree(self._roots, self._suffixes)
+        known: list[str] = []
+        there: list[SourceFile] = []
+        for path in paths:
+            name = _real(path)
+            if name in self._hidden or not name.endswith(self._suffixes):
+                continue
+            known.append(name)
+            if not tree.has(name):
+                continue
+            with contextlib.suppress(OSError, ValueError):  # gone, or no name that a file can have
+                status = os.lstat(name)
+                if stat.S_ISREG(status.st_mode) and status.st_size <= self._max_file_bytes:
+                    there.append(SourceFile(name, status.st_size, status.st_mtime_ns))
+        with self._lock:
+            new = [file for file in there if file.path not in self._files]
+            room = int(self._max_bytes * HEADROOM) - self._bytes
+            if sum(file.size for file in new) > room or len(self._files) + len(new) > USUAL.files:
+                log.info("index: full; %d new files count from the next start on", len(new))
+                there = [file for file in there if file.path in self._files]
+        self._forget(known)
+        for batch in _batches(there):
+            self._add(batch)
 
     def hide(self, path: Path) -> None:
         """Leave a file out from now on: it is open, and its text in the editor counts instead."""
-        name = str(_real(path))
+        name = _real(path)
         with self._lock:
             self._hidden.add(name)
-            self._forget(name)
+            self._forget([name])
 
     def show(self, path: Path) -> None:
         """Take a file that is no longer open in again, as it is on disk."""
-        self._hidden.discard(str(_real(path)))
+        self._hidden.discard(_real(path))
         self.refresh(path)
 
     def score(self, context: FileContext, names: U64) -> IndexScores:
@@ -178,7 +188,9 @@ class WorkspaceIndex:
 
     def nearby(self, folder: str) -> Nearby:
         """The files nearest to a (resolved) folder, as they are known now. Some milliseconds: not for a request."""
-        return Nearby(nearest(folder, {path: file.ids for path, file in list(self._files.items())}))
+        with self._lock:
+            ids = {path: file.ids for path, file in self._files.items()}
+        return Nearby(nearest(folder, ids))
 
     def save(self) -> None:
         """Keep it for the next start. What can't be written costs only that."""
@@ -186,7 +198,7 @@ class WorkspaceIndex:
             if self._cache is None or not self._dirty:
                 return
             try:
-                self._write(self._cache)
+                index_cache.write(self._cache, Kept(self._table, self._files, self._names))
                 self._dirty = False
             except OSError as error:
                 log.warning("the index is not kept for the next start: %s", error)
@@ -198,91 +210,80 @@ class WorkspaceIndex:
             log.info("index: the %d files changed last of %d fit the budget", kept, len(found))
         return found[:kept]
 
-    def _add(self, batch: Sequence[SourceFile]) -> None:
-        texts: list[tuple[SourceFile, U32]] = []
+    def _knows(self, file: SourceFile) -> bool:
+        known = self._files.get(file.path)
+        return known is not None and (known.modified, known.size) == (file.modified, file.size)
+
+    def _add(self, batch: Sequence[SourceFile], stop: threading.Event | None = None) -> None:
+        """Count files, in the place of what was known of them. Leaves out the rest once `stop` is set."""
+        read: list[SourceFile] = []
+        texts: list[bytes] = []
         for file in batch:
+            if stop is not None and stop.is_set():
+                break
             try:
-                data = file.path.read_bytes()
+                data = read_regular(file.path, self._max_file_bytes)
             except OSError as error:
                 log.info("skipped %s: %s", file.path, error)
                 continue
-            texts.append((file, tokenize(data).ids() if looks_written(data) else np.zeros(0, np.uint32)))
+            read.append(file)
+            texts.append(data if looks_written(data) else b"")
+        counted = list(zip(read, ids_of(texts), strict=True))
         with self._lock:
-            texts = [(file, ids) for file, ids in texts if str(file.path) not in self._hidden]
-            for file, ids in texts:
-                self._files[str(file.path)] = _File(file.modified, file.size, ids)
+            counted = [(file, ids) for file, ids in counted if file.path not in self._hidden]
+            self._forget([file.path for file, _ in counted])
+            self._table.add(gram_keys([ids for _, ids in counted]))
+            for file, ids in counted:
+                self._files[file.path] = IndexedFile(file.modified, file.size, ids)
                 self._names += int(np.count_nonzero(ids & 1))
-            self._table.add(gram_keys([ids for _, ids in texts]))
+                self._bytes += file.size
             self._dirty = True
 
-    def _forget(self, name: str) -> None:
-        with self._lock:
-            file = self._files.pop(name, None)
-            if file is not None and len(file.ids):
-                self._table.add(gram_keys([np.asarray(file.ids)]), sign=-1)
-                self._names -= int(np.count_nonzero(file.ids & 1))
-                self._dirty = True
+    def _forget(self, names: Sequence[str]) -> None:
+        """Take what was counted of files away again."""
+        for start in range(0, len(names), BATCH_FILES):
+            with self._lock:
+                gone = [file for name in names[start : start + BATCH_FILES] if (file := self._files.pop(name, None))]
+                self._bytes -= sum(file.size for file in gone)
+                for batch in _batches(gone):
+                    self._table.add(gram_keys([file.ids for file in batch]), sign=-1)
+                    self._names -= sum(int(np.count_nonzero(file.ids & 1)) for file in batch)
+                    self._dirty = True
 
-    def _load(self, expected_bytes: int) -> None:
-        slots = max(1 << 14, int(expected_bytes * SLOTS_PER_BYTE))
-        loaded = False
+    def _load(self, found: Sequence[SourceFile]) -> None:
+        """Begin with what was kept, or with nothing."""
+        slots = max(1 << 14, int(sum(file.size for file in found) * SLOTS_PER_BYTE))
+        path_bytes = sum(len(file.path) + PATH_MARGIN for file in found)
+        kept = None
         if self._cache is not None:
-            try:
-                loaded = self._read(self._cache, slots)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                log.info("no index kept from before: %s", error)
-        if not loaded:
-            self._table, self._files, self._names = CountTable(slots), {}, 0
-
-    def _read(self, cache: Path, slots: int) -> bool:
-        manifest = json.loads((cache / "manifest.json").read_bytes())
-        if manifest["version"] != VERSION or not 0.5 * slots <= manifest["slots"] <= 3 * slots:
-            return False
-        words = np.load(cache / f"words-{manifest['id']}.npy", allow_pickle=False)
-        ids = np.load(cache / f"ids-{manifest['id']}.npy", allow_pickle=False, mmap_mode="r")
-        if words.dtype != np.uint32 or ids.dtype != np.uint32 or words.size != manifest["slots"]:
-            raise ValueError("not what the manifest says")
-        table = CountTable(manifest["slots"])
-        table.words = words
-        table.overflow = {int(slot): int(count) for slot, count in manifest["overflow"]}
-        self._files = {
-            path: _File(modified, size, ids[start:end]) for path, modified, size, start, end in manifest["files"]
-        }
-        self._table, self._names = table, int(manifest["names"])
-        for name in [name for name in self._hidden if name in self._files]:
-            self._forget(name)
-        return True
-
-    def _write(self, cache: Path) -> None:
-        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        id = uuid.uuid4().hex[:12]
-        ends = np.cumsum([0] + [len(file.ids) for file in self._files.values()])
-        ids = np.concatenate([np.zeros(0, np.uint32), *(file.ids for file in self._files.values())])
-        manifest = {
-            "version": VERSION,
-            "id": id,
-            "slots": self._table.slots,
-            "names": self._names,
-            "overflow": list(self._table.overflow.items()),
-            "files": [
-                [path, file.modified, file.size, int(start), int(end)]
-                for (path, file), start, end in zip(self._files.items(), ends[:-1], ends[1:], strict=True)
-            ],
-        }
-        np.save(cache / f"words-{id}.npy", self._table.words, allow_pickle=False)
-        np.save(cache / f"ids-{id}.npy", ids, allow_pickle=False)
-        temporary = cache / f"manifest-{id}.json"
-        temporary.write_text(json.dumps(manifest))
-        temporary.replace(cache / "manifest.json")
-        for old in (*cache.glob("words-*.npy"), *cache.glob("ids-*.npy")):
-            if id not in old.name:
-                with contextlib.suppress(OSError):
-                    old.unlink()
-        mapped = np.load(cache / f"ids-{id}.npy", allow_pickle=False, mmap_mode="r")
-        for file, start, end in zip(self._files.values(), ends[:-1], ends[1:], strict=True):
-            file.ids = mapped[start:end]  # from here on the file holds them, not our memory
+            kept = index_cache.read(self._cache, index_cache.Expected(slots=slots, path_bytes=path_bytes))
+        if kept is None:
+            kept = Kept(CountTable(slots), {}, 0)
+        self._table, self._files, self._names = kept.table, kept.files, kept.names
+        self._bytes = sum(file.size for file in kept.files.values())
+        self._forget([name for name in self._hidden if name in self._files])
 
 
-def _real(path: Path) -> Path:
+_Sized = TypeVar("_Sized", SourceFile, IndexedFile)
+
+
+def _batches(files: Iterable[_Sized]) -> Iterator[list[_Sized]]:
+    """Files together, as many as are read and counted at once."""
+    batch: list[_Sized] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file.size
+        if size >= BATCH_BYTES or len(batch) >= BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _real(path: Path) -> str:
     """The path below the resolved roots: a folder on the way may be a link, the file itself stays what it is."""
-    return path.parent.resolve() / path.name
+    try:
+        return os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
+    except (OSError, ValueError):  # no path that a file can have
+        return str(path)

@@ -47,13 +47,18 @@ class NamesOfFiles:
 
     def __init__(self, texts: Sequence[U32]) -> None:
         """`texts`: token ids of each file, names with the lowest bit set."""
-        sets = [_names(text) for text in texts]
-        self._owner = np.repeat(np.arange(len(sets)), [len(names) for names in sets])  # [e]
-        together = np.concatenate([np.zeros(0, np.uint32), *sets])
-        self._names, self._which, counts = np.unique(together, return_inverse=True, return_counts=True)
-        self._share = counts / max(1, len(sets))  # [v]
-        self._weights = np.log((len(sets) + 1) / counts) ** 2  # [v]: inverse document frequency, squared
-        self._lengths = FLOOR + np.sqrt(self._by_file(self._weights, len(sets)))  # [n]
+        n = len(texts)
+        together = np.concatenate([np.zeros(0, np.uint32), *texts])
+        owners = np.repeat(np.arange(n, dtype=np.uint64), [len(text) for text in texts])
+        are_names = (together & 1).astype(np.bool_)
+        entries = np.unique(
+            owners[are_names] << np.uint64(32) | together[are_names]
+        )  # all files at once: many are small
+        self._owner = (entries >> np.uint64(32)).astype(np.int64)  # [e]
+        self._names, self._which, counts = np.unique(entries.astype(np.uint32), return_inverse=True, return_counts=True)
+        self._share = counts / max(1, n)  # [v]
+        self._weights = np.log((n + 1) / counts) ** 2  # [v]: inverse document frequency, squared
+        self._lengths = FLOOR + np.sqrt(self._by_file(self._weights, n))  # [n]
 
     def like(self, ids: U32) -> Similar:
         """What files like the one with these token ids have."""
