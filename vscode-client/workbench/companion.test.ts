@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { scenarios, Workbench } from './harness.ts';
+import { Workbench } from './harness.ts';
+import { scenarios } from './scenarios.ts';
 
 const BASKET = `export class Basket {
   tag = '';

@@ -7,7 +7,6 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { CodeServer, type Options } from './code-server.ts';
 import { chromiumPath, PATIENCE, until } from './system.ts';
@@ -268,18 +267,4 @@ export class Workbench {
     mkdirSync(SHOTS, { recursive: true });
     await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
   }
-}
-
-/** Tests over one workbench. One that fails leaves a picture of what was there. */
-export function scenarios(workbench: () => Workbench): (name: string, run: () => Promise<void>) => void {
-  return (name, run) => {
-    test(name, async () => {
-      try {
-        await run();
-      } catch (error) {
-        await workbench().shot(`failed ${name}`.replaceAll(/\W+/g, '-'));
-        throw error;
-      }
-    });
-  };
 }

@@ -5,7 +5,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import { scenarios, Workbench } from './harness.ts';
+import { Workbench } from './harness.ts';
+import { scenarios } from './scenarios.ts';
 import { PATIENCE, until } from './system.ts';
 
 const COMPLAINT = 'a complaint that is no log record';

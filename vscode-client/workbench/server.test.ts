@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before } from 'node:test';
 import { acceptedAlone } from './alone.ts';
-import { scenarios, Workbench } from './harness.ts';
+import { Workbench } from './harness.ts';
+import { scenarios } from './scenarios.ts';
 import { PATIENCE, until } from './system.ts';
 
 const BASKET = `from dataclasses import dataclass

@@ -6,7 +6,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before } from 'node:test';
-import { scenarios, Workbench } from './harness.ts';
+import { Workbench } from './harness.ts';
+import { scenarios } from './scenarios.ts';
 import { PATIENCE, processesFrom, python, running, until } from './system.ts';
 
 const LONG = 6 * PATIENCE; // for what takes half a minute on two idle cores
