@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
 CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
 
+SHELL := bash
+
 .PHONY: demo test check test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
@@ -30,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,plots,python,dev]' | grep -v -E 'already satisfied|^  '
+	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)

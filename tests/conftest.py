@@ -1,9 +1,23 @@
-"""Environment that tests change is put back."""
+"""Every test gets the environment back as it was, and a run in which no test ran is a failure.
+
+With FAIL_SKIPPED set, as in CI, a skipped test fails as well unless its reason is in MAY_SKIP.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import pytest
+
+MAY_SKIP = {
+    "gopls is not installed": "neither pip nor npm has it, and Debian's is older than the protocol that the tests use",
+    "rust-analyzer is not installed": "only rustup has a current one",
+    "it knows no edits of a part": "depends on the server, not on the machine",
+}
+FAIL_SKIPPED = bool(os.environ.get("FAIL_SKIPPED"))
+RAN = pytest.StashKey[bool]()
+ALL_SKIPPED = pytest.StashKey[bool]()
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +26,40 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = fail_if_skipped((yield))
+    if report.when == "call" and (not report.skipped or hasattr(report, "wasxfail")):
+        item.config.stash[RAN] = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return fail_if_skipped((yield))
+
+
+def fail_if_skipped(report: Report) -> Report:
+    """In CI, make a skip a failure. A skip's `longrepr` is its file, line and reason; that of an expected failure is not."""
+    if FAIL_SKIPPED and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(tuple(MAY_SKIP)):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which CI does not allow (MAY_SKIP in tests/conftest.py): {reason}"
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """pytest itself passes a run in which every test was skipped."""
+    if exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly and RAN not in session.config.stash:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+        session.config.stash[ALL_SKIPPED] = True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ALL_SKIPPED in terminalreporter.config.stash:
+        terminalreporter.section("no test ran: all were skipped", red=True)

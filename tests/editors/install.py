@@ -23,6 +23,8 @@ CODE_SERVER = "code-server@4.139.1"
 
 
 def main(what: str) -> None:
+    if what not in ("client", "workbench"):
+        sys.exit(f"client or workbench, not {what}")
     put_node(BIN)
     once(EDITORS / ".client", (CLIENT / "package.json").read_bytes(), client)
     if what == "workbench":
@@ -42,4 +44,4 @@ def workbench() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "client")
+    main(" ".join(sys.argv[1:]) or "client")

@@ -1,4 +1,4 @@
-"""Tests of a server that is not installed are skipped, and the end of the run says which and what to do."""
+"""Tests of a server that is not installed are skipped, and the end of the run says which and how to install it."""
 
 import pytest
 
@@ -17,8 +17,10 @@ def servers(*names: str) -> list:
 
 
 def needs(server: Server) -> Server:
-    """The server, or a skip that the summary repeats."""
+    """The server, or a skip that the summary repeats. Those of the development venv are there, or it is broken."""
     if not server.installed:
+        if server.install == "make test":
+            pytest.fail(f"{server.name} is not in the development venv")
         MISSING[server.name] = server
         pytest.skip(f"{server.name} is not installed: {server.install}")
     return server

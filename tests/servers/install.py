@@ -2,12 +2,14 @@
 
     python -m tests.servers.install
 
-Done at once where the lists are those of the last time. Says which servers it can't bring and how to get them.
+Done at once where the lists are those of the last time. Says which servers it can't bring and how to get them; fails if one
+that it should have brought is not there.
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -20,9 +22,12 @@ INSTALLED = SERVERS / ".installed"  # a digest of the lists that were installed
 
 def main() -> None:
     once(INSTALLED, b"\0".join(path.read_bytes() for path in LISTS), install)
-    for server in CATALOG.values():
-        if not server.installed:
-            print(f"{server.name} is not installed: {server.install}")
+    missing = [server for server in CATALOG.values() if not server.installed]
+    for server in missing:
+        print(f"{server.name} is not installed: {server.install}")
+    broken = [server.name for server in missing if server.install.startswith("make ")]
+    if broken:
+        sys.exit(f"installed, and yet not found: {', '.join(broken)}")
 
 
 def install() -> None:

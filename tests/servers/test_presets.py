@@ -5,8 +5,14 @@ import pytest
 from lsp_server.presets import presets
 from tests.servers.catalog import CATALOG
 
+NOT_IN_CATALOG = {"pyright", "ruff"}  # the first is what basedpyright is made of; the second has no completion
+
 
 @pytest.mark.parametrize("preset", [preset for preset in presets() if preset.name in CATALOG], ids=lambda p: p.name)
 def test_a_presets_command_is_the_one_tested(preset) -> None:
     assert preset.command == CATALOG[preset.name].command
     assert preset.install
+
+
+def test_every_preset_is_in_the_catalog_or_left_out_on_purpose() -> None:
+    assert {preset.name for preset in presets()} - set(CATALOG) == NOT_IN_CATALOG

@@ -63,7 +63,7 @@ async def test_columns_after_an_emoji(both: Pair) -> None:
 async def test_edits_after_an_emoji(both: Pair) -> None:
     sample = both.server.sample
     if both.server.columns_as_characters or both.server.full_sync:
-        pytest.skip("knows no such edits")
+        pytest.skip("it knows no edits of a part")
     sees = frozenset() if both.server.edits_as_characters else sample.sees
     results = []
     for end in (both.alone, both.through):
