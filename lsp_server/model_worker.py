@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lsp_server.freed_memory import give_back_freed_memory
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.trie import Scores
 
@@ -129,7 +130,7 @@ class ModelWorker(threading.Thread):
         # A nice value never comes back, so what loads has a thread of its own.
         with ThreadPoolExecutor(1, "model loader", initializer=yield_to_others) as loader:
             for adapter in dict.fromkeys((self._first, "")):
-                self._take(adapter, loader.submit(self._load, adapter))
+                self._take(adapter, loader.submit(self._load, adapter), loader)
                 if self._scorers:
                     break
             else:  # missing library, missing or broken base
@@ -165,7 +166,7 @@ class ModelWorker(threading.Thread):
     def _scorer(self, adapter: str, loader: ThreadPoolExecutor) -> Scorer:
         """The model with this adapter; while it is loaded, the one that was used last."""
         if self._loading is not None and self._loading[1].done():
-            self._take(*self._loading)
+            self._take(*self._loading, loader)
             self._loading = None
         adapter = "" if adapter in self._failed else adapter
         if adapter not in self._scorers and adapter not in self._failed and self._loading is None:
@@ -174,7 +175,7 @@ class ModelWorker(threading.Thread):
         self._scorers.move_to_end(which)
         return self._scorers[which]
 
-    def _take(self, adapter: str, loaded: Future[Scorer]) -> None:
+    def _take(self, adapter: str, loaded: Future[Scorer], loader: ThreadPoolExecutor) -> None:
         try:
             scorer = loaded.result()
         except Exception as error:
@@ -185,6 +186,7 @@ class ModelWorker(threading.Thread):
         self._scorers[adapter] = scorer
         while len(self._scorers) > KEPT:
             self._scorers.popitem(last=False)
+            loader.submit(give_back_freed_memory)
         log.info("model with %s ready", adapter or "no adapter")
 
     def _load(self, adapter: str) -> Scorer:
@@ -193,11 +195,13 @@ class ModelWorker(threading.Thread):
 
         if not self._base and not is_installed():
             raise FileNotFoundError("the default base is not installed; run: starling install-model")
-        return Scorer.load(
+        scorer = Scorer.load(
             self._base or default_base_dir(),
             adapter=adapter,
             allow_download=bool(self._base),  # a hub id that the user gave
         )
+        give_back_freed_memory()  # before anybody waits for this model: it holds the interpreter for 0.2 s
+        return scorer
 
     def _interrupted(self) -> bool:
         return self._search is not None or self._advance is not None
