@@ -13,7 +13,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import tomllib
@@ -21,6 +20,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from corpus.interpreter import python
 
 SECONDS = 240.0  # for one project
 MOST = 80  # packages asked for
@@ -146,15 +147,9 @@ def _setup_requires(text: str) -> Iterator[str]:
 
 def _pip(to: Path) -> list[str]:
     """Wheels only, for this Python: an sdist would run its own setup."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--no-compile", "--no-input"]
-    return [
-        *command,
-        "--no-warn-conflicts",
-        "--disable-pip-version-check",
-        "--upgrade",
-        "--target",
-        str(to / PACKAGES),
-    ]
+    quiet = ("--quiet", "--no-input", "--no-warn-conflicts", "--disable-pip-version-check")
+    where = ("--upgrade", "--target", str(to / PACKAGES))
+    return python("pip", "install", "--only-binary=:all:", "--no-compile", *quiet, *where)
 
 
 # Node

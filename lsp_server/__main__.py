@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
-# Editors start servers inside the workspace, and `-m` puts that folder first on the import path: a workspace
-# must not choose our modules. Where Starling itself runs from a checkout, the checkout stays importable.
+# Editors start servers inside the workspace, and `-m` puts that folder first on the import path; PYTHONPATH stands before
+# what is installed. Neither may choose our modules. Where Starling runs from a checkout, the checkout stays importable.
 _HERE = str(Path(__file__).resolve().parent.parent)
-sys.path[:] = [entry for entry in sys.path if (entry and Path(entry).resolve() != Path.cwd()) or entry == _HERE]
+_OUTSIDE = {Path(entry).resolve() for entry in (".", *os.environ.get("PYTHONPATH", "").split(os.pathsep))}
+sys.path[:] = [entry for entry in sys.path if entry == _HERE or (entry and Path(entry).resolve() not in _OUTSIDE)]
 if _HERE not in sys.path:
     sys.path.append(_HERE)
 
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
+import logging  # noqa: E402
 from dataclasses import replace  # noqa: E402
 
 from lsp_server import __version__  # noqa: E402
@@ -24,7 +27,8 @@ examples:
   starling --stdio                            serve an editor, in front of the language's usual server
   starling --stdio --server NAME              the same, in front of the preset of that name (see doctor)
   starling --stdio -- COMMAND ARGS            in front of exactly that command: prefix what your editor runs now
-  starling --tcp 127.0.0.1:2087               serve editors that connect, loopback only unless you say otherwise
+  starling --tcp 127.0.0.1:2087               serve editors that connect and bring the token that is printed
+  starling --pipe /run/user/1000/starling     the same over a Unix socket that only you can open
   starling complete src/app.py:12:9           one list, before and after, with stars, p and timings
   starling doctor                             what is installed, what is missing, and what to do about it
   starling install-model                      fetch the default base model once (98 MB)
@@ -46,7 +50,23 @@ def parser() -> argparse.ArgumentParser:
     main.add_argument("--version", action="version", version=f"starling {__version__}")
     how = main.add_mutually_exclusive_group()
     how.add_argument("--stdio", action="store_true", help="serve one editor on standard input and output")
-    how.add_argument("--tcp", metavar="HOST:PORT", help="serve editors on a socket (':2087' means 127.0.0.1:2087)")
+    how.add_argument(
+        "--tcp",
+        metavar="HOST:PORT",
+        help="serve editors on a socket (':2087' means 127.0.0.1:2087); clients must send the token that is printed, "
+        "or that of the environment variable STARLING_TOKEN",
+    )
+    how.add_argument(
+        "--pipe",
+        metavar="PATH",
+        help="serve over a Unix socket: one that your editor listens on, or else one made here, for you alone",
+    )
+    main.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="with --tcp: listen on other hosts' addresses too. Anyone who can reach the port can then try to connect, "
+        "and nothing is encrypted: put a tunnel (ssh -L) before it instead where you can",
+    )
     _settings_flags(main)
     commands = main.add_subparsers(dest="job", metavar="complete | doctor | install-model")
     complete = commands.add_parser("complete", help="rank one list and show it before and after")
@@ -97,27 +117,47 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if arguments.job is not None:
         return _job(arguments, settings)
-    if not arguments.stdio and not arguments.tcp:
+    if not arguments.stdio and not arguments.tcp and not arguments.pipe:
         parser().print_help(sys.stderr)
         return 2
     return _serve(arguments, settings)
 
 
 def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
-    from lsp_server.app import serve_stdio, serve_tcp
+    """Serve until the end, which is the end of the process: no thread that hangs in a system call keeps it."""
     from lsp_server.logs import to_stderr_and_file
 
     to_stderr_and_file()
+    code = 1
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        code = loop.run_until_complete(_serving(arguments, settings))
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
+    from lsp_server.app import serve_stdio
+    from lsp_server.sockets import ListenError, serve_pipe, serve_tcp
+
     if arguments.stdio:
-        return asyncio.run(serve_stdio(settings))
-    host, _, port = arguments.tcp.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
+        return await serve_stdio(settings)
+    host, _, port = (arguments.tcp or "").rpartition(":")
+    if arguments.tcp and (not port.isdigit() or int(port) > 65535):
         print(f"--tcp {arguments.tcp!r}: give HOST:PORT, as in 127.0.0.1:2087", file=sys.stderr)
         return 2
     try:
-        return asyncio.run(serve_tcp(settings, host.strip("[]") or "127.0.0.1", int(port)))
+        if arguments.pipe:
+            return await serve_pipe(settings, Path(arguments.pipe))
+        host = host.strip("[]") or "127.0.0.1"
+        return await serve_tcp(settings, host, int(port), allow_remote=arguments.allow_remote)
+    except ListenError as error:
+        print(f"Starling can't listen: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
-        print(f"Starling can't listen on {arguments.tcp}: {error}. Choose another port.", file=sys.stderr)
+        print(f"Starling can't listen on {arguments.tcp or arguments.pipe}: {error}. Choose another.", file=sys.stderr)
         return 1
 
 

@@ -8,6 +8,7 @@ BackendError
   BackendExited    process gone; carries exit code and the end of its stderr
   BackendSilent    no reply in time; carries method and seconds
   BackendRefused   an error reply; carries method and the whole error
+  BackendGarbled   a reply that can't be decoded; carries method and what is wrong with it
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ import msgspec
 
 from lsp_server import wire
 from lsp_server.child import Child
-from lsp_server.wire import Envelope, Json
+from lsp_server.outbox import Outbox
+from lsp_server.wire import Envelope, Id, Json
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +66,31 @@ class BackendRefused(BackendError):
         super().__init__(f"{method} failed: {message}")
 
 
+class BackendGarbled(BackendError):
+    def __init__(self, command: str, method: str, problem: object) -> None:
+        super().__init__(f"The answer of '{command}' to {method} can't be read: {problem}")
+        self.method, self.problem = method, problem
+
+
 def find_command(command: Sequence[str], check: Sequence[str] = (), cwd: str | None = None) -> str | None:
-    """The path of a command: on PATH, or beside the running interpreter (a venv that is not activated).
+    """The absolute path of a command: on PATH, or beside the running interpreter (a venv that is not activated).
 
     None where what is there is only a stand-in: with the arguments `check` it fails in the folder `cwd`.
     """
-    beside = shutil.which(command[0], path=str(Path(sys.executable).parent))
-    found = shutil.which(command[0]) or beside
+    found = _path_of(command[0])
     return None if found is not None and check and _fails((found, *check), cwd) else found
+
+
+def _path_of(name: str) -> str | None:
+    """A bare name is looked for in PATH's absolute folders only: a workspace, where editors start us, holds no command of ours."""
+    folders = [folder for folder in os.get_exec_path() if os.path.isabs(folder)]  # noqa: PTH117
+    for path in (os.pathsep.join(folders), str(Path(sys.executable).parent)):
+        found = shutil.which(name, path=path)
+        if found is not None:
+            absolute = Path(found).absolute()
+            if os.path.dirname(name) or absolute.parent != Path.cwd():  # noqa: PTH120  (Windows looks here first)
+                return str(absolute)
+    return None
 
 
 def _fails(command: Sequence[str], cwd: str | None) -> bool:
@@ -88,7 +107,10 @@ def _fails(command: Sequence[str], cwd: str | None) -> bool:
 
 
 class Backend:
-    """A running wrapped server. Requests of ours are answered as futures, the rest goes to `on_message`."""
+    """A running wrapped server. Requests of ours are answered as futures, the rest goes to `on_message`.
+
+    `on_lost` hears of a message that can't be read: its id and method as far as they can be told, and what is wrong.
+    """
 
     def __init__(
         self,
@@ -96,15 +118,19 @@ class Backend:
         *,
         on_message: Callable[[bytes, Envelope], None],
         on_exit: Callable[[BackendExited], None],
+        on_lost: Callable[[Id | msgspec.UnsetType, str, wire.WireError], None] = lambda id, method, error: None,
+        whole: Callable[[str], bytes | None] = lambda uri: None,
         install: str = "Install it, or name another with --server or after '--'.",
         check: Sequence[str] = (),
     ) -> None:
-        """`check`: arguments with which a stand-in of the command's name fails."""
+        """`check`: arguments with which a stand-in of the command's name fails. `whole`: see Outbox."""
         self.command = tuple(command)
         self._install, self._check = install, tuple(check)
         self._on_message = on_message
-        self._on_exit = on_exit
+        self._on_exit, self._on_lost = on_exit, on_lost
+        self.exited: BackendExited | None = None
         self._child: Child | None = None
+        self._outbox = Outbox(self._write, whole=whole, on_full=self._hangs)
         self._pending: dict[str, asyncio.Future[Json]] = {}
         self._count = 0
 
@@ -128,14 +154,25 @@ class Backend:
             raise BackendMissing(self.command[0], self._install)
         try:
             self._child = await Child.start(
-                (executable, *self.command[1:]), on_body=self._received, on_exit=self._exited, cwd=cwd
+                (executable, *self.command[1:]),
+                name=self.name,
+                on_body=self._received,
+                on_exit=self._exited,
+                on_flow=self._outbox.flow,
+                cwd=cwd,
             )
         except OSError as error:
             raise BackendMissing(self.command[0], f"{error.strerror or error}. {self._install}") from error
 
     def send(self, body: bytes) -> None:
-        if self._child is not None:
-            self._child.send(body)
+        self._outbox.send(body)
+
+    def change(self, uri: Callable[[], str], body: bytes) -> None:
+        """Send a document's change; see Outbox."""
+        self._outbox.change(uri, body)
+
+    def forget_changes(self, uri: str) -> None:
+        self._outbox.forget(uri)
 
     def pause(self, paused: bool) -> None:
         if self._child is not None:
@@ -182,11 +219,22 @@ class Backend:
         if self._child is not None:
             self._child.kill()
 
-    def _received(self, body: bytes) -> None:
+    def _write(self, body: bytes) -> None:
+        if self._child is not None:
+            self._child.send(body)
+
+    def _hangs(self) -> None:
+        log.warning("%s has stopped reading: it is ended", self.name)
+        self.kill()
+
+    def _received(self, body: bytes | wire.WireError) -> None:
+        if isinstance(body, wire.WireError):
+            self._unreadable(body.edges if isinstance(body, wire.Oversized) else b"", body)
+            return
         try:
             envelope = wire.peek(body)
         except wire.WireError as error:
-            log.warning("%s sent a message that can't be read: %s", self.name, error)
+            self._unreadable(body, error)
             return
         future = self._pending.get(envelope.id) if envelope.is_response and isinstance(envelope.id, str) else None
         if future is not None:
@@ -195,10 +243,22 @@ class Backend:
             return
         self._on_message(body, envelope)
 
+    def _unreadable(self, body: bytes, error: wire.WireError) -> None:
+        """Whoever waits for this message is told; if that can't be known of one that was thrown away, nobody is left waiting."""
+        id, method = wire.guess(body)
+        log.warning("%s sent a message that can't be read (id %s, method %r): %s", self.name, id, method, error)
+        future = self._pending.get(id) if isinstance(id, str) and not method else None
+        if future is not None and not future.done():
+            future.set_exception(BackendGarbled(self.command[0], "a request", error))
+        elif id is not msgspec.UNSET:
+            self._on_lost(id, method, error)
+        elif isinstance(error, wire.Oversized) and not method:
+            self.kill()
+
     def _exited(self, code: int) -> None:
         stderr = () if self._child is None else tuple(self._child.stderr_tail)
-        exited = BackendExited(self.command[0], code, stderr)
+        self.exited = BackendExited(self.command[0], code, stderr)
         for future in self._pending.values():
             if not future.done():
-                future.set_exception(exited)
-        self._on_exit(exited)
+                future.set_exception(self.exited)
+        self._on_exit(self.exited)

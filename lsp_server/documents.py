@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from corpus.syntax.text import SourceText
+from lsp_server import wire
 from lsp_server.positions import Encoding, to_offset
 from lsp_server.wire import Json
 
 log = logging.getLogger(__name__)
+
+CHANGE = "textDocument/didChange"
 
 
 def encoded(text: str) -> bytes:
@@ -60,6 +63,11 @@ class OpenDocument:
             "text": bytes(self.text.data).decode("utf-8", "surrogatepass"),
         }
 
+    def whole_change(self, params: Json | None = None) -> bytes:
+        """A didChange with the whole text as it is by now; `params` are those of the change that it stands for, if one does."""
+        given = {"textDocument": {"uri": self.uri, "version": self.version}} if params is None else params
+        return wire.notification(CHANGE, {**given, "contentChanges": [{"text": self.as_item()["text"]}]})
+
 
 class Documents:
     """All open documents by URI. Bad notifications are logged and change nothing."""
@@ -73,6 +81,11 @@ class Documents:
 
     def get(self, uri: str) -> OpenDocument | None:
         return self._open.get(uri)
+
+    def whole_change(self, uri: str) -> bytes | None:
+        """The didChange that makes an open document what it is now, for a process that was behind; None where it is not open."""
+        document = self._open.get(uri)
+        return None if document is None else document.whole_change()
 
     def did_open(self, params: dict[str, Any]) -> None:
         document = OpenDocument(params["textDocument"])

@@ -36,6 +36,11 @@ class Fleet:
         """Settle which servers there are, from the settings. Starts none. Raises UnknownPreset."""
         self.servers = [Wrapped(session=self.session, plan=plan) for plan in plans(self.session.settings)]
 
+    def dropped(self) -> list[Wrapped]:
+        """The servers, which are this session's no more: whoever asks ends them."""
+        servers, self.servers = self.servers, []
+        return servers
+
     @property
     def one(self) -> Wrapped | None:
         """The server that everything is for, where the user gave a command."""

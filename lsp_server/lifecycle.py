@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from lsp_server import announcing, capabilities, wire
@@ -14,6 +16,12 @@ from lsp_server.wrapped import SHUTDOWN_PATIENCE, State, Wrapped, last_words
 if TYPE_CHECKING:
     from lsp_server.session import Session
 
+log = logging.getLogger(__name__)
+
+END_PATIENCE = 15.0  # seconds for all processes to end
+NO_TOKEN = (
+    'This server asks for the token that it printed at its start: initializationOptions {"starling": {"token": "…"}}.'
+)
 FIRST_PATIENCE = 3.0  # seconds that the answer to initialize waits for servers which an editor must hear of in it
 
 
@@ -23,6 +31,7 @@ class Lifecycle:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.ending: asyncio.Task[None] | None = None
+        self._dropped: list[Awaitable[None]] = []  # ends of servers that an initialize which failed had started
 
     async def initialize(self, id: Id, body: bytes, envelope: Envelope) -> bytes:
         """Answer with what the wrapped server says and what we add; for several servers, see `announcing`."""
@@ -36,9 +45,15 @@ class Lifecycle:
                 return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
             session.client_capabilities = decoded.get("capabilities") or {}
             session.roots = _roots(decoded)
-            options = decoded.get("initializationOptions")
-            if isinstance(options, dict):
-                session.configure(options.get(capabilities.KEY), trusted=True)
+            given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
+            if not session.admission.ask(given):
+                log.warning("a client is refused: it has not the token")
+                asyncio.get_running_loop().call_soon(session.closed_by_client)  # after our reply
+                return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
+            session.client.admitted()
+            if isinstance(given, dict):
+                given = {name: value for name, value in given.items() if name != "token"}
+            session.configure(given, trusted=session.admission.trusting, origin="a client on a socket")
             session.ranker.settings = session.settings
             try:
                 session.fleet.choose()
@@ -52,7 +67,8 @@ class Lifecycle:
                 asyncio.get_running_loop().call_soon(session.ranker.start)  # after this reply is on its way
             return reply
         finally:
-            if session.phase is Phase.STARTING:
+            if session.phase is Phase.STARTING:  # refused or cancelled
+                self._dropped += [server.end() for server in session.fleet.dropped()]
                 session.phase = Phase.NEW  # LSP 3.17: after an error the client may try again
 
     async def _one(self, id: Id, server: Wrapped) -> bytes:
@@ -112,7 +128,13 @@ class Lifecycle:
 
     async def _end(self, code: int) -> None:
         session = self.session
-        await asyncio.gather(session.ranker.stop(), *(server.end() for server in session.fleet))
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                await session.drop_requests()  # initialize may be starting a server
+                ends = [server.end() for server in session.fleet]
+                await asyncio.gather(session.ranker.stop(), *ends, *self._dropped, return_exceptions=True)
+        except TimeoutError:
+            log.error("some process did not end in %g s; it is killed as we end", END_PATIENCE)
         session.client.close(code)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from lsp_server.session import Session
 
 OPEN, CHANGE, CLOSE, SAVE = (f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
+FOLLOWED = frozenset(
+    (OPEN, CHANGE, *(cells.PREFIX + name for name in ("didOpen", "didChange")))
+)  # they say what a text is
 FOLLOWED_BY_RANKER = frozenset(
     (OPEN, CHANGE, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders")
 )
@@ -28,10 +31,15 @@ def pass_on(session: Session, method: str, body: bytes, params: msgspec.Raw) -> 
     """Send one notification on, and take in what it says."""
     one = session.fleet.one
     read = READ.get(method, _document if method.startswith(("textDocument/", cells.PREFIX)) else _everyone)
-    if one is not None and read is _document:
-        one.tell(body)  # as it came, before anything is read of it
+    if one is not None and read is _document:  # as it came, before anything is read of it
+        if method == CHANGE:
+            one.tell_change(lambda: str(document_of(wire.loads(params))), body)
+        else:
+            one.tell(body)
     read(session, method, body, params)
-    if method in FOLLOWED_BY_RANKER:
+    if method == CHANGE:
+        session.ranker.forward_change(lambda: str(document_of(wire.loads(params))), body)
+    elif method in FOLLOWED_BY_RANKER:
         session.ranker.forward(body)
 
 
@@ -114,7 +122,9 @@ def _to_servers(session: Session, method: str, body: bytes, params: Json, *, cel
             continue
         if method == CHANGE and server.sync_kind != sync.INCREMENTAL:
             continue  # after it has been taken in
-        if method == SAVE:
+        if method == CHANGE:
+            server.tell_change(lambda: str(uri), body)
+        elif method == SAVE:
             document = session.documents.get(str(uri))
             server.tell(sync.saved(body, params, server.capabilities, document))
         else:
@@ -127,7 +137,7 @@ def _whole_text(session: Session, params: Json) -> None:
         return
     for server in session.fleet.of_document(document.uri):
         if server.state is State.RUNNING and server.sync_kind == sync.FULL:
-            server.tell(sync.whole(params, document))
+            server.tell_change(lambda: document.uri, document.whole_change(params))
 
 
 def _notebook(session: Session, method: str, body: bytes, params: Json) -> None:
@@ -139,17 +149,29 @@ def _notebook(session: Session, method: str, body: bytes, params: Json) -> None:
     for name, event in cells.text_events(method, params):
         told = wire.notification(name, event)
         _text(session, name, told, event, cell=True)
-        session.ranker.forward(told)
+        if name == CHANGE:
+            session.ranker.forward_change(lambda event=event: str(document_of(event)), told)
+        else:
+            session.ranker.forward(told)
 
 
 def _opened(session: Session, params: Json) -> None:
     session.documents.did_open(params)
+    _forget_changes(session, params)
     session.fleet.opened(params["textDocument"].get("languageId", ""))
 
 
 def _closed(session: Session, params: Json) -> None:
     session.documents.did_close(params)
+    _forget_changes(session, params)
     session.fleet.closed()
+
+
+def _forget_changes(session: Session, params: Json) -> None:
+    uri = params["textDocument"]["uri"]
+    session.ranker.forget_changes(uri)
+    for server in session.fleet:
+        server.forget_changes(uri)
 
 
 FOLLOW: Mapping[str, Callable[[Session, Json], None]] = {

@@ -1,6 +1,7 @@
 """The server process's end of the ranker process: tells it what the editor does, asks it to rank.
 
-Never waits for it longer than asked, and never fails because of it: no ranking is an answer (None).
+Never waits for it longer than asked, and never fails because of it: no ranking is an answer (None). Bounded where it is
+slow: two lists at a time are with it, of those that wait the newest is kept, and one that does not answer is replaced.
 """
 
 from __future__ import annotations
@@ -8,21 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from corpus.interpreter import python
 from lsp_server import wire
 from lsp_server.child import Child
+from lsp_server.outbox import Outbox
 from lsp_server.settings import Settings
 
 log = logging.getLogger(__name__)
 
-RESTARTS = 5
-BACK_OFF = (0.2, 1.0, 5.0, 20.0, 60.0)
+BACK_OFF = (0.2, 1.0, 5.0, 20.0, 60.0)  # seconds before each restart; after the last one we give up
+HEALTHY = 3600.0  # seconds; of a ranker that lived so long the deaths before are forgiven
 GRACE_MS = 15  # beyond the deadline, for the reply's own way back
+LISTS = 2  # with the ranker at once: one that it works on, and the next
+STUCK = 1.0  # seconds without an answer to a list: no other list waits for it meanwhile
+PING_EVERY, PINGS = 5.0, 5  # seconds; so many in a row without an answer, and it is ended
+UNREAD = 32_000_000  # bytes that it has not read when it is ended
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,19 +58,45 @@ _reply = msgspec.json.Decoder(_Reply)
 _ranking = msgspec.json.Decoder(Ranking)
 
 
-class RankerClient:
-    """The ranker process, restarted when it dies. `snapshot` yields the messages that bring a new one up to date."""
+@dataclass(eq=False, kw_only=True)
+class _Asked:
+    """A request to the ranker: the last reply, None where there is none."""
 
-    def __init__(self, settings: Settings, snapshot: Callable[[], Sequence[bytes]]) -> None:
+    id: int
+    body: bytes
+    until: float
+    early: bytes | None = None
+    reply: asyncio.Future[bytes | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def settle(self, reply: bytes | None) -> None:
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+class RankerClient:
+    """The ranker process, restarted when it dies. `snapshot` yields the messages that bring a new one up to date;
+    `whole` gives a document's whole text as a change (see Outbox)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        snapshot: Callable[[], Sequence[bytes]],
+        whole: Callable[[str], bytes | None] = lambda uri: None,
+    ) -> None:
         self.settings = settings
-        self._snapshot = snapshot
+        self._snapshot, self._whole = snapshot, whole
         self._child: Child | None = None
-        self._pending: dict[int, asyncio.Future[bytes | None]] = {}
-        self._early: dict[int, bytes] = {}
+        self._outbox = self._new_outbox()
+        self._asked: dict[int, _Asked] = {}  # waited for
+        self._lists: dict[int, float] = {}  # with the ranker, answered in time or not: since when
+        self._next: _Asked | None = None  # the newest list that waits for its turn
         self._count = 0
         self._deaths = 0
+        self._since = 0.0
+        self._unanswered_pings = 0
         self._closing = False
         self._starting: asyncio.Task[None] | None = None
+        self._pinging: asyncio.TimerHandle | None = None
 
     @property
     def pid(self) -> int | None:
@@ -83,15 +117,28 @@ class RankerClient:
     def forward(self, body: bytes) -> None:
         """Pass a document notification on as it came."""
         if self._child is not None:
-            self._child.send(body)
+            self._outbox.send(body)
+
+    def forward_change(self, uri: Callable[[], str], body: bytes) -> None:
+        """Pass a document's change on; see Outbox."""
+        if self._child is not None:
+            self._outbox.change(uri, body)
+
+    def forget_changes(self, uri: str) -> None:
+        self._outbox.forget(uri)
 
     def tell(self, method: str, params: Any) -> None:
         self.forward(wire.notification(method, params))
 
+    def prepare(self, where: dict[str, Any]) -> None:
+        """A list will come: let it read the text meanwhile, unless it has enough to do."""
+        if not self._lists and not self._outbox.held:
+            self.tell("starling/prepare", where)
+
     def rank(self, params: dict[str, Any]) -> Awaitable[Ranking | None]:
         """Rank a list; None where there is no ranking in time (deadline and a little). Asked at once, not when awaited:
         the caller has other work to do meanwhile."""
-        asked = self.ask("starling/rank", params, (params["deadline"] + GRACE_MS) / 1000)
+        asked = self.ask("starling/rank", params, (params["deadline"] + GRACE_MS) / 1000, is_list=True)
 
         async def ranking() -> Ranking | None:
             reply = await asked
@@ -99,80 +146,157 @@ class RankerClient:
 
         return ranking()
 
-    def ask(self, method: str, params: dict[str, Any], seconds: float) -> Awaitable[bytes | None]:
+    def ask(
+        self, method: str, params: dict[str, Any], seconds: float, *, is_list: bool = False
+    ) -> Awaitable[bytes | None]:
         """A request to the ranker, sent at once: its reply, or after `seconds` its early one; None when there is neither."""
-        if self._child is None or not self._child.alive:
+        now = time.monotonic()
+        if self._child is None or not self._child.alive or (is_list and self._stuck(now)):
             return _nothing()
         self._count += 1
-        id = self._count
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._pending[id] = future
-        self._child.send(wire.request(id, method, params))
-        return self._answer(id, method, future, seconds)
+        body = wire.request(self._count, method, {**params, "asked": now} if is_list else params)
+        asked = _Asked(id=self._count, body=body, until=now + seconds)
+        if not is_list:
+            self._asked[asked.id] = asked
+            self._outbox.send(body)
+        elif len(self._lists) < LISTS and not self._outbox.held:
+            self._send_list(asked)
+        else:
+            if self._next is not None:
+                self._next.settle(None)
+            self._next = asked
+        return self._answer(asked, seconds)
 
-    async def _answer(self, id: int, method: str, future: asyncio.Future[bytes | None], seconds: float) -> bytes | None:
+    def _stuck(self, now: float) -> bool:
+        return any(now - since > STUCK for since in self._lists.values())
+
+    def _send_list(self, asked: _Asked) -> None:
+        self._asked[asked.id] = asked
+        self._lists[asked.id] = time.monotonic()
+        self._outbox.send(asked.body)
+
+    def _send_next(self) -> None:
+        """The ranker has room for a list: the one that waits goes, unless nobody waits for it any more."""
+        asked, self._next = self._next, None
+        if asked is not None and not asked.reply.done() and time.monotonic() < asked.until:
+            self._send_list(asked)
+        elif asked is not None:
+            asked.settle(None)
+
+    async def _answer(self, asked: _Asked, seconds: float) -> bytes | None:
         try:
-            return await asyncio.wait_for(future, seconds)
+            return await asyncio.wait_for(asked.reply, seconds)
         except TimeoutError:
-            log.info("no last word on %s within %.0f ms", method, seconds * 1000)
-            return self._early.get(id)
+            log.debug("no last word on request %d within %.0f ms", asked.id, seconds * 1000)
+            return asked.early
         finally:
-            self._pending.pop(id, None)
-            self._early.pop(id, None)
+            self._asked.pop(asked.id, None)
+            if self._next is asked:
+                self._next = None
 
     async def stop(self) -> None:
         self._closing = True
+        self._stop_pinging()
         if self._starting is not None:
             self._starting.cancel()
         if self._child is not None:
             await self._child.stop(grace=0.5)
 
-    def kill(self) -> None:
-        self._closing = True
-        if self._child is not None:
-            self._child.kill()
-
     async def _start(self, delay: float) -> None:
         await asyncio.sleep(delay)
         settings = self.settings
         env = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-        command = [sys.executable, "-P", "-m", "lsp_server.ranker_process"]
+        words: list[str] = []
         for flag, value in (("--base", settings.base), ("--adapter", settings.adapter)):
             if value:
-                command += [flag, value]
+                words += [flag, value]
         if settings.log_accepted:
-            command.append("--log-accepted")
+            words.append("--log-accepted")
+        outbox = self._new_outbox()
         try:
-            self._child = await Child.start(command, on_body=self._received, on_exit=self._exited, env=env, cwd=None)
+            child = await Child.start(
+                python("lsp_server.ranker_process", *words),
+                name="ranker",
+                on_body=self._received,
+                on_exit=self._exited,
+                on_flow=lambda held: self._flow(outbox, held),
+                guarded=False,  # it starts no process
+                stderr_level=logging.INFO,
+                env=env,
+            )
         except OSError as error:
             log.error("the ranker process can't be started (%s): items keep the server's order", error)
             return
-        self._child.name = "ranker"
+        self._child, self._outbox = child, outbox
+        self._since = time.monotonic()
         for body in self._snapshot():
-            self._child.send(body)
+            self.forward(body)
         self.tell("starling/configure", {"ranker": settings.ranker, "deadline": settings.deadline})
+        self._unanswered_pings = 0
+        self._pinging = asyncio.get_running_loop().call_later(PING_EVERY, self._ping)
 
-    def _received(self, body: bytes) -> None:
-        reply = _reply.decode(body)
-        future = self._pending.get(reply.id)
-        if future is None or future.done():
+    def _new_outbox(self) -> Outbox:
+        return Outbox(self._write, whole=self._whole, on_full=lambda: self._replace("does not read"), limit=UNREAD)
+
+    def _write(self, body: bytes) -> None:
+        if self._child is not None:
+            self._child.send(body)
+
+    def _flow(self, outbox: Outbox, held: bool) -> None:
+        outbox.flow(held)
+        if outbox is self._outbox and not outbox.held and len(self._lists) < LISTS:
+            self._send_next()
+
+    def _ping(self) -> None:
+        if self._unanswered_pings >= PINGS:
+            self._replace(f"has not answered for {PING_EVERY * PINGS:g} s")
             return
+        self._unanswered_pings += 1
+        self._pinging = asyncio.get_running_loop().call_later(PING_EVERY, self._ping)
+        if not self._outbox.held:
+            self._outbox.send(wire.request(0, "starling/ping", None))
+
+    def _stop_pinging(self) -> None:
+        if self._pinging is not None:
+            self._pinging.cancel()
+
+    def _replace(self, why: str) -> None:
+        """End a ranker that hangs; another is started when it has ended."""
+        log.warning("the ranker process %s: it is ended", why)
+        if self._child is not None:
+            self._child.kill()
+
+    def _received(self, body: bytes | wire.WireError) -> None:
+        if isinstance(body, wire.WireError):
+            log.warning("the ranker process sent bytes that are no message: %s", body)
+            return
+        self._unanswered_pings = 0
+        reply = _reply.decode(body)
+        asked = self._asked.get(reply.id)
         if reply.early:
-            self._early[reply.id] = bytes(reply.result)
-        else:
-            future.set_result(bytes(reply.result))
+            if asked is not None:
+                asked.early = bytes(reply.result)
+            return
+        if asked is not None:
+            asked.settle(bytes(reply.result))
+        if self._lists.pop(reply.id, None) is not None and not self._outbox.held:
+            self._send_next()
 
     def _exited(self, code: int) -> None:
-        for future in self._pending.values():
-            if not future.done():
-                future.set_result(None)
+        self._stop_pinging()
+        for asked in (*self._asked.values(), *filter(None, (self._next,))):
+            asked.settle(asked.early)
+        self._lists.clear()
+        self._next = None
         self._child = None
         if self._closing:
             return
-        if self._deaths >= RESTARTS:
-            log.error("the ranker process ended %d times; items keep the server's order", self._deaths)
+        if time.monotonic() - self._since > HEALTHY:
+            self._deaths = 0
+        if self._deaths >= len(BACK_OFF):
+            log.error("the ranker process ended %d times; items keep the server's order", self._deaths + 1)
             return
-        delay = BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]
+        delay = BACK_OFF[self._deaths]
         self._deaths += 1
         log.warning("the ranker process ended with exit code %d; again in %.1f s", code, delay)
         self._starting = asyncio.get_running_loop().create_task(self._start(delay))

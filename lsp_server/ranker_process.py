@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class _Pipe(asyncio.Protocol):
     def _message(self, body: bytes) -> None:
         envelope = wire.peek(body)
         method = str(envelope.method)
-        if envelope.is_request:
+        if method == "starling/ping":
+            self._out.write(wire.frame(wire.response(wire.id_of(envelope), None)))
+        elif envelope.is_request:
             task = asyncio.get_running_loop().create_task(self._answer(envelope, time.monotonic()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -70,14 +73,13 @@ class _Pipe(asyncio.Protocol):
             if envelope.method == "starling/status":
                 result = self._ranker.status()
             else:
-                params: dict[str, Any] = dict(wire.fields(envelope.params))  # type: ignore[arg-type]
-                listed = bytes(params.pop("result"))
-                result = await self._ranker.rank(
-                    {name: wire.loads(raw) for name, raw in params.items()},
-                    listed,
-                    lambda order: self._early(envelope, order),
-                    arrived,
-                )
+                fields: dict[str, Any] = dict(wire.fields(envelope.params))  # type: ignore[arg-type]
+                listed = bytes(fields.pop("result"))
+                params = {name: wire.loads(raw) for name, raw in fields.items()}
+                asked = min(arrived, params["asked"])  # the same clock, so far as a system has one for all processes
+                if time.monotonic() - asked < params["deadline"] / 1000:  # else nobody waits for it any more
+                    early = partial(self._early, envelope)
+                    result = await self._ranker.rank(params, listed, early, asked)
         except Exception:
             log.exception("a list could not be ranked")
         self._out.write(wire.frame(wire.response(envelope.id, result)))  # type: ignore[arg-type]

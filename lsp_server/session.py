@@ -7,9 +7,10 @@ one file each, and the table OWNED says which method goes where; `routing` says 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,7 @@ class Client(Protocol):
 
     def send(self, body: bytes) -> None: ...
     def close(self, code: int) -> None: ...
+    def admitted(self) -> None: ...
 
 
 class Phase(Enum):
@@ -65,19 +67,45 @@ class Pending:
         return bool(self.asked) and all(ask.done and ask.reply is not None for ask in self.asked.values())
 
 
+@dataclass(kw_only=True)
+class Admission:
+    """Who is at the other end. Over standard streams that is who started us; over a socket it is anyone.
+
+    `trusting`: whether its initializationOptions may choose what runs; else only the command line does.
+    """
+
+    token: str = ""  # what initialize must bring; "" for nothing
+    trusting: bool = True
+    given: bool = False  # initialize has brought it
+
+    def anew(self) -> Admission:
+        """For another client."""
+        return replace(self, given=False)
+
+    def ask(self, options: Json) -> bool:
+        """Whether these settings of initialize bring the token."""
+        brought = options.get("token") if isinstance(options, Mapping) else None
+        brought = brought if isinstance(brought, str) else ""
+        self.given = not self.token or hmac.compare_digest(brought.encode(), self.token.encode())
+        return self.given
+
+
 Feature = Callable[["Session", Id, bytes, Envelope], Awaitable[bytes]]
 
 
 class Session:
     """Routes messages of one client. Everything happens on the event loop; nothing here computes for long."""
 
-    def __init__(self, client: Client, settings: Settings, owned: Mapping[str, Feature]) -> None:
+    def __init__(
+        self, client: Client, settings: Settings, owned: Mapping[str, Feature], admission: Admission | None = None
+    ) -> None:
         self.client = client
+        self.admission = admission or Admission()
         self.settings = settings
         self.documents = Documents()
         self.notebooks = Notebooks()
         self.diagnostics = Diagnostics()
-        self.ranker = RankerClient(settings, self.ranker_snapshot)
+        self.ranker = RankerClient(settings, self.ranker_snapshot, self.documents.whole_change)
         self.lifecycle = Lifecycle(self)
         self.fleet = Fleet(self)
         self.phase = Phase.NEW
@@ -102,12 +130,21 @@ class Session:
     def ending(self) -> bool:
         return self.lifecycle.ending is not None or self.phase is Phase.SHUT_DOWN
 
+    async def drop_requests(self) -> None:
+        """Nobody waits for an answer any more: what is at work on one stops."""
+        tasks = [pending.task for pending in self._pending.values() if pending.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     # From the client
 
     def from_client(self, body: bytes | wire.WireError) -> None:
         """One message of the editor. Never raises."""
         if isinstance(body, wire.WireError):
             log.warning("the editor sent bytes that are no message: %s", body)
+            if isinstance(body, wire.Oversized):
+                self._oversized(body)
             return
         try:
             envelope = wire.peek(body)
@@ -125,6 +162,19 @@ class Session:
             log.exception("a message of the editor could not be handled")
             if envelope.is_request:
                 self.reply(wire.id_of(envelope), wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, repr(error)))
+
+    def _oversized(self, error: wire.Oversized) -> None:
+        """A message that was thrown away: whoever waits for it is told. A document's text that is lost ends the session."""
+        id, method = wire.guess(error.edges)
+        if id is not msgspec.UNSET:
+            failure = wire.failure(id, wire.REQUEST_FAILED, str(error))
+            if method:
+                self.client.send(failure)
+            else:
+                self._response(failure, wire.peek(failure))
+        elif method in notifying.FOLLOWED:
+            self.show(f"{method}: {error}. Starling can't follow the text any more and ends.", kind=1)
+            self.closed_by_client()
 
     def _request(self, body: bytes, envelope: Envelope) -> None:
         id, method = wire.id_of(envelope), str(envelope.method)
@@ -238,6 +288,15 @@ class Session:
         elif not ask.reply.done():
             ask.reply.set_result(body)
 
+    def lost_of_server(self, server: Wrapped, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
+        """A message of a wrapped server that can't be read, of which this much can be told: nobody waits for it any more."""
+        if isinstance(id, msgspec.UnsetType):
+            return
+        if method:
+            server.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
+        else:
+            self.answered(server, id, wire.failure(id, wire.INTERNAL_ERROR, f"the answer can't be read: {error}"))
+
     # For features and the lifecycle
 
     def reply(self, id: Id, body: bytes) -> None:
@@ -301,9 +360,9 @@ class Session:
         folders = [folder for folder in known if folder["uri"] not in gone] + come
         self.server_params["workspaceFolders"] = wire.raw(folders)
 
-    def configure(self, given: Json, *, trusted: bool) -> None:
+    def configure(self, given: Json, *, trusted: bool, origin: str = "a workspace") -> None:
         """Take settings, and say of each bad one what it allows."""
-        self.settings, problems = updated(self.settings, given, trusted=trusted)
+        self.settings, problems = updated(self.settings, given, trusted=trusted, origin=origin)
         for problem in problems:
             self.show(problem)
 
@@ -339,4 +398,7 @@ class Session:
 
 
 def _key(id: Id) -> tuple[type, Id]:
+    """1 is not "1"; 1.0 is 1, as JSON has it: a server may answer either with the other."""
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)
     return type(id), id

@@ -121,9 +121,10 @@ def as_flags(settings: Settings) -> list[str]:
     return flags
 
 
-def updated(current: Settings, given: Any, *, trusted: bool) -> tuple[Settings, list[str]]:
+def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a workspace") -> tuple[Settings, list[str]]:
     """The settings with what was given laid over, and a message for each value that could not be taken.
 
+    What needs trust is refused where there is none; `origin` says then whose settings these are.
     A bad value falls back to the default, so that a typing error never leaves an older value in force unseen.
     """
     if given is None:
@@ -138,7 +139,7 @@ def updated(current: Settings, given: Any, *, trusted: bool) -> tuple[Settings, 
             problems.append(f"Starling has no setting '{name}'. It has: {', '.join(SETTINGS)}.")
         elif setting.trusted and not trusted:
             problems.append(
-                f"Starling takes '{name}' from the command line or initializationOptions only, not from a workspace."
+                f"Starling takes '{name}' from the command line, or from the editor that started it, not from {origin}."
             )
         elif value is None:
             changes[setting.field] = getattr(Settings(), setting.field)

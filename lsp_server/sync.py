@@ -31,12 +31,6 @@ def _kind(value: Json) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2 else INCREMENTAL
 
 
-def whole(params: Json, document: OpenDocument) -> bytes:
-    """The didChange that says what `params` said as one whole text: the document as it is by now."""
-    change = {"text": document.as_item()["text"]}
-    return wire.notification("textDocument/didChange", {**params, "contentChanges": [change]})
-
-
 def saved(body: bytes, params: Json, capabilities: Mapping[str, Any], document: OpenDocument | None) -> bytes:
     """The didSave for a server, with the text where it asked for it."""
     announced = capabilities.get("textDocumentSync")

@@ -19,6 +19,8 @@ Id = int | str | float | None
 MAX_HEADER = 8 * 1024
 MAX_BODY = 512 * 1024 * 1024
 LENGTH = b"content-length:"
+BEGINNING = b"content-"  # of each header that LSP's base protocol has
+EDGE = 1024  # bytes kept of either end of a message that is over the limit
 
 # JSON-RPC 2.0 and LSP 3.17 error codes.
 PARSE_ERROR = -32700
@@ -33,6 +35,18 @@ REQUEST_CANCELLED = -32800
 
 class WireError(Exception):
     """Bytes that are no message; carries what is wrong with them."""
+
+
+class Oversized(WireError):
+    """A message over the limit, thrown away; carries its first and last bytes, by which it may be answered."""
+
+    def __init__(self, size: int, limit: int, edges: bytes) -> None:
+        super().__init__(f"message of {size} bytes is over the limit of {limit}")
+        self.size, self.limit, self.edges = size, limit, edges
+
+
+class NotFrames(WireError):
+    """The other end of a socket does not speak LSP's base protocol; the connection is to be closed."""
 
 
 # What reading a message raises where its parts are not what its sender should have written.
@@ -65,6 +79,9 @@ _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested a thousand deep
+_SCALAR = rb'("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"|-?(?:0|[1-9]\d*)(?:\.\d+)?|null)'
+_member = re.compile(rb'"\w+"\s*:\s*' + _SCALAR + rb"\s*[,}]")
+_last_member = re.compile(rb',\s*"id"\s*:\s*' + _SCALAR + rb"\s*\}\s*$")
 _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]', re.DOTALL)
 
 
@@ -193,19 +210,47 @@ def failure(id: Id, code: int, message: str) -> bytes:
     return dumps({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
 
 
+def guess(body: bytes) -> tuple[Id | msgspec.UnsetType, str]:
+    """(id, method) of a message that can't be decoded, or of its first and last bytes; UNSET and "" where they can't be told.
+
+    Only members of the message itself count, not those of its params or result.
+    """
+    members: dict[bytes, Json] = {}
+    depth = 0
+    for token in _token.finditer(body[:EDGE]):
+        kind = token.group()
+        depth += (kind in (b"{", b"[")) - (kind in (b"}", b"]"))
+        member = _member.match(body, token.start()) if depth == 1 and kind in (b'"id"', b'"method"') else None
+        if member is not None:
+            members.setdefault(kind, json.loads(member[1].decode("utf-8", "replace")))
+    last = _last_member.search(body[-EDGE:])
+    if b'"id"' not in members and last is not None:
+        members[b'"id"'] = json.loads(last[1].decode("utf-8", "replace"))
+    method = members.get(b'"method"')
+    return members.get(b'"id"', msgspec.UNSET), method if isinstance(method, str) else ""
+
+
 def with_id(body: bytes, id: Id) -> bytes:
     """The same message under another id; every other member keeps its bytes."""
     return dumps({**fields(body), "id": id})
 
 
 class Frames:
-    """Splits a byte stream into message bodies; garbage between frames is reported and skipped."""
+    """Splits a byte stream into message bodies.
 
-    def __init__(self, max_body: int = MAX_BODY) -> None:
+    Garbage between frames is reported and skipped, so that a stray print of a server costs one line. A stream that `is_socket`
+    is never read on after garbage: whoever sent it (a web page's POST, say) is no editor.
+    """
+
+    def __init__(self, max_body: int = MAX_BODY, *, is_socket: bool = False) -> None:
+        self.max_body = max_body
+        self._is_socket = is_socket
+        self._refused = False
         self._buffer = bytearray()
         self._want = -1  # bytes of body still to come as a whole, or -1 while reading headers
-        self._skip = 0  # bytes of an oversized body still to throw away
-        self._max_body = max_body
+        self._size = 0  # of an oversized body
+        self._skip = 0  # bytes of it still to throw away
+        self._head, self._tail = b"", b""  # its first and last bytes
 
     @property
     def torn(self) -> bool:
@@ -213,22 +258,31 @@ class Frames:
         return bool(self._buffer) or self._want >= 0 or self._skip > 0
 
     def feed(self, data: bytes) -> Iterator[bytes | WireError]:
-        """Whole bodies, in order, and a WireError for each stretch that is no frame."""
+        """Whole bodies, in order, and a WireError for each stretch that is no frame. After NotFrames nothing comes."""
+        if self._refused:
+            return
         buffer = self._buffer
         buffer += data
         while True:
             if self._skip:
-                gone = min(self._skip, len(buffer))
-                del buffer[:gone]
-                self._skip -= gone
-                if self._skip:
+                if not self._skipped():
                     return
+                yield Oversized(self._size, self.max_body, self._head + self._tail)
             if self._want < 0:
                 found = self._header()
                 if found is None:
                     return
                 if isinstance(found, WireError):
+                    if self._is_socket:
+                        self._refused = True
+                        buffer.clear()
+                        yield NotFrames(str(found))
+                        return
                     yield found
+                    continue
+                if found > self.max_body:
+                    self._size = self._skip = found
+                    self._head, self._tail = b"", b""
                     continue
                 self._want = found
             if len(buffer) < self._want:
@@ -238,8 +292,20 @@ class Frames:
             self._want = -1
             yield body
 
+    def _skipped(self) -> bool:
+        """Throw away what has come of an oversized body, but for its edges. Whether that was all of it."""
+        gone = bytes(self._buffer[: self._skip])
+        del self._buffer[: self._skip]
+        self._skip -= len(gone)
+        self._head += gone[: EDGE - len(self._head)]
+        self._tail = (self._tail + gone)[-EDGE:]
+        return self._skip == 0
+
     def _header(self) -> int | WireError | None:
+        """The length that the next header says, None where it is not whole yet."""
         buffer = self._buffer
+        if self._is_socket and not bytes(buffer[: len(BEGINNING)]).lower().startswith(BEGINNING[: len(buffer)]):
+            return WireError(f"{bytes(buffer[:40])!r} is no header of LSP's base protocol")
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(buffer) <= MAX_HEADER:
@@ -256,10 +322,6 @@ class Frames:
                     length = -1
                 if length < 0:
                     return self._resynchronise("bad Content-Length")
-                if length > self._max_body:
-                    del buffer[: end + 4]
-                    self._skip = length
-                    return WireError(f"message of {length} bytes is over the limit of {self._max_body}")
                 if line is not lines[0] and not all(b":" in other for other in lines):
                     return self._resynchronise("bytes before the header")
                 del buffer[: end + 4]

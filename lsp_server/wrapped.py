@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lsp_server import sync, wire
-from lsp_server.backend import Backend, BackendError, BackendExited
+from lsp_server.backend import Backend, BackendError, BackendExited, BackendGarbled
 from lsp_server.capabilities import at, encoding_of, resolves
 from lsp_server.names import ServerNames
 from lsp_server.plans import Plan
 from lsp_server.positions import Encoding
-from lsp_server.wire import Id, Json
+from lsp_server.wire import Envelope, Id, Json
 
 if TYPE_CHECKING:
     from lsp_server.session import Session
@@ -76,12 +76,12 @@ class Wrapped:
     _crashes: int = 0
     _told: bool = False
     _since: float = 0.0
-    _task: asyncio.Task[None] | None = None
+    _task: asyncio.Task[None] | None = None  # starts it
+    _leaving: asyncio.Task[None] | None = None  # ends a process that it had
     _idle: asyncio.TimerHandle | None = None
-    _ending: bool = False
     _result: msgspec.Raw | None = None
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
-    _introducing: bool = False  # between its start and its answer to initialize
+    _initialized: bool = False  # this process has answered initialize
 
     def __post_init__(self) -> None:
         self.names = ServerNames(f"starling-{self.key}" if self.plan.language_ids else "starling")
@@ -124,32 +124,49 @@ class Wrapped:
     # Starting and ending
 
     async def start(self, params: Mapping[str, msgspec.Raw]) -> msgspec.Raw:
-        """Start it and have it answer initialize. Returns its result. Raises BackendError."""
-        self._ending, self._introducing = False, True
+        """Start a process and have it answer initialize. Returns its result. Raises BackendError, and leaves no process then."""
+        self._initialized = False
+        folder = self.session.working_folder
+        backend = self._backend = Backend(
+            self.plan.started_by(folder),
+            install=self.plan.install,
+            check=self.plan.check,
+            on_message=lambda body, envelope: self._received(backend, body, envelope),
+            on_lost=lambda id, method, error: self.session.lost_of_server(self, id, method, error),
+            on_exit=lambda error: self._exited(backend, error),
+            whole=self.session.documents.whole_change,
+        )
         try:
-            if self.alive and self._backend is not None:  # it refused to initialize before
-                await self._backend.stop()
-            folder = self.session.working_folder
-            backend = Backend(
-                self.plan.started_by(folder),
-                install=self.plan.install,
-                check=self.plan.check,
-                on_message=lambda body, envelope: self.session.from_server(self, body, envelope),
-                on_exit=self._exited,
-            )
             await backend.start(cwd=None if folder is None else str(folder))
             self._since = time.monotonic()
-            self._backend = backend
             result = await backend.request_raw("initialize", dict(params), INITIALIZE_PATIENCE)
-        except BackendError as error:
-            self.why_not = str(error)
+            decoded = self._decoded(result)
+            if backend.exited is not None:  # right after its answer
+                raise backend.exited
+        except BaseException as error:
+            if isinstance(error, BackendError):
+                self.why_not = str(error)
+            backend.kill()
             raise
-        finally:
-            self._introducing = False
-        decoded = wire.loads(result)
-        self.capabilities = at(decoded, "capabilities") or {}
+        capabilities = at(decoded, "capabilities")
+        self.capabilities = capabilities if isinstance(capabilities, dict) else {}
         self.encoding = encoding_of(decoded)
+        self._initialized = True
         return result
+
+    def _received(self, backend: Backend, body: bytes, envelope: Envelope) -> None:
+        if backend is self._backend:
+            self.session.from_server(self, body, envelope)
+        elif envelope.is_request:  # it may wait for a reply before it ends
+            backend.send(
+                wire.failure(wire.id_of(envelope), wire.REQUEST_FAILED, "the session with this server has ended")
+            )
+
+    def _decoded(self, result: msgspec.Raw) -> Json:
+        try:
+            return wire.loads(result)
+        except wire.SENSELESS as error:
+            raise BackendGarbled(self.plan.command[0], "initialize", error) from error
 
     def wake(self) -> None:
         """A document of its languages was opened: start it in the background unless it is there."""
@@ -160,18 +177,38 @@ class Wrapped:
             self.state = State.STARTING
             self._task = asyncio.get_running_loop().create_task(self._bring_up())
 
-    async def _bring_up(self) -> None:
+    async def _bring_up(self, *, delay: float = 0.0) -> None:
+        """A process that knows what the session knows; `delay`: again, after a crash."""
+        again = self.state is State.RESTARTING
         try:
+            if self._leaving is not None:  # one process at a time: they may share a folder on disk
+                await asyncio.wait([self._leaving])
+            await asyncio.sleep(delay)
             self._result = await self.start(self.session.server_params)
+        except BackendExited as error:
+            if again:
+                self._crashed(error)
+            else:
+                self._give_up(str(error))
+            return
         except BackendError as error:
-            self.session.show(str(error), kind=1)
-            self._fail(str(error))
+            self._give_up(f"{error}; not started again." if again else str(error))
+            return
+        except Exception as error:  # whatever it is, nobody is to wait for this server for ever
+            log.exception("%s can't be started", self.key)
+            self._give_up(f"'{self.plan.command[0]}' can't be started: {error!r}")
             return
         finally:
             self._answered.set()
+        backend = self._backend
         await self.session.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
-        self.introduce()
-        self.session.announce(self)
+        if backend is self._backend and self._initialized:
+            self.introduce()
+            self.session.announce(self)
+
+    def _give_up(self, reason: str) -> None:
+        self.session.show(reason, kind=1)
+        self._fail(reason)
 
     async def answer(self, patience: float) -> Json:
         """Its result of initialize, or None where it can't start or takes longer than so many seconds."""
@@ -219,31 +256,50 @@ class Wrapped:
         if self.state is State.RUNNING and not any(self._asks()):
             log.info("%s has no open document and is ended until it has", self.key)
             self.state = State.IDLE
-            self._task = asyncio.get_running_loop().create_task(self.stop())
+            self.stop()
 
-    async def stop(self) -> None:
-        """shutdown, exit, and its process ended whatever it says."""
-        self._ending = True
-        backend = self._backend
-        if backend is not None:
-            try:
-                if backend.alive:
-                    await backend.request("shutdown", None, SHUTDOWN_PATIENCE)
-            except BackendError as error:
-                log.info("%s: %s", self.key, error)
-            await self.end()
-        self._forget()
+    def stop(self) -> Awaitable[None]:
+        """shutdown, exit, and its process ended whatever it says. Begins at once, awaited or not."""
+        return self._leave(self._said_goodbye)
 
-    async def end(self) -> None:
-        """exit (it was asked to shut down, or nobody is left to ask), and its process ended."""
-        self._ending = True
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
+    def end(self) -> Awaitable[None]:
+        """exit (it was asked to shut down, or nobody is left to ask), and its process ended. Begins at once."""
+        return self._leave(self._without_goodbye)
+
+    def _leave(self, ended: Callable[[Backend], Awaitable[None]]) -> Awaitable[None]:
+        """Let go of the process, whatever it was doing: what it says or does from here on is no news."""
         if self._idle is not None:
             self._idle.cancel()
-        if self._backend is not None:
-            self._backend.notify("exit", None)
-            await self._backend.stop()
+        task, self._task = self._task, None
+        backend, self._backend = self._backend, None
+        before, self._initialized = self._leaving, False
+
+        async def leave() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait([task])
+            if backend is not None:
+                await ended(backend)
+
+        self._fail_asks(self.why_not)
+        if backend is not None and not self.session.ending:
+            self._forget()
+        self._leaving = asyncio.get_running_loop().create_task(leave())
+        return self._leaving
+
+    async def _said_goodbye(self, backend: Backend) -> None:
+        try:
+            if backend.alive:
+                await backend.request("shutdown", None, SHUTDOWN_PATIENCE)
+        except BackendError as error:
+            log.info("%s: %s", self.key, error)
+        await self._without_goodbye(backend)
+
+    async def _without_goodbye(self, backend: Backend) -> None:
+        backend.notify("exit", None)
+        await backend.stop()
 
     def pause(self, paused: bool) -> None:
         if self._backend is not None:
@@ -259,6 +315,16 @@ class Wrapped:
         """A notification, unless it is not running: a server that starts hears the state of things then."""
         if self.state is State.RUNNING:
             self.send(body)
+
+    def tell_change(self, uri: Callable[[], str], body: bytes) -> None:
+        """A document's didChange, likewise."""
+        if self.state is State.RUNNING and self._backend is not None:
+            self._backend.change(uri, body)
+
+    def forget_changes(self, uri: str) -> None:
+        """A document was opened or closed: what of its changes has not been sent is void."""
+        if self._backend is not None:
+            self._backend.forget_changes(uri)
 
     def request(self, method: str, ask: Ask) -> str:
         """Send a client's request on, or keep it until the server is ready. Returns why neither can be, or ''."""
@@ -279,17 +345,20 @@ class Wrapped:
 
     # Its death
 
-    def _exited(self, error: BackendExited) -> None:
+    def _exited(self, backend: Backend, error: BackendExited) -> None:
+        if backend is not self._backend:
+            return  # it was ended on purpose
         self.why_not = str(error)
-        if self._ending or self.session.ending:
+        if self.session.ending:
             self._fail_asks(str(error))
-        elif not self._introducing:  # else whoever starts it hears of it
+        elif self._initialized:  # else whoever starts it hears of it
             self._crashed(error)
 
     def _crashed(self, error: BackendExited) -> None:
         session = self.session
         if time.monotonic() - self._since > STABLE:
             self._crashes, self._told = 0, False
+        self._initialized = False
         self._forget()
         gave_up = self._crashes >= len(BACK_OFF)
         self._fail_asks(str(error), keep_safe=not gave_up)
@@ -303,20 +372,7 @@ class Wrapped:
         if not self._told:
             self._told = True
             session.show(f"{error}; starting it again.")
-        self._task = asyncio.get_running_loop().create_task(self._restart(delay))
-
-    async def _restart(self, delay: float) -> None:
-        """A new process brought to where the old one was: initialized, configured, documents open."""
-        await asyncio.sleep(delay)
-        try:
-            await self.start(self.session.server_params)
-        except BackendExited as error:
-            self._crashed(error)
-        except BackendError as error:
-            self.session.show(f"{error}; not started again.", kind=1)
-            self._fail(str(error))
-        else:
-            self.introduce()
+        self._task = asyncio.get_running_loop().create_task(self._bring_up(delay=delay))
 
     def _fail(self, reason: str) -> None:
         self.state, self.why_not = State.FAILED, reason

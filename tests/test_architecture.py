@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("lsp_server", "corpus", "tuning")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"torch", "transformers", "tree_sitter", "rich", "pathspec", "tuning.ranking.scorer"}
+COMMON = "corpus.interpreter"  # how any of us starts Python
 REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
 LEARNING = tuple(
     f"tuning.ranking.{name}"
@@ -38,6 +39,10 @@ def imports(path: Path) -> set[str]:
 
 
 def allowed(module: str) -> tuple[str, ...]:
+    return (COMMON, *of_its_own(module))
+
+
+def of_its_own(module: str) -> tuple[str, ...]:
     if module in REPLAYING:
         return ("corpus", "lsp_server")
     if module in LEARNING:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
+
+from corpus.interpreter import python
 
 MIRROR = "STARLING_MIRROR"
 HERE = Path(__file__).parent
@@ -95,17 +96,8 @@ def fetch(origin: str, revisions: Sequence[str] = ()) -> None:
             f"{npm['name']}@{npm['version']}",
         ]
     elif pypi is not None:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--only-binary=:all:",
-        ]
-        command = [*pip, "-d", str(folder), f"{pypi['name']}=={pypi['version']}"]
+        wheel = ("--no-deps", "--only-binary=:all:", f"{pypi['name']}=={pypi['version']}")
+        command = python("pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(folder), *wheel)
     else:
         raise OriginError(origin, "is no origin.", "It should begin with pypi:, npm: or git:.")
     _run(command, origin, folder)

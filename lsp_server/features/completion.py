@@ -72,7 +72,7 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
         return wire.response(id, None)
     ranking_on = session.settings.ranks(session.fleet.language_of(where["textDocument"]["uri"]))
     if ranking_on:
-        session.ranker.tell("starling/prepare", where)
+        session.ranker.prepare(where)
     reply, read = await _asked(session, id, body, targets)
     message = wire.fields(reply)
     result = message.get("result")

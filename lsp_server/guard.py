@@ -1,0 +1,150 @@
+"""Runs one command, and kills all that it started once it has ended, or once whoever started this has gone.
+
+    python -I -S guard.py FD COMMAND [ARGUMENT ...]
+
+FD is a socket. We write one line to it, "started PID" or "failed ERRNO", and its end of file means: kill everything now.
+SIGTERM goes on to the command's process group, and we end as the command did. The command has our standard streams.
+
+Whoever starts this on Linux makes it a subreaper (prctl(2)): orphans among its descendants become its children, so none
+escapes. Elsewhere it kills the command's process group. Starts fast: it imports nothing that is not needed.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+
+LINUX = sys.platform == "linux"
+PR_SET_PDEATHSIG = 1
+PATIENCE = 5.0  # seconds for killed processes to be gone
+
+
+def main(life: int, command: list[str]) -> None:
+    os.set_inheritable(life, False)
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    terminated: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: terminated.append(1))
+    pid = start(command, life)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # an end of file on the command's streams is to be its own
+        os.dup2(nowhere, stream)
+    status = None
+    while status is None:
+        ready, _, _ = select.select([life, wake], [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+        if terminated:
+            terminated.clear()
+            signal_group(pid, signal.SIGTERM)
+        if life in ready:
+            break
+        status = reaped().get(pid)
+    status = end_descendants(pid, status)
+    end_as(status)
+
+
+def start(command: list[str], life: int) -> int:
+    """Start the command in a session of its own, and say so. Ends this process where it can't be started."""
+    failure, failing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if LINUX:  # were we killed, nobody would end it
+                import ctypes
+
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            os.execv(command[0], command)
+        except OSError as error:
+            os.write(failing, b"%d" % (error.errno or 0))
+        finally:
+            os._exit(127)
+    os.close(failing)
+    errno = os.read(failure, 16)
+    os.close(failure)
+    os.write(life, b"failed %b\n" % errno if errno else b"started %d\n" % pid)
+    if errno:
+        os._exit(127)
+    return pid
+
+
+def signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has gone
+
+
+def reaped() -> dict[int, int]:
+    """Wait statuses of the children that have ended, by pid."""
+    found: dict[int, int] = {}
+    try:
+        while (done := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            found[done[0]] = done[1]
+    except ChildProcessError:
+        pass  # there are none
+    return found
+
+
+def end_descendants(pid: int, status: int | None) -> int:
+    """Kill what there is; returns the command's wait status."""
+    if not LINUX:
+        signal_group(pid, signal.SIGKILL)
+        return status if status is not None else os.waitpid(pid, 0)[1]
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        for descendant in descendants():
+            try:
+                os.kill(descendant, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+        ended = reaped()
+        status = ended.get(pid, status)
+        if not ended:
+            try:
+                os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break  # no child is left, so no descendant
+            time.sleep(0.005)
+    return signal.SIGKILL if status is None else status
+
+
+def descendants() -> list[int]:
+    """All processes below this one (proc(5))."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue  # it has gone
+            children.setdefault(parent, []).append(int(name))
+    found: list[int] = []
+    pending = [os.getpid()]
+    while pending:
+        below = children.get(pending.pop(), [])
+        found += below
+        pending += below
+    return found
+
+
+def end_as(status: int) -> None:
+    """End with the same exit code, or by the same signal."""
+    if os.WIFSIGNALED(status):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
