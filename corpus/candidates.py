@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from corpus.dependencies import PACKAGES, installed
+from corpus.limits import printable
 from corpus.lists import Recorded, listed
 from corpus.positions import Position
 from corpus.replay import Opened, Replay
@@ -131,7 +132,7 @@ async def _all(
             try:
                 await _replayed(project, work, needs, done, tally)
             except (SourceError, BackendError) as error:
-                tally.failed[f"{project.name} ({project.server})"] = str(error)
+                tally.failed[f"{project.name} ({project.server})"] = printable(str(error))
                 log.warning("%s: %s", project.name, error)
 
     async with asyncio.TaskGroup() as group:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from threading import Thread
 
 import pygit2
 from pygit2.enums import FileMode, ObjectType
@@ -17,30 +17,20 @@ NOT_UTF8 = b"caf\xe9.py"
 
 
 @contextlib.contextmanager
-def unopened(path: Path) -> Iterator[Path]:
+def unopened(path: Path) -> Generator[Path]:
     """A FIFO at this path that nobody opens to read. Who does gets nothing from it, and the test fails."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
-    readers: list[int] = []
-    ended: list[bool] = []
-
-    def wait() -> None:
-        while not ended:
-            readers.append(os.open(path, os.O_WRONLY))
-            os.close(readers[-1])
-
-    waiting = Thread(target=wait, daemon=True)
-    waiting.start()
+    # Another process: who waits in a library may let no other thread of this one run.
+    writes = ["sh", "-c", 'while : > "$0"; do echo opened; done', str(path)]
+    writer = subprocess.Popen(writes, stdout=subprocess.PIPE)
     try:
         yield path
-        assert readers == [], f"{path.name} was opened"
     finally:
-        ended.append(True)
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-        while waiting.is_alive():  # it may not have been at its open yet
-            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-            waiting.join(0.01)
+        writer.kill()
+        said, _ = writer.communicate()
+    assert said == b"", f"{path.name} was opened"
 
 
 def tree(made: pygit2.Repository, entries: Sequence[tuple[FileMode, bytes, pygit2.Oid]]) -> pygit2.Oid:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from corpus import candidates
 from corpus.candidates import Asked, Project, kept, record
 from corpus.lists import Recorded
 from corpus.positions import positions
 from corpus.sites import Site
+from corpus.sources import Snapshot, snapshot
 from tests.corpus.repositories import repository
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_server.py"
@@ -111,6 +113,22 @@ def test_one_bad_project_costs_itself(tmp_path: Path) -> None:
     assert {row.repository for row in rows} == {"o/one"}
     assert sorted(tally.failed) == ["o/dead (basedpyright)", "o/gone (basedpyright)"]
     assert "no-such-server" in tally.failed["o/dead (basedpyright)"]
+
+
+def test_an_error_that_nobody_foresaw_is_its_project_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, odd = project(tmp_path), replace(project(tmp_path, "o/odd"), place="od\udce9")
+
+    def opened(place: str, *, name: str) -> Snapshot:
+        if name == "o/odd":
+            raise RecursionError("deep")
+        return snapshot(place, name=name)
+
+    monkeypatch.setattr(candidates, "snapshot", opened)
+    rows, tally = record([odd, good], tmp_path / "work")
+    assert {row.repository for row in rows} == {"o/one"}
+    assert (
+        "RecursionError: deep" in tally.failed["o/odd (basedpyright)"] and tally.failed["o/odd (basedpyright)"].encode()
+    )
 
 
 def test_several_servers_at_once_give_the_same_rows(tmp_path: Path) -> None:

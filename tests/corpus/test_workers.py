@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from corpus.__main__ import main
-from corpus.workers import AHEAD, RayMissing, WorkerDied, results
+from corpus.processes import portable
+from corpus.workers import AHEAD, RayMissing, TimedOut, WorkerDied, _call, results  # pyright: ignore[reportPrivateUsage]
 from tests.corpus.repositories import module, repository
 
 FATAL = (3, 7)
@@ -31,6 +36,40 @@ def _dies(piece: int) -> int:
     if piece in FATAL:
         os.kill(os.getpid(), signal.SIGKILL)
     return os.getpid()
+
+
+def _hangs(piece: int) -> int:
+    """On some pieces, in a search that lets no other thread of its process run."""
+    if piece in FATAL:
+        re.match(r"(a+)+$", "a" * 64 + "!")
+    return os.getpid()
+
+
+def _odd(piece: int) -> int:
+    if piece == 1:
+        raise BaseException("panic")
+    if piece == 2:
+        raise Unpicklable("one", "two")
+    if piece == 3:
+        return lambda: 3  # pyright: ignore[reportReturnType]
+    return piece
+
+
+class Unpicklable(Exception):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+def _holds(fifo: str, *, alone: bool) -> None:
+    """Keep a FIFO open until this process ends; with `alone` the kernel does not end it with its parent, else only the
+    kernel can."""
+    if alone:
+        ctypes.CDLL(None).prctl(1, 0)
+    with open(fifo, "wb", buffering=0) as held:  # noqa: PTH123
+        held.write(struct.pack("<q", os.getpid()))
+        if alone:
+            signal.pause()
+        re.match(r"(a+)+$", "a" * 64 + "!")
 
 
 def check_all(found: dict[int, object], failed: dict[int, type[Exception]]) -> None:
@@ -55,6 +94,59 @@ def test_the_death_of_a_process_costs_only_its_own_piece(jobs: int) -> None:
     assert sorted(piece for piece, _ in found) == list(range(20))
     check_all(dict(found), dict.fromkeys(FATAL, WorkerDied))
     assert os.getpid() not in dict(found).values()
+
+
+def test_a_piece_that_hangs_costs_only_itself() -> None:
+    found = list(results(_hangs, range(10), jobs=2, seconds=1.5))
+    assert sorted(piece for piece, _ in found) == list(range(10))
+    check_all(dict(found), dict.fromkeys(FATAL, TimedOut))
+    assert "took longer than 2 s" in str(dict(found)[FATAL[0]])
+
+
+def test_whatever_a_piece_raises_or_returns_comes_back() -> None:
+    found = dict(results(_odd, range(5), jobs=1))
+    assert (found[0], found[4]) == (0, 4)
+    assert [str(found[piece]) for piece in (1, 2)] == ["BaseException: panic", "Unpicklable: onetwo"]
+    assert isinstance(found[3], Exception)
+    assert str(portable(KeyError("x"))) == "'x'"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of no other system does so")
+@pytest.mark.parametrize("alone", [False, True])
+def test_processes_end_with_the_one_that_started_them_even_where_it_is_killed(tmp_path: Path, alone: bool) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = (
+        "from functools import partial; from corpus.workers import results; from tests.corpus import test_workers as t\n"
+        f"if __name__ == '__main__': list(results(partial(t._holds, alone={alone}), [{str(fifo)!r}], jobs=1))"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    with fifo.open("rb", buffering=0) as held:
+        (worker,) = struct.unpack("<q", held.read(8))
+        driver.kill()
+        driver.wait()
+        ended = select.select([held], [], [], 60)[0] and held.read(1) == b""  # nobody holds it any more
+        if not ended:
+            os.kill(worker, signal.SIGKILL)
+        assert ended
+
+
+def test_on_a_cluster_the_task_itself_keeps_the_limit() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TimedOut, match=r"allow it more with --seconds"):
+        _call(_waits, 1, 0.1)
+    assert (_call(_half, 4, 60), signal.getsignal(signal.SIGALRM)) == (2, before)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    with pytest.raises(RuntimeError, match="BaseException: panic"):
+        _call(_odd, 1, 60)
+
+
+def _waits(_: int) -> None:
+    try:
+        while True:
+            signal.pause()
+    except Exception:  # as code does that goes on after whatever error
+        signal.pause()
 
 
 def test_work_may_be_endless() -> None:

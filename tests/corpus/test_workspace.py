@@ -47,6 +47,10 @@ def test_a_path_that_leads_elsewhere_is_left_out(tmp_path: Path, path: str) -> N
     check_left_out(tmp_path, path)
 
 
+def test_a_name_that_no_server_or_disk_can_have_is_left_out(tmp_path: Path) -> None:
+    check_left_out(tmp_path, "caf\udce9.py", "x" * 300 + ".py")
+
+
 @pytest.mark.parametrize(
     "path",
     [
