@@ -115,9 +115,24 @@ export class Workbench {
   }
 
   async run(command: string): Promise<void> {
-    await this.page.keyboard.press('F1');
-    await this.page.locator('.quick-input-widget input').fill(`>${command}`);
+    await this.openPalette(`>${command}`);
     await this.page.locator('.quick-input-list .monaco-list-row', { hasText: command }).first().click();
+  }
+
+  /** Open the command palette with this text, again if it closes before the text is in it: on a busy machine it sometimes does. */
+  private async openPalette(text: string): Promise<void> {
+    const input = this.page.locator('.quick-input-widget input');
+    for (let tries = 1; ; tries++) {
+      await this.page.keyboard.press('F1');
+      try {
+        await input.fill(text, { timeout: PATIENCE / 3 });
+        return;
+      } catch (error) {
+        if (tries === 3) {
+          throw error;
+        }
+      }
+    }
   }
 
   async type(text: string): Promise<void> {
