@@ -131,6 +131,22 @@ def test_a_node_lost_under_way_loses_nothing(
     check_same_corpus(tmp_path, sources, cluster, lambda _: cluster.remove_node(doomed, allow_graceful=False))
 
 
+def _waits_for_ever(source: Source, *, options: Options, base: str, known: Collection[str]) -> Reading | Known:
+    if source.name == "o/dan":
+        signal.pause()
+    return read_source(source, options=options, base=base, known=known)
+
+
+def test_a_source_that_takes_too_long_costs_only_itself(
+    tmp_path: Path, sources: list[Source], cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "read", _waits_for_ever)
+    manifest = mine(sources, tmp_path / "out", Options(), ray=cluster.address, seconds=10)
+    assert len(manifest.repositories) == len(sources) - 1
+    (problem,) = manifest.failed.values()
+    assert problem == "took longer than 10 s. Leave the source out, or allow it more with --seconds."
+
+
 def test_an_address_where_nothing_answers_is_said_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"127.0.0.1:{server.getsockname()[1]}"
