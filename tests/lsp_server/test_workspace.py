@@ -36,8 +36,9 @@ def workspaces() -> Iterator[Callable[[], Workspace]]:
 
 async def ready(workspace: Workspace) -> WorkspaceIndex:
     """Wait until an index of all folders is in use."""
-    while workspace.index is None or not workspace.index.ready:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while workspace.index is None or not workspace.index.ready:
+            await asyncio.sleep(0.005)
     return workspace.index
 
 
@@ -96,6 +97,7 @@ async def test_a_flood_of_events_reads_each_file_once_and_looks_around_once(
         path.write_text(SOURCE * 2)
     for _ in range(100):
         workspace.changed(path.as_uri() for path in (*paths, tmp_path / "other.txt"))
+    assert workspace._upkeep._work_queue.qsize() < 10  # pyright: ignore[reportPrivateUsage]
     gate.opened.set()
     await kept_up(workspace)
     assert sorted(path for call in refreshed for path in call) == sorted(paths)
@@ -210,8 +212,9 @@ async def test_what_happens_while_other_folders_are_read_counts(
     workspace.changed([(second / "changed.py").as_uri()])
     await kept_up(workspace)
     go_on.set()
-    while workspace.index is old:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(30):
+        while workspace.index is old:
+            await asyncio.sleep(0.005)
     assert uses(await ready(workspace)) == 1 + 10
 
 
@@ -242,6 +245,44 @@ async def test_folders_that_change_during_a_build_are_the_ones_that_are_used(
     await kept_up(workspace)
     assert workspace.index is not None
     assert uses(workspace.index) == 3
+
+
+async def test_an_index_of_former_folders_is_not_taken_into_use(
+    tmp_path: Path,
+    workspaces: Callable[[], Workspace],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "a.py").write_text(SOURCE * (number + 1))
+    uris = [(tmp_path / str(number)).as_uri() for number in range(2)]
+    whole, built, go_on = WorkspaceIndex.build, threading.Event(), threading.Event()
+
+    def build(index: WorkspaceIndex, **options: Any) -> None:
+        if built.is_set():
+            assert go_on.wait(30)
+        whole(index, **options)
+        built.set()
+
+    monkeypatch.setattr(WorkspaceIndex, "build", build)
+    workspace = workspaces()
+    workspace.open([])
+    empty = await ready(workspace)
+    built.clear()
+    gate = Gate(workspace)
+    workspace.change_folders([], uris[:1])
+    assert await asyncio.to_thread(built.wait, 30)
+    workspace.change_folders(uris[:1], uris[1:])
+    gate.opened.set()
+    await kept_up(workspace)
+    assert workspace.index is empty
+    go_on.set()
+    async with asyncio.timeout(30):
+        while workspace.index is empty:
+            await asyncio.sleep(0.005)
+    assert uses(await ready(workspace)) == 2
+    assert "failed" not in caplog.text
 
 
 async def test_looking_that_fails_is_not_tried_at_each_key(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.ranking.hostile import run_apart
-from tuning.ranking import files
+from tuning.ranking import files, regular
 from tuning.ranking.files import Bounds, Tree, source_files
 from tuning.ranking.regular import NotReadable, read_regular
 
@@ -87,6 +88,27 @@ def test_no_more_is_read_than_asked_for(tmp_path: Path) -> None:
         read_regular(path, 99)
     with pytest.raises(NotReadable):
         read_regular("a\0b", 99)
+
+
+def test_a_file_that_grows_while_it_is_read_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Growing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None and size >= 0
+            asked.append(size)
+            return b"x" * min(size, 10)
+
+    monkeypatch.setattr(regular, "open_regular", lambda path: Growing())
+    with pytest.raises(NotReadable):
+        read_regular("a.py", 25)
+    assert asked == [26, 16, 6]
+
+
+def test_what_is_near_a_root_comes_first(tmp_path: Path) -> None:
+    made(tmp_path, *(f"{folder}/{name}" for folder in ("a", "b", "a/c", "b/c", "a/c/d") for name in ("x.py", "y.py")))
+    depths = [path.count("/") for path in found(tmp_path)]
+    assert depths == sorted(depths)
 
 
 @pytest.mark.parametrize(

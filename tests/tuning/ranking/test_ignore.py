@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.tuning.ranking.hostile import run_apart
-from tuning.ranking.ignore import PATTERN_CHARS, PATTERNS, IgnorePatterns
+from tuning.ranking.ignore import PATTERN_CHARS, PATTERNS, SEGMENTS, IgnorePatterns
 
 
 def check(text: str, *, excludes: str = "", keeps: str = "", says_nothing_of: str = "") -> None:
@@ -64,9 +64,16 @@ def test_wildcards(pattern: str, matches: str, others: str) -> None:
     check(pattern, excludes=matches, says_nothing_of=others)
 
 
-@pytest.mark.parametrize("line", ["", "# a", "/", "!", "[a", "a\\", "a[[:no:]]", "a" * (PATTERN_CHARS + 1), "*/" * 50])
+@pytest.mark.parametrize("line", ["", "# a", "/", "!", "[a", "a\\", "a[[:no:]]"])
 def test_a_line_that_means_nothing_costs_itself(line: str) -> None:
     check(f"{line}\nb\n", excludes="b", says_nothing_of="a,[a,a\\")
+
+
+@pytest.mark.parametrize("line", ["a" * (PATTERN_CHARS + 1), "*/" * SEGMENTS + "*/a"])
+def test_a_line_that_is_too_long_costs_itself_and_is_said_so(line: str) -> None:
+    patterns = IgnorePatterns(f"{line}\nb\n")
+    assert len(patterns) == 1
+    assert patterns.refused
 
 
 def test_too_many_patterns_are_cut_off_and_said_so() -> None:

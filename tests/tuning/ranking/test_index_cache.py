@@ -45,11 +45,12 @@ def kept(cache: Path) -> Path:
 
 
 def check_built_anew(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The index is right now; and what was written meanwhile is good, so the next start reads no file."""
+    """The index is right now; and what was written takes the place of what was there, so the next start reads no file."""
+    before = kept(cache)
     assert list(score(built(root, cache), "client.", "send", "absent").receiver_workspace) == [4, 0]
     monkeypatch.setattr(WorkspaceIndex, "_add", lambda *_: pytest.fail("read a file again"))
     assert score(built(root, cache), "client.", "send").receiver_workspace[0] == 4
-    kept(cache)
+    assert kept(cache) != before
 
 
 def flipped(at: float) -> Callable[[bytes], bytes]:
@@ -155,17 +156,26 @@ def test_hostile_manifest(
     check_built_anew(root, cache, monkeypatch)
 
 
+@pytest.mark.parametrize("array", [True, False])
 def test_nothing_is_allocated_for_what_is_far_too_large(
-    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, monkeypatch: pytest.MonkeyPatch, array: bool
 ) -> None:
     path = kept(cache)
-    forged(path, put("slots", 1 << 31))
+    before = path.stat().st_size
+    if array:
+        forged(path, put("slots", 1 << 31))
+        size = path.stat().st_size + 4 * ((1 << 31) - (1 << 14))
+    else:
+        path.write_bytes(path.read_bytes()[:8] + (1 << 33).to_bytes(8, "little"))
+        size = before + (1 << 33)
     with path.open("r+b") as file:
-        file.truncate(1 << 34)  # without taking room on the disk
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "empty", lambda *_: pytest.fail("allocated"))
-        assert index_cache.read(path.parent, index_cache.Expected(slots=1 << 14, path_bytes=1000)) is None
-    check_built_anew(root, cache, monkeypatch)
+        file.truncate(size)  # without taking room on the disk
+    monkeypatch.setattr(
+        index_cache, "bytearray", lambda size: bytearray(size) if size < 1 << 23 else pytest.fail("8 GB"), raising=False
+    )
+    monkeypatch.setattr(np, "empty", lambda *_: pytest.fail("allocated"))
+    assert index_cache.read(path.parent, index_cache.Expected(slots=1 << 14, path_bytes=1000)) is None
+    assert not path.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs and links")
@@ -224,7 +234,8 @@ def test_a_full_disk_leaves_what_was_there(root: Path, cache: Path, monkeypatch:
         assert score(built(root, cache), "client.", "send").receiver_workspace[0] == 6
     assert kept(cache) == before
     (root / "c.py").unlink()
-    check_built_anew(root, cache, monkeypatch)
+    monkeypatch.setattr(WorkspaceIndex, "_add", lambda *_: pytest.fail("read a file again"))
+    assert score(built(root, cache), "client.", "send").receiver_workspace[0] == 4
 
 
 def test_what_another_window_replaces_meanwhile_is_read_again(
@@ -290,4 +301,6 @@ def test_names_that_are_no_text_are_kept_too(tmp_path: Path, monkeypatch: pytest
         pytest.skip("this file system has Unicode names only")
     for name in (b"a\xe9.py", "ä.py".encode()):
         (root / os.fsdecode(name)).write_text(SOURCE)
-    check_built_anew(root, tmp_path / "cache", monkeypatch)
+    built(root, tmp_path / "cache")
+    monkeypatch.setattr(WorkspaceIndex, "_add", lambda *_: pytest.fail("read a file again"))
+    assert score(built(root, tmp_path / "cache"), "client.", "send").receiver_workspace[0] == 4
