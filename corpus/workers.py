@@ -46,6 +46,9 @@ class WorkersError(Exception):
         super().__init__(f"{problem} {remedy}")
         self.problem, self.remedy = problem, remedy
 
+    def __reduce__(self) -> tuple[type[WorkersError], tuple[str, str]]:
+        return type(self), (self.problem, self.remedy)
+
 
 @final
 class WorkerDied(WorkersError):
@@ -183,17 +186,17 @@ class _Stop(BaseException):
     """Told to a piece that takes too long; no handler of ordinary errors on its way out stops it."""
 
 
-def _call(function: Callable[[T], R], piece: T, seconds: float) -> R:
-    """One task. The driver can't know when it begins, so the limit is kept here."""
+def _call(function: Callable[[T], R], piece: T, seconds: float) -> R | Exception:
+    """One task: what the function returned or raised. The driver can't know when it begins, so the limit is kept here."""
     try:
         with _limited(seconds):
             return function(piece)
     except _Stop:
-        raise _timed_out(seconds) from None
+        return _timed_out(seconds)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        raise portable(error) from None
+        return portable(error)
 
 
 @contextlib.contextmanager
@@ -220,7 +223,7 @@ def _limited(seconds: float) -> Generator[None]:
 
 
 def _outcome(ray: Any, reference: Any) -> Any:
-    """What a task returned or raised. A worker has one task at a time, so that a dead one's is known."""
+    """What became of a task. A worker has one task at a time, so that a dead one's is known."""
     gone = (
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.NodeDiedError,

@@ -54,8 +54,12 @@ def test_only_regular_files_of_a_folder_are_opened(tmp_path: Path) -> None:
     (place / "b.py").unlink()
     entry = next(iter(snapshot(str(place)).entries()))
     (place / "a.py").unlink()
-    with unopened(place / "a.py"), pytest.raises(SourceError, match="can't be read"):  # it became one meanwhile
+    os.mkfifo(place / "a.py")  # it became one meanwhile, and has something to read
+    held = os.open(place / "a.py", os.O_RDWR)
+    os.write(held, CODE)
+    with pytest.raises(SourceError, match="can't be read"):
         entry.read()
+    os.close(held)
 
 
 def test_folders_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
