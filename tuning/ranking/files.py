@@ -35,7 +35,7 @@ class Bounds:
 
     entries: int = 1_000_000  # of folders; a large monorepo has 500,000, a home folder some millions
     files: int = 200_000  # sources that are found, 0.3 kB each; the Linux kernel has 65,000
-    seconds: float = 30.0  # a million entries take ten from a local disk: what takes longer is a slow network
+    seconds: float = 30.0  # a million entries of a local disk take about ten: what takes longer is a slow network
     depth: int = 100  # folders below a root; projects have twenty
     patterns: int = 4_000  # of all .gitignore files that apply to one entry
     all_patterns: int = 50_000  # of all .gitignore files together, up to 1 kB each

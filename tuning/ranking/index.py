@@ -81,6 +81,7 @@ class WorkspaceIndex:
         self._names = 0
         self._lock = threading.RLock()
         self._dirty = False
+        self._full = False
         key = hashlib.sha256(b"\0".join(map(os.fsencode, self._roots))).hexdigest()[:24]
         self._cache = cache_dir / key if cache_dir is not None and roots else None
 
@@ -148,7 +149,9 @@ class WorkspaceIndex:
             new = [file for file in there if file.path not in self._files]
             room = int(self._max_bytes * HEADROOM) - self._bytes
             if sum(file.size for file in new) > room or len(self._files) + len(new) > USUAL.files:
-                log.info("index: full; %d new files count from the next start on", len(new))
+                if not self._full:
+                    log.warning("index: full; files that are made from now on do not count before the next start")
+                self._full = True
                 there = [file for file in there if file.path in self._files]
         self._forget(known)
         for batch in _batches(there):
@@ -218,16 +221,19 @@ class WorkspaceIndex:
         """Count files, in the place of what was known of them. Leaves out the rest once `stop` is set."""
         read: list[SourceFile] = []
         texts: list[bytes] = []
+        unread: list[OSError] = []
         for file in batch:
             if stop is not None and stop.is_set():
                 break
             try:
                 data = read_regular(file.path, self._max_file_bytes)
             except OSError as error:
-                log.info("skipped %s: %s", file.path, error)
+                unread.append(error)
                 continue
             read.append(file)
             texts.append(data if looks_written(data) else b"")
+        if unread:
+            log.info("index: %d files could not be read, the first: %s", len(unread), unread[0])
         counted = list(zip(read, ids_of(texts), strict=True))
         with self._lock:
             counted = [(file, ids) for file, ids in counted if file.path not in self._hidden]
