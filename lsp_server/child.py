@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from lsp_server.wire import Frames, WireError, frame
+from lsp_server.wire import MAX_REPLY, Frames, WireError, frame
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Child(asyncio.SubprocessProtocol):
         self._on_body, self._on_exit, self._on_flow = on_body, on_exit, on_flow
         self._stderr_level = stderr_level
         self._stderr = b""  # the line that is not whole yet
-        self._frames = Frames()
+        self._frames = Frames(MAX_REPLY)
         self._transport: asyncio.SubprocessTransport | None = None
         self._life: socket.socket | None = None  # its end of file has the guard kill everything
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()

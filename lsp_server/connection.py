@@ -9,15 +9,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import cast
+from typing import IO, cast
 
 from lsp_server import wire
 from lsp_server.session import Admission, Session
-from lsp_server.wire import Frames, frame
+from lsp_server.wire import Frames, frame, header
 
 log = logging.getLogger(__name__)
 
 UNREAD = 64_000_000  # bytes that an editor has not read when we stop reading what it sends
+LARGE = 1_000_000  # bytes of a message that are not copied to stand behind its header
 INITIALIZE_BODY = 4_000_000  # bytes of a message before whoever is on a socket has shown its token
 INITIALIZE_SECONDS = 30.0  # for it to do so
 LAST_WORDS = 1.0  # seconds for what is unsent when the session has ended
@@ -51,21 +52,25 @@ class Connection(asyncio.Protocol):
         """Queue one message; an editor that does not read is not read either, from UNREAD bytes on."""
         if self._writer is None or self._writer.is_closing():
             return
-        self._writer.write(frame(body))
+        if len(body) > LARGE:
+            self._writer.write(header(body))
+            self._writer.write(body)
+        else:
+            self._writer.write(frame(body))
         if self._writer.get_write_buffer_size() > UNREAD and self._reading.is_set():
             log.warning("the editor does not read what it is sent: nothing more is read of it until it does")
             self._read_on(False)
 
     def close(self, code: int) -> None:
         """The session has ended: the last messages go out, but nobody waits long for an editor that does not read."""
-        unsent = 0 if self._writer is None else self._writer.get_write_buffer_size()
-        if self._writer is not None:
-            self._writer.close()
         self._code = code
-        if unsent and not self._writer_lost:
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._finish)
-        else:
-            self._finish()
+        if self._writer is not None:
+            unsent = self._writer.get_write_buffer_size()
+            self._writer.close()
+            if unsent and not self._writer_lost:
+                asyncio.get_running_loop().call_later(LAST_WORDS, self._finish)
+                return
+        self._finish()
 
     def _finish(self) -> None:
         if self._code is not None and not self.done.done():
@@ -133,11 +138,11 @@ class Connection(asyncio.Protocol):
 
     async def use_standard_streams(self) -> None:
         """Speak with the editor that started us. From here on a stray print goes to stderr, never to the editor."""
-        out = os.dup(1)
+        out = os.fdopen(os.dup(1), "wb", 0)
         os.dup2(2, 1)
         loop = asyncio.get_running_loop()
         try:
-            writer, _ = await loop.connect_write_pipe(lambda: _Writing(self), os.fdopen(out, "wb", 0))
+            writer, _ = await loop.connect_write_pipe(lambda: _Writing(self), out)
             self.connect(writer)
         except (ValueError, NotImplementedError, OSError):  # a regular file, or Windows
             self.connect(cast(asyncio.WriteTransport, _BlockingWriter(out)))
@@ -183,8 +188,8 @@ class _Writing(asyncio.Protocol):
 class _BlockingWriter:
     """Just enough of a WriteTransport over a file descriptor that can't be polled."""
 
-    def __init__(self, fd: int) -> None:
-        self._file = os.fdopen(fd, "wb", 0)
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -37,39 +37,50 @@ class Lifecycle:
         """Answer with what the wrapped server says and what we add; for several servers, see `announcing`."""
         from lsp_server.session import Phase
 
-        session = self.session
         try:
-            params = wire.fields(body).get("params", wire.raw(None))
-            decoded = wire.loads(params)
-            if not isinstance(decoded, dict):
-                return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
-            session.client_capabilities = decoded.get("capabilities") or {}
-            session.roots = _roots(decoded)
-            given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
-            if not session.admission.ask(given):
-                log.warning("a client is refused: it has not the token")
-                asyncio.get_running_loop().call_soon(session.closed_by_client)  # after our reply
-                return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
-            session.client.admitted()
-            if isinstance(given, dict):
-                given = {name: value for name, value in given.items() if name != "token"}
-            session.configure(given, trusted=session.admission.trusting, origin="a client on a socket")
-            session.ranker.settings = session.settings
-            try:
-                session.fleet.choose()
-            except UnknownPreset as error:
-                session.show(str(error), kind=1)
-            one = session.fleet.one
-            session.server_params = capabilities.server_params(params, encodings=() if one is not None else ("utf-16",))
-            reply = await (self._several(id) if one is None else self._one(id, one))
-            if "error" not in wire.fields(reply):
-                session.phase = Phase.RUNNING
-                asyncio.get_running_loop().call_soon(session.ranker.start)  # after this reply is on its way
-            return reply
-        finally:
-            if session.phase is Phase.STARTING:  # refused or cancelled
-                self._dropped += [server.end() for server in session.fleet.dropped()]
-                session.phase = Phase.NEW  # LSP 3.17: after an error the client may try again
+            reply = await self._initialize(id, body)
+        except Exception:
+            self.undo_initialize()
+            raise
+        if "error" in wire.fields(reply):
+            self.undo_initialize()
+        else:
+            self.session.phase = Phase.RUNNING
+            asyncio.get_running_loop().call_soon(self.session.ranker.start)  # after this reply is on its way
+        return reply
+
+    def undo_initialize(self) -> None:
+        """It was refused or cancelled: its servers end, and the client may try again (LSP 3.17)."""
+        from lsp_server.session import Phase
+
+        self._dropped += [server.end() for server in self.session.fleet.dropped()]
+        self.session.phase = Phase.NEW
+
+    async def _initialize(self, id: Id, body: bytes) -> bytes:
+        session = self.session
+        params = wire.fields(body).get("params", wire.raw(None))
+        decoded = wire.loads(params)
+        if not isinstance(decoded, dict):
+            return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
+        session.client_capabilities = decoded.get("capabilities") or {}
+        session.roots = _roots(decoded)
+        given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
+        if not session.admission.ask(given):
+            log.warning("a client is refused: it has not the token")
+            asyncio.get_running_loop().call_soon(session.closed_by_client)  # after our reply
+            return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
+        session.client.admitted()
+        if isinstance(given, dict):
+            given = {name: value for name, value in given.items() if name != "token"}
+        session.configure(given, trusted=session.admission.trusting, origin="a client on a socket")
+        session.ranker.settings = session.settings
+        try:
+            session.fleet.choose()
+        except UnknownPreset as error:
+            session.show(str(error), kind=1)
+        one = session.fleet.one
+        session.server_params = capabilities.server_params(params, encodings=() if one is not None else ("utf-16",))
+        return await (self._several(id) if one is None else self._one(id, one))
 
     async def _one(self, id: Id, server: Wrapped) -> bytes:
         """The wrapped server's own result, with what Starling adds."""
@@ -135,7 +146,8 @@ class Lifecycle:
                 await asyncio.gather(session.ranker.stop(), *ends, *self._dropped, return_exceptions=True)
         except TimeoutError:
             log.error("some process did not end in %g s; it is killed as we end", END_PATIENCE)
-        session.client.close(code)
+        finally:
+            session.client.close(code)
 
 
 def _roots(params: Json) -> list[str]:

@@ -55,6 +55,7 @@ class Phase(Enum):
 class Pending:
     """A client's request that is not answered yet, and the wrapped servers that were asked it."""
 
+    id: Id
     method: str
     body: bytes
     asked: dict[Wrapped, Ask] = field(default_factory=dict[Wrapped, Ask])
@@ -131,10 +132,11 @@ class Session:
         return self.lifecycle.ending is not None or self.phase is Phase.SHUT_DOWN
 
     async def drop_requests(self) -> None:
-        """Nobody waits for an answer any more: what is at work on one stops."""
+        """The session ends: what is not answered yet is answered so, and what is at work on an answer stops."""
         tasks = [pending.task for pending in self._pending.values() if pending.task is not None]
-        for task in tasks:
-            task.cancel()
+        for key, pending in list(self._pending.items()):
+            ended = wire.failure(pending.id, wire.REQUEST_CANCELLED, "the session has ended")
+            self._reply(key, wire.response(pending.id, None) if pending.method == "shutdown" else ended)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # From the client
@@ -181,7 +183,7 @@ class Session:
         if _key(id) in self._pending:
             self.client.send(wire.failure(id, wire.INVALID_REQUEST, f"request id {id!r} is in use"))
             return
-        self._pending[_key(id)] = Pending(method=method, body=body)
+        self._pending[_key(id)] = Pending(id=id, method=method, body=body)
         if method == "initialize":
             if self.phase is not Phase.NEW:
                 self.reply(id, wire.failure(id, wire.INVALID_REQUEST, "initialize was called before"))
@@ -301,12 +303,17 @@ class Session:
 
     def reply(self, id: Id, body: bytes) -> None:
         """Answer a client's request, unless it has been answered: exactly one reply each."""
-        pending = self._pending.pop(_key(id), None)
+        self._reply(_key(id), body)
+
+    def _reply(self, key: tuple[type, Id], body: bytes) -> None:
+        pending = self._pending.pop(key, None)
         if pending is None:
             return
         self.client.send(body)
         if pending.task is not None and pending.task is not asyncio.current_task():
             pending.task.cancel()
+            if pending.method == "initialize" and self.phase is Phase.STARTING:
+                self.lifecycle.undo_initialize()
 
     async def ask(self, id: Id, server: Wrapped, body: bytes) -> bytes:
         """Send a client's request to a server and wait for the whole reply, under the client's own id."""
@@ -329,7 +336,7 @@ class Session:
             server.tell(wire.notification("$/cancelRequest", {"id": id}))
 
     def pending(self) -> list[tuple[Id, Pending]]:
-        return [(key[1], pending) for key, pending in self._pending.items()]
+        return [(pending.id, pending) for pending in self._pending.values()]
 
     def notify(self, method: str, params: Json) -> None:
         self.client.send(wire.notification(method, params))

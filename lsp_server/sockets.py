@@ -50,6 +50,8 @@ async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: b
     given = os.environ.get(TOKEN_VARIABLE, "")
     token = given or secrets.token_urlsafe(24)
     clients = _Clients(settings, Admission(token=token, trusting=False))
+    stop = asyncio.Event()
+    on_signals(stop.set)
     servers = [await loop.create_server(clients.accept, host, port) for host in hosts]
     for server in servers:
         for listening in server.sockets:
@@ -61,7 +63,7 @@ async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: b
     if not given:
         _say(f'Clients must send "initializationOptions": {{"starling": {{"token": "{token}"}}}}')
         _say(f"(choose the token yourself with the environment variable {TOKEN_VARIABLE})")
-    return await _until_stopped(servers, clients)
+    return await _until_stopped(stop, servers, clients)
 
 
 async def serve_pipe(settings: Settings, path: Path) -> int:
@@ -85,10 +87,12 @@ async def serve_pipe(settings: Settings, path: Path) -> int:
     listening = _private_socket(path)
     own = path.stat()
     clients = _Clients(settings, admission)
+    stop = asyncio.Event()
+    on_signals(stop.set)
     try:
         server = await loop.create_unix_server(clients.accept, sock=listening)
         _say(f"Starling listens on {path}")
-        return await _until_stopped([server], clients)
+        return await _until_stopped(stop, [server], clients)
     finally:
         with contextlib.suppress(OSError):
             if os.path.samestat(path.stat(), own):
@@ -144,9 +148,7 @@ class _TurnedAway(asyncio.Protocol):
         transport.close()
 
 
-async def _until_stopped(servers: Sequence[asyncio.Server], clients: _Clients) -> int:
-    stop = asyncio.Event()
-    on_signals(stop.set)
+async def _until_stopped(stop: asyncio.Event, servers: Sequence[asyncio.Server], clients: _Clients) -> int:
     await stop.wait()
     for server in servers:
         server.close()

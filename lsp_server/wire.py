@@ -17,7 +17,8 @@ Json = Any
 Id = int | str | float | None
 
 MAX_HEADER = 8 * 1024
-MAX_BODY = 512 * 1024 * 1024
+MAX_BODY = 512 * 1024 * 1024  # of an editor's message
+MAX_REPLY = 1024 * 1024 * 1024  # of a wrapped server's: symbols and tokens of a large project
 LENGTH = b"content-length:"
 BEGINNING = b"content-"  # of each header that LSP's base protocol has
 EDGE = 1024  # bytes kept of either end of a message that is over the limit
@@ -190,7 +191,11 @@ def raw(value: Json) -> msgspec.Raw:
 
 
 def frame(body: bytes) -> bytes:
-    return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    return header(body) + body
+
+
+def header(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % len(body)
 
 
 def request(id: Id, method: str, params: Json) -> bytes:
@@ -272,6 +277,8 @@ class Frames:
                 found = self._header()
                 if found is None:
                     return
+                if self._is_socket and not isinstance(found, WireError) and found > self.max_body:
+                    found = Oversized(found, self.max_body, b"")
                 if isinstance(found, WireError):
                     if self._is_socket:
                         self._refused = True

@@ -4,15 +4,24 @@
 
 SPEC: completion (result), nothing_on (lines without one), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
 resolve (adds documentation), results (by method), errors (methods that fail), on_open (message sent then), log (a file: one line a message received), stubborn (ignores exit and end of input).
+raw (bytes of a result by method, as latin-1), dies_after (methods that it answers, and ends), deaf_on (methods after which it
+reads nothing), closes_output_on, spawns (method to {file, session}: starts a process that ignores SIGTERM), stderr_on
+(method to a number of lines), life (a file in which starts are counted) with lives (what the second, the third … has else).
 The notification `fake/send` makes it send its params; any other request is answered with its own params.
 """
 
 import json
 import os
+import subprocess
 import sys
 import time
 
 spec = json.load(open(sys.argv[1], encoding="utf-8"))
+if "life" in spec:
+    with open(spec["life"], "a") as counted:
+        counted.write("x")
+    life = os.path.getsize(spec["life"])
+    spec.update(spec["lives"][min(life, len(spec["lives"]) + 1) - 2] if life > 1 else {})
 read, write = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -20,6 +29,13 @@ def send(message: dict) -> None:
     body = json.dumps(message).encode()
     write.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
     write.flush()
+
+
+def spawn(how: dict) -> None:
+    script = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (1, 15)]; time.sleep(300)"
+    started = subprocess.Popen([sys.executable, "-c", script], start_new_session=how.get("session", False))
+    with open(how["file"], "a") as file:
+        file.write(f"{started.pid}\n")
 
 
 def note(message: dict) -> None:
@@ -74,7 +90,27 @@ while True:
     if method == "fake/bytes":
         write.write(message["params"]["text"].encode())
         write.flush()
+    if method in spec.get("spawns", ()):
+        spawn(spec["spawns"][method])
+    if method in spec.get("stderr_on", ()):
+        for number in range(spec["stderr_on"][method]):
+            os.write(2, b"line %d of what nobody reads %s\n" % (number, b"x" * 200))
+    if method in spec.get("raw", ()):
+        body = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (
+            json.dumps(message["id"]).encode(),
+            spec["raw"][method].encode("latin-1"),
+        )
+        write.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        write.flush()
+        continue
+    if method in spec.get("closes_output_on", ()):
+        os.close(1)
+        time.sleep(600)
+    if method in spec.get("deaf_on", ()):
+        time.sleep(600)
     if method in spec.get("errors", ()):
         send({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32803, "message": "as told"}})
     elif "id" in message and method is not None and method not in spec.get("hang", ()):
         send({"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)})
+    if method in spec.get("dies_after", ()):
+        os._exit(5)

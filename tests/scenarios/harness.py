@@ -54,6 +54,15 @@ class Scene:
                 await probe.stop()
 
 
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """Its exit code, and its pipes closed: what it has not read, or nobody has read of it, is no reason to wait."""
+    async with asyncio.timeout(30):
+        while process.returncode is None:
+            await asyncio.sleep(0.02)
+    process._transport.close()  # type: ignore[attr-defined]
+    return process.returncode
+
+
 async def until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
     """Wait for something that no message announces."""
     async with asyncio.timeout(timeout):

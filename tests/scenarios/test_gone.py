@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from lsp_server import wire
-from tests.scenarios.harness import Scene, until
+from tests.scenarios.harness import Scene, ended, until
 
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["polite", "ignores exit and end of input"])
@@ -24,5 +24,5 @@ async def test_end_of_input_ends_every_child(tmp_path: Path, stubborn: bool) -> 
     await until(lambda: len(process.children(recursive=True)) >= 2)  # the wrapped server and the ranker
     children = process.children(recursive=True)
     starling.stdin.close()
-    assert await asyncio.wait_for(starling.wait(), 20) == 1
+    assert await ended(starling) == 1
     assert [child.pid for child in children if child.is_running() and child.status() != "zombie"] == []
