@@ -1,9 +1,9 @@
-"""python -m corpus: from git repositories to what the ranker learns from and is judged on.
+"""python -P -m corpus: from git repositories to what the ranker learns from and is judged on.
 
-    python -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
-    python -m corpus candidates CORPUS …       real completion lists at its sites, of real language servers
-    python -m corpus show DIR                   what a corpus holds, and what was left out and why
-    python -m corpus rebuild MANIFEST …         the same corpus again, from the repositories that a manifest lists
+    python -P -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
+    python -P -m corpus candidates CORPUS …       real completion lists at its sites, of real language servers
+    python -P -m corpus show DIR                   what a corpus holds, and what was left out and why
+    python -P -m corpus rebuild MANIFEST …         the same corpus again, from the repositories that a manifest lists
 
 Nothing of a repository is ever run, and nothing is fetched: give it what is on disk.
 """
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
-        prog="python -m corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -P -m corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     job = commands.add_parser(

@@ -1,4 +1,4 @@
-"""`python -m corpus candidates`: its flags, its progress and what it says at the end."""
+"""`python -P -m corpus candidates`: its flags, its progress and what it says at the end."""
 
 from __future__ import annotations
 

@@ -22,6 +22,6 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 
-def python(module: str, *arguments: str) -> list[str]:
+def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module as `python -m` would."""
     return [sys.executable, "-E", "-P", "-c", _START, ROOT, module, *arguments]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from corpus.interpreter import python
+from corpus.interpreter import module_command
 from lsp_server.backend import BackendError, BackendMissing, find_command
 from lsp_server.plans import plan_for
 from lsp_server.probe import Probe, in_order, items_of
@@ -68,7 +68,7 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     if find_command(chosen.command, chosen.check, str(root)) is None:
         raise BackendMissing(chosen.command[0], chosen.install)
     alone = Probe(chosen.started_by(root))
-    command = python("lsp_server", "--stdio", *as_flags(settings))
+    command = module_command("lsp_server", "--stdio", *as_flags(settings))
     if settings.command:
         command += ["--", *settings.command]
     starling = Probe(command)

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from corpus.interpreter import python
+from corpus.interpreter import module_command
 from lsp_server import wire
 from lsp_server.child import Child
 from lsp_server.outbox import Outbox
@@ -215,7 +215,7 @@ class RankerClient:
         outbox = self._new_outbox()
         try:
             child = await Child.start(
-                python("lsp_server.ranker_process", *words),
+                module_command("lsp_server.ranker_process", *words),
                 name="ranker",
                 on_body=self._received,
                 on_exit=self._exited,

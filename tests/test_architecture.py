@@ -1,6 +1,7 @@
 """Who may import whom, and where names of languages and servers may stand (ARCHITECTURE.md, Boundaries)."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from corpus.syntax.language import languages
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("lsp_server", "corpus", "tuning")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-HEAVY = {"torch", "transformers", "tree_sitter", "rich", "pathspec", "tuning.ranking.scorer"}
+HEAVY = {"torch", "transformers", "tree_sitter", "rich", "tuning.ranking.scorer"}
 COMMON = "corpus.interpreter"  # how any of us starts Python
 REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
 LEARNING = tuple(
@@ -84,6 +85,26 @@ def test_no_language_or_server_is_named(path: Path) -> None:
     names = {language.id for language in languages().values()}
     names |= {server.name for language in languages().values() for server in language.servers}
     assert names & names_in_code(path) == set()
+
+
+def test_one_place_of_each_language_starts_a_module_of_ours() -> None:
+    """`python -m` takes modules of the current folder and of PYTHONPATH for ours; what starts them has to say otherwise."""
+    flag = re.compile(r"""["']-m["']|python3? -m (?!lsp_server)""")  # `python -m lsp_server` sees to it itself
+    code = [*FILES, *(ROOT / "vscode-client" / "src").glob("*.ts"), *(ROOT / "nvim").rglob("*.lua")]
+    found = {path.relative_to(ROOT).as_posix() for path in code if flag.search(without_prose(path))}
+    assert found == {"vscode-client/src/python.ts", "nvim/lua/starling/train.lua"}
+    assert "'-E', '-P', '-m'" in (ROOT / "nvim/lua/starling/train.lua").read_text()
+
+
+def without_prose(path: Path) -> str:
+    """The code of a file; of Python without docstrings."""
+    if path.suffix != ".py":
+        return path.read_text()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value.value = ""
+    return ast.unparse(tree)
 
 
 def test_the_server_process_loads_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""python -m tuning: see `cli.py`."""
+"""python -P -m tuning: see `cli.py`."""
 
 import sys
 

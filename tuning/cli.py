@@ -14,12 +14,12 @@ from tuning.training.options import HELP, Options
 
 EPILOG = """\
 examples:
-  python -m tuning train first.toml                            train an adapter; the same again goes on where it was stopped
+  python -P -m tuning train first.toml                            train an adapter; the same again goes on where it was stopped
   torchrun --nproc-per-node 2 -m tuning train first.toml       the same with two processes, and the same adapter
-  python -m tuning inspect runs/first                          what an adapter is
-  python -m tuning merge runs/first --out models/mine          a model of its own: the base with the adapter in its weights
+  python -P -m tuning inspect runs/first                          what an adapter is
+  python -P -m tuning merge runs/first --out models/mine          a model of its own: the base with the adapter in its weights
 
-`python -m tuning train --help` shows a whole configuration. Nothing connects anywhere unless the configuration says online = true.
+`python -P -m tuning train --help` shows a whole configuration. Nothing connects anywhere unless the configuration says online = true.
 """
 
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line: one subcommand a job."""
     raw = argparse.RawDescriptionHelpFormatter
     main = argparse.ArgumentParser(
-        prog="python -m tuning",
+        prog="python -P -m tuning",
         description="Train adapters for a language model, and use them.",
         epilog=EPILOG,
         formatter_class=raw,
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             show(asked.adapter, asked.base)
     except (TuningError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # of several processes one says it
-            print(f"python -m tuning {asked.job}: {error}", file=sys.stderr)
+            print(f"python -P -m tuning {asked.job}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)

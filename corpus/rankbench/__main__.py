@@ -1,10 +1,10 @@
-"""python -m corpus.rankbench: recorded completion lists of real servers, to score rankers on.
+"""python -P -m corpus.rankbench: recorded completion lists of real servers, to score rankers on.
 
-    python -m corpus.rankbench show                       what it holds
-    python -m corpus.rankbench fetch [--language NAME]    bring the source of its positions back, once
-    python -m corpus.rankbench record --against CORPUS    record the lists anew (hours)
+    python -P -m corpus.rankbench show                       what it holds
+    python -P -m corpus.rankbench fetch [--language NAME]    bring the source of its positions back, once
+    python -P -m corpus.rankbench record --against CORPUS    record the lists anew (hours)
 
-Rankers are scored by `python -m tuning.ranking.evaluate`. Lists are kept without source, so baselines that look at the list
+Rankers are scored by `python -P -m tuning.ranking.evaluate`. Lists are kept without source, so baselines that look at the list
 alone need no fetch.
 """
 
@@ -32,7 +32,7 @@ console = Console(stderr=True)
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code: 1 where a source could not be had."""
     options = argparse.ArgumentParser(
-        prog="python -m corpus.rankbench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -P -m corpus.rankbench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     for name, does, run in (

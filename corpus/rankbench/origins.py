@@ -19,7 +19,7 @@ from pathlib import Path
 
 import platformdirs
 
-from corpus.interpreter import python
+from corpus.interpreter import module_command
 
 MIRROR = "STARLING_MIRROR"
 HERE = Path(__file__).parent
@@ -70,7 +70,7 @@ def place_of(origin: str) -> str:
         return f"{_clone(git)}@{git['commit']}"
     archive = next(iter(sorted(_folder(origin).glob("*"))), None)
     if archive is None:
-        raise OriginError(origin, "is not here.", "Run: python -m corpus.rankbench fetch")
+        raise OriginError(origin, "is not here.", "Run: python -P -m corpus.rankbench fetch")
     return str(archive)
 
 
@@ -97,7 +97,7 @@ def fetch(origin: str, revisions: Sequence[str] = ()) -> None:
         ]
     elif pypi is not None:
         wheel = ("--no-deps", "--only-binary=:all:", f"{pypi['name']}=={pypi['version']}")
-        command = python("pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(folder), *wheel)
+        command = module_command("pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(folder), *wheel)
     else:
         raise OriginError(origin, "is no origin.", "It should begin with pypi:, npm: or git:.")
     _run(command, origin, folder)

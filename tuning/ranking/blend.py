@@ -1,7 +1,7 @@
 """The learned combination of signals and model, and what its probabilities are worth in stars.
 
 Linear and listwise: score = weights · columns, p = softmax over the list; weights of their own for members, bare names and
-imports. They are data (blend.json), fitted by `python -m tuning.ranking fit` on repositories that no figure is measured
+imports. They are data (blend.json), fitted by `python -P -m tuning.ranking fit` on repositories that no figure is measured
 on. Never drops a candidate.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m tuning.ranking fit`: a blend from recorded lists."""
+"""`python -P -m tuning.ranking fit`: a blend from recorded lists."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tuning.ranking.prompt import Prompt
 from tuning.ranking.recipe import is_kept_out
 from tuning.ranking.window_files import KnownScores
 
-DESCRIPTION = """Learn the blend's weights from lists that `python -m corpus candidates` recorded, and what its probabilities are worth in
+DESCRIPTION = """Learn the blend's weights from lists that `python -P -m corpus candidates` recorded, and what its probabilities are worth in
 stars. Judged by leaving repositories out in turn; then fitted on all of them. Give it no repository that figures are
 measured on."""
 

@@ -1,4 +1,4 @@
-"""`python -m tuning.ranking windows`, `learn` and `score`: adapters for whole languages, from recorded lists."""
+"""`python -P -m tuning.ranking windows`, `learn` and `score`: adapters for whole languages, from recorded lists."""
 
 from __future__ import annotations
 

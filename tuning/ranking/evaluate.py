@@ -1,9 +1,9 @@
-"""python -m tuning.ranking.evaluate: rankers side by side on RankBench.
+"""python -P -m tuning.ranking.evaluate: rankers side by side on RankBench.
 
-    python -m tuning.ranking.evaluate                                 baselines that look at the list alone
-    python -m tuning.ranking.evaluate --source                        the others, index and signals too (after `rankbench fetch`)
-    python -m tuning.ranking.evaluate --source --model --limit 400    and the model, without a deadline, on a sample
-    python -m tuning.ranking.evaluate --language python --command starling --stdio --ranker signals
+    python -P -m tuning.ranking.evaluate                                 baselines that look at the list alone
+    python -P -m tuning.ranking.evaluate --source                        the others, index and signals too (after `rankbench fetch`)
+    python -P -m tuning.ranking.evaluate --source --model --limit 400    and the model, without a deadline, on a sample
+    python -P -m tuning.ranking.evaluate --language python --command starling --stdio --ranker signals
                                                                       any LSP command end to end: its own order counts
 
 Every figure is over positions whose list has the truth; how often it has is the coverage.
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
-        prog="python -m tuning.ranking.evaluate",
+        prog="python -P -m tuning.ranking.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         "--language", action="append", default=[], choices=sorted(benches()), help="may be repeated; default all"
     )
     options.add_argument(
-        "--source", action="store_true", help="also what needs the source: run `python -m corpus.rankbench fetch` first"
+        "--source",
+        action="store_true",
+        help="also what needs the source: run `python -P -m corpus.rankbench fetch` first",
     )
     options.add_argument(
         "--model", action="store_true", help="also the base model, searched to the end: half a second a position"
@@ -113,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=FILE[,BLEND]",
-        help="what `python -m tuning.ranking score` wrote, instead of a model here; may be repeated",
+        help="what `python -P -m tuning.ranking score` wrote, instead of a model here; may be repeated",
     )
     options.add_argument(
         "--without", type=Path, metavar="DIR", help="blends without a group of signals each, by `fit --ablate DIR`"

@@ -22,7 +22,7 @@ OVERALL = "all"
 IN_EDITOR = ", in VS Code"
 HEAD = """# Results on RankBench
 
-Made by `python -m tuning.ranking evaluate --page`; what is measured, and how, is in [rankbench.md](rankbench.md). No repository of RankBench was
+Made by `python -P -m tuning.ranking evaluate --page`; what is measured, and how, is in [rankbench.md](rankbench.md). No repository of RankBench was
 learned from, and nothing was chosen on it. In brackets: 95 % intervals, from 1,000 resamples. Figures are over positions whose list has
 what was written; no model has a deadline here.
 """

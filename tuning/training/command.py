@@ -1,4 +1,4 @@
-"""`python -m tuning train`: settings to an adapter in a folder."""
+"""`python -P -m tuning train`: settings to an adapter in a folder."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def read(path: Path) -> Settings:
     except FileNotFoundError as error:
         beside = [entry.name for entry in path.parent.glob("*.toml")]
         raise ConfigError(
-            f"there is no {path}{nearest(path.name, beside)}; `python -m tuning train --help` shows one"
+            f"there is no {path}{nearest(path.name, beside)}; `python -P -m tuning train --help` shows one"
         ) from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no TOML: {error}") from error
@@ -143,7 +143,7 @@ def _complete(kind: type[T], table: str, given: Mapping[str, Any]) -> T:
     listed: Any = kind
     missing = [entry.name for entry in fields(listed) if entry.default is MISSING and entry.name not in given]
     if missing:
-        raise ConfigError(f"[{table}] lacks {', '.join(missing)}; `python -m tuning train --help` shows what it is")
+        raise ConfigError(f"[{table}] lacks {', '.join(missing)}; `python -P -m tuning train --help` shows what it is")
     return kind(**given)
 
 

@@ -7,6 +7,7 @@ import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import type { ServerStatus } from './client.ts';
 import { offer, showing } from './offer.ts';
+import { moduleOf, scriptOf } from './python.ts';
 
 const run = promisify(execFile);
 const WHERE = 'from tuning.ranking.accepted import file; print(file())';
@@ -25,7 +26,7 @@ interface Adapter {
 async function answer(python: string, words: readonly string[], cwd: string): Promise<string> {
   const env = { ...process.env, COLUMNS: '120', NO_COLOR: '1' };
   try {
-    return (await run(python, ['-P', ...words], { cwd, env, timeout: 60_000 })).stdout;
+    return (await run(python, [...words], { cwd, env, timeout: 60_000 })).stdout;
   } catch (error) {
     const stdout = (error as { stdout?: string }).stdout;
     if (stdout) {
@@ -37,7 +38,7 @@ async function answer(python: string, words: readonly string[], cwd: string): Pr
 
 /** A page with what doctor finds and what the running server says of itself. */
 export async function showHealth(python: string, cwd: string, client: LanguageClient | undefined): Promise<void> {
-  const found = await answer(python, ['-m', 'lsp_server', 'doctor'], cwd);
+  const found = await answer(python, moduleOf('lsp_server', 'doctor'), cwd);
   const status = await client?.sendRequest<ServerStatus>('starling/status').catch(() => undefined);
   const running = status === undefined ? 'The server is not running.' : JSON.stringify(status, undefined, 2);
   const content = `Starling's Python: ${python}\n\n${found}\nThe running server:\n\n${running}\n`;
@@ -48,7 +49,7 @@ export async function showHealth(python: string, cwd: string, client: LanguageCl
 
 /** The adapter that the user picks: a name, "none", or "" for the installed one; undefined where none was picked. */
 export async function pickAdapter(python: string, cwd: string): Promise<string | undefined> {
-  const installed: Adapter[] = JSON.parse(await answer(python, ['-m', 'tuning.ranking', 'adapters', '--json'], cwd));
+  const installed: Adapter[] = JSON.parse(await answer(python, moduleOf('tuning.ranking', 'adapters', '--json'), cwd));
   const rows = installed.map((one) => ({
     label: one.name,
     description: `version ${one.version}, ${one.languages.join(', ') || 'all languages'}`,
@@ -77,7 +78,7 @@ function gain(one: Adapter): string {
 
 /** The log of what was accepted, for its owner to read. */
 export async function acceptedLog(python: string, cwd: string): Promise<vscode.Uri | undefined> {
-  const uri = vscode.Uri.file((await answer(python, ['-c', WHERE], cwd)).trim());
+  const uri = vscode.Uri.file((await answer(python, scriptOf(WHERE), cwd)).trim());
   try {
     await vscode.workspace.fs.stat(uri);
     return uri;
@@ -92,7 +93,7 @@ export async function acceptedLog(python: string, cwd: string): Promise<vscode.U
 export async function installModel(python: string, cwd: string, log: vscode.LogOutputChannel): Promise<boolean> {
   const options = { location: vscode.ProgressLocation.Notification, title: 'Starling fetches its model (98 MB, once)' };
   try {
-    await vscode.window.withProgress(options, () => run(python, ['-P', '-m', 'lsp_server', 'install-model'], { cwd }));
+    await vscode.window.withProgress(options, () => run(python, moduleOf('lsp_server', 'install-model'), { cwd }));
     return true;
   } catch (error) {
     log.error(String((error as { stderr?: string }).stderr ?? error));

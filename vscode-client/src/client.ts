@@ -14,6 +14,7 @@ import { supportOf } from './languages.ts';
 import { leveled } from './levels.ts';
 import type { Modes } from './modes.ts';
 import { offer, showing } from './offer.ts';
+import { moduleOf } from './python.ts';
 import * as settings from './settings.ts';
 import type { Switches } from './switches.ts';
 
@@ -52,7 +53,7 @@ export function newClient(start: Start): LanguageClient {
   const ids = [...start.modes].filter(([, mode]) => mode !== 'off').map(([id]) => id);
   const run = {
     command: start.python,
-    args: ['-P', '-m', 'lsp_server'], // and --stdio, which the client adds; -P: no module of the workspace is taken for one of ours
+    args: moduleOf('lsp_server'), // and --stdio, which the client adds
     transport: TransportKind.stdio,
   };
   return new LanguageClient(

@@ -6,6 +6,7 @@ import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import { ran } from './child.ts';
+import { moduleOf } from './python.ts';
 import * as settings from './settings.ts';
 
 const run = promisify(execFile);
@@ -57,9 +58,9 @@ export class Environment {
     await mkdir(this.folder(), { recursive: true });
     await rm(venv, { recursive: true, force: true });
     progress.report({ message: 'making a Python environment' });
-    await this.streamed(base, ['-m', 'venv', venv], progress, token);
+    await this.streamed(base, moduleOf('venv', venv), progress, token);
     const what = `${path.join(this.context.extensionPath, 'server', wheel)}[model,corpus,python]`;
-    await this.streamed(this.own(), ['-m', 'pip', 'install', '--disable-pip-version-check', what], progress, token);
+    await this.streamed(this.own(), moduleOf('pip', 'install', '--disable-pip-version-check', what), progress, token);
     return this.own();
   }
 

@@ -3,6 +3,7 @@
 import * as vscode from 'vscode';
 import { ran } from './child.ts';
 import { offer, showing } from './offer.ts';
+import { moduleOf } from './python.ts';
 import * as settings from './settings.ts';
 
 const DONE = /^(.*): ([\d,]+) of ([\d,]+)$/;
@@ -51,7 +52,7 @@ async function learned(
   const said: string[] = [];
   const command = {
     command: python,
-    words: ['-P', '-m', 'tuning.ranking', 'train', ...words],
+    words: moduleOf('tuning.ranking', 'train', ...words),
     cwd,
     env: { ...process.env, COLUMNS: '200', NO_COLOR: '1' },
   };

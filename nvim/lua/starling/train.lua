@@ -43,13 +43,13 @@ local function repository(given)
   return client and client.root_dir or vim.fs.root(0, '.git') or vim.fn.getcwd()
 end
 
---- The command line for a repository, or nil and what is wrong. `-P` keeps the current folder's modules out.
+--- The command line for a repository, or nil and what is wrong. `-E -P` keeps modules of PYTHONPATH and of the current folder out.
 function M.command(repo, options)
   local python, problem = starling.python()
   if not python then
     return nil, problem
   end
-  local command = { python, '-P', '-m', 'tuning.ranking', 'train', '--repo', repo }
+  local command = { python, '-E', '-P', '-m', 'tuning.ranking', 'train', '--repo', repo }
   local base = starling.setting('base')
   if base and not vim.list_contains(options, '--base') then
     vim.list_extend(command, { '--base', base })
