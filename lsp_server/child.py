@@ -1,14 +1,13 @@
 """A child process that speaks frames on its standard streams. It knows nothing of what the frames say.
 
-A child never outlives its parent. A `guarded` one runs below a small process that ends all of its descendants with it
-(see `guard`); elsewhere its standard input closes with us, and on Linux the kernel also kills it.
+A `guarded` child runs below a small process that ends it and all of its descendants with us (see `guard`). Of another, or
+on Windows, its standard input closes when we end, and it ends itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -27,24 +26,8 @@ STDERR_LINES = 40
 LONGEST_LINE = 4096  # characters of a line on standard error that are kept
 UNSENT = 1 << 18  # bytes on their way to a child before `on_flow` says that it does not keep up
 SILENT_GRACE = 1.0  # seconds for a child to end after it closed its output
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 GUARD = str(Path(__file__).with_name("guard.py"))
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-# These two run in the child, between fork and exec.
-
-
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _adopt_orphans() -> None:
-    if _libc is not None:
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 class Child(asyncio.SubprocessProtocol):
@@ -228,7 +211,6 @@ async def _spawn(
         cwd=cwd,
         env=None if env is None else dict(env),
         start_new_session=True,
-        preexec_fn=_die_with_parent if _libc is not None else None,
     )
     return started
 
@@ -249,7 +231,6 @@ async def _spawn_guarded(
                 env=None if env is None else dict(env),
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
-                preexec_fn=_adopt_orphans if _libc is not None else None,
             )
         said = (await loop.sock_recv(ours, 64)).split()
         if len(said) != 2 or said[0] != b"started":

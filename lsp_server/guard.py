@@ -5,8 +5,8 @@
 FD is a socket. We write one line to it, "started PID" or "failed ERRNO", and its end of file means: kill everything now.
 SIGTERM goes on to the command's process group, and we end as the command did. The command has our standard streams.
 
-Whoever starts this on Linux makes it a subreaper (prctl(2)): orphans among its descendants become its children, so none
-escapes. Elsewhere it kills the command's process group. Starts fast: it imports nothing that is not needed.
+On Linux it is a subreaper (prctl(2)): orphans among its descendants become its children, so none escapes. Elsewhere it kills
+the command's process group. Starts fast: it imports nothing that is not needed.
 """
 
 import os
@@ -16,11 +16,12 @@ import sys
 import time
 
 LINUX = sys.platform == "linux"
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 PATIENCE = 5.0  # seconds for killed processes to be gone
 
 
 def main(life: int, command: list[str]) -> None:
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(life, False)
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
@@ -54,10 +55,7 @@ def start(command: list[str], life: int) -> int:
     if pid == 0:
         try:
             os.setsid()
-            if LINUX:  # were we killed, nobody would end it
-                import ctypes
-
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # were we killed, nobody would end it
             os.execv(command[0], command)
         except OSError as error:
             os.write(failing, b"%d" % (error.errno or 0))
@@ -70,6 +68,14 @@ def start(command: list[str], life: int) -> int:
     if errno:
         os._exit(127)
     return pid
+
+
+def prctl(option: int, value: int) -> None:
+    """A setting of this process, where the system is Linux."""
+    if LINUX:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value)
 
 
 def signal_group(pid: int, number: int) -> None:

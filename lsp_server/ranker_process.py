@@ -10,13 +10,14 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lsp_server import wire
+from lsp_server import guard, wire
 from lsp_server.ranker import Ranker
 from lsp_server.wire import Frames
 
@@ -112,6 +113,8 @@ def main() -> None:
     arguments.add_argument("--log-accepted", action="store_true")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+    if sys.platform == "linux":  # the end of our input ends us too, but not in the middle of a long computation
+        guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
     sys.setswitchinterval(SWITCH)
     import platformdirs
 
