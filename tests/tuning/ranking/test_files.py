@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -167,14 +169,17 @@ def test_a_project_may_hold_mounts_and_a_home_folder_not(
     assert "other file systems" in caplog.text
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may list every folder")
-def test_a_folder_that_cannot_be_listed_costs_itself(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_costs_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path, "a.py", "closed/b.py")
-    (tmp_path / "closed").chmod(0)
-    try:
-        assert found(tmp_path) == ["a.py"]
-    finally:
-        (tmp_path / "closed").chmod(0o700)
+    listed = os.scandir
+
+    def refused(folder: str) -> Iterator[os.DirEntry[str]]:  # permissions would not stop root
+        if Path(folder).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert found(tmp_path) == ["a.py"]
 
 
 def test_a_single_file_is_taken_for_what_the_walk_takes_it_for(tmp_path: Path) -> None:
