@@ -6,13 +6,13 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from lsp_server.connection import Connection
 from lsp_server.features.completion import completion
 from lsp_server.features.rank import rank
 from lsp_server.features.resolve import resolve
 from lsp_server.features.status import status
-from lsp_server.session import Admission, Session
-from lsp_server.settings import Settings
+from lsp_server.session.session import Admission, Session
+from lsp_server.session.settings import Settings
+from lsp_server.transport.connection import Connection
 
 OWNED = {
     "textDocument/completion": completion,

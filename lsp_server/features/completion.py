@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lsp_server import gathering, wire
-from lsp_server.capabilities import COMPLETION, at
 from lsp_server.features.items import ItemList, Marks, joined, ranked
-from lsp_server.ranker_client import Ranking
-from lsp_server.routing import ROUTES
-from lsp_server.wire import Envelope, Id
-from lsp_server.wrapped import State, Wrapped
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
+from lsp_server.protocol.capabilities import COMPLETION, at
+from lsp_server.ranking.ranker_client import Ranking
+from lsp_server.routing import fanout
+from lsp_server.routing.table import ROUTES
+from lsp_server.servers.wrapped_server import State, Wrapped
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ async def _asked(
     if len(targets) == 1:
         reply = await session.ask(id, targets[0], body)
         return reply, lambda result: ItemList.parse(result, server=targets[0].key)
-    found = await gathering.replies(session, id, targets, body, TARDY)
+    found = await fanout.replies(session, id, targets, body, TARDY)
     parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
     lists = [items for items in parsed if items is not None]
     if not lists:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lsp_server import wire
 from lsp_server.features.resolve import reasons
-from lsp_server.wire import Envelope, Id
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 
 async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.capabilities import at
 from lsp_server.features.completion import recent
 from lsp_server.features.items import Item, origin, without_marks
-from lsp_server.ranker_client import Ranking
-from lsp_server.wire import Envelope, Id
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
+from lsp_server.protocol.capabilities import at
+from lsp_server.ranking.ranker_client import Ranking
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 # What we wrote on a starred item, and what the client showed: these stay as the client has them.
 OVERLAID = (

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lsp_server import wire
 from lsp_server.app import OWNED
-from lsp_server.ranker_client import Ranking
-from lsp_server.session import Session
-from lsp_server.settings import Settings
+from lsp_server.jsonrpc import wire
+from lsp_server.ranking.ranker_client import Ranking
+from lsp_server.session.session import Session
+from lsp_server.session.settings import Settings
 from tests.scenarios.harness import Scene
 
 PATIENCE = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsp_server.names import ServerNames
+from lsp_server.servers.id_mapping import ServerNames
 
 
 def test_requests_get_names_of_ours_and_find_back_once() -> None:

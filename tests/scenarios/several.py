@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lsp_server.announcing import REGISTRABLE
-from lsp_server.settings import Settings
+from lsp_server.protocol.registrations import REGISTRABLE
+from lsp_server.session.settings import Settings
 from tests.fakes.editor import FakeEditor, FakeRanker
 from tests.scenarios.harness import Scene, until
 

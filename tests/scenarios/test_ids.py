@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import URI, FakeRanker, editing, log_of, ranking, received_in
 from tests.scenarios.harness import until
 from tests.scenarios.several import several

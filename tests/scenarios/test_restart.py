@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire, wrapped
+from lsp_server.jsonrpc import wire
+from lsp_server.servers import wrapped_server
 from tests.fakes.editor import URI, FakeEditor, FakeRanker, editing, log_of
 
 COMPLETION = "textDocument/completion"
@@ -18,7 +19,7 @@ LIST = [{"label": "a"}]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(wrapped_server, "BACK_OFF", (0.05, 0.05, 0.05))
 
 
 def second_life(folder: Path) -> list[dict[str, Any]]:
@@ -104,7 +105,7 @@ class CrashesWhileRanking(FakeRanker):
 async def test_a_list_that_is_being_ranked_survives_the_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_off: tuple[float, ...]
 ) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", back_off)
+    monkeypatch.setattr(wrapped_server, "BACK_OFF", back_off)
     ranker = CrashesWhileRanking()
     async with editing(tmp_path, ranker=ranker, crash_on=["die"], completion=LIST) as editor:
         ranker.editor = editor

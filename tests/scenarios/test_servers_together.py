@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import FakeRanker
 from tests.scenarios.harness import until
 from tests.scenarios.several import Several, several, where

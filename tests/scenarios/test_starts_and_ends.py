@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from lsp_server import wire, wrapped
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
+from lsp_server.servers import wrapped_server
 from tests.fakes.editor import URI, FakeEditor, editing
 from tests.scenarios.harness import Scene, ended, ranking, until
 from tests.scenarios.several import several, where
@@ -27,8 +28,8 @@ WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", (0.05, 0.05, 0.05))
-    monkeypatch.setattr(wrapped, "SHUTDOWN_PATIENCE", 0.5)
+    monkeypatch.setattr(wrapped_server, "BACK_OFF", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(wrapped_server, "SHUTDOWN_PATIENCE", 0.5)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -215,7 +216,7 @@ async def test_a_servers_stderr_is_in_the_log_at_debug_only(tmp_path: Path, leve
 async def test_a_ranker_that_hangs_is_replaced(tmp_path: Path) -> None:
     """Its pings are counted in a process of the test's own, so that they need not take their usual time."""
     script = (
-        "import sys; from lsp_server import ranker_client as r; r.PING_EVERY, r.PINGS = 0.3, 3; "
+        "import sys; from lsp_server.ranking import ranker_client as r; r.PING_EVERY, r.PINGS = 0.3, 3; "
         "from lsp_server.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     scene = Scene(tmp_path, completion=LIST)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe
 from tests.fakes.editor import URI, FakeRanker, editing, received_in
 from tests.scenarios.harness import Scene, ranking
@@ -54,7 +54,7 @@ async def test_no_process_of_starling_connects_anywhere(tmp_path: Path, monkeypa
         assert len(await probe.complete(URI, 0, 2)) == 2
     lines = (tmp_path / "audit").read_text().splitlines()
     started = [line for line in lines if line.startswith("started")]
-    for part in ("lsp_server --stdio", "lsp_server.ranker_process", "fake_server.py"):
+    for part in ("lsp_server --stdio", "lsp_server.ranking.ranker_process", "fake_server.py"):
         assert any(part in line for line in started), part
     assert [line for line in lines if line not in started] == []
 
