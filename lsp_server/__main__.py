@@ -20,7 +20,7 @@ import logging  # noqa: E402
 from dataclasses import replace  # noqa: E402
 
 from lsp_server import __version__  # noqa: E402
-from lsp_server.session.settings import SETTINGS, Settings, flag, updated  # noqa: E402
+from lsp_server.settings import SETTINGS, Settings, flag, updated  # noqa: E402
 
 EPILOG = """\
 examples:
@@ -139,8 +139,8 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
-    from lsp_server.app import serve_stdio
-    from lsp_server.transport.sockets import ListenError, serve_pipe, serve_tcp
+    from lsp_server.app import serve_pipe, serve_stdio, serve_tcp
+    from lsp_server.transport.sockets import ListenError
 
     if arguments.stdio:
         return await serve_stdio(settings)

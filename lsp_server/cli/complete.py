@@ -16,7 +16,7 @@ from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import Probe, in_order, items_of
 from lsp_server.servers.backend import BackendError, BackendMissing, find_command
 from lsp_server.servers.plans import plan_for
-from lsp_server.session.settings import Settings, as_flags
+from lsp_server.settings import Settings, as_flags
 
 POLL = 0.2
 

@@ -19,7 +19,7 @@ from lsp_server.logs import log_file
 from lsp_server.servers.backend import find_command
 from lsp_server.servers.plans import chosen_servers
 from lsp_server.servers.presets import installed
-from lsp_server.session.settings import Settings
+from lsp_server.settings import Settings
 
 NO_SERVER = "install one of those above, or wrap a command of your own: starling --stdio -- COMMAND"
 

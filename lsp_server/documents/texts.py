@@ -16,7 +16,7 @@ from lsp_server.jsonrpc.wire import Json
 
 log = logging.getLogger(__name__)
 
-CHANGE = "textDocument/didChange"
+OPEN, CHANGE, CLOSE, SAVE = (f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
 
 
 def encoded(text: str) -> bytes:

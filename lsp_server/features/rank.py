@@ -25,8 +25,8 @@ async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> byt
         {
             "textDocument": params["textDocument"],
             "position": params["position"],
-            "deadline": session.settings.deadline,
-            "starLimit": session.settings.star_limit,
+            "deadline": session.state.settings.deadline,
+            "starLimit": session.state.settings.star_limit,
             "result": params["items"],
         }
     )

@@ -29,10 +29,10 @@ async def status(session: Session, id: Id, body: bytes, envelope: Envelope) -> b
                     "state": server.state.value,
                     "pid": server.pid,
                 }
-                for server in session.fleet
+                for server in session.pool
             ],
             "rankerPid": session.ranker.pid,
-            "settings": {"ranker": session.settings.ranker, "deadline": session.settings.deadline},
+            "settings": {"ranker": session.state.settings.ranker, "deadline": session.state.settings.deadline},
             "ranker": None if answer is None else msgspec.Raw(answer),
         },
     )

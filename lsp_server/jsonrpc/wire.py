@@ -97,6 +97,13 @@ def peek(body: bytes) -> Envelope:
     return envelope
 
 
+def key_of(id: Id) -> tuple[type, Id]:
+    """An id to look up: 1 is not "1"; 1.0 is 1, as JSON has it, and whoever answers may write either."""
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)
+    return type(id), id
+
+
 def id_of(envelope: Envelope) -> Id:
     """The id of a message that has one."""
     assert not isinstance(envelope.id, msgspec.UnsetType)

@@ -72,3 +72,12 @@ def at(value: Json, *path: str) -> Any:
             return None
         value = value.get(key)
     return value
+
+
+def document_of(params: Json) -> str | None:
+    """The document that a request's params name: `textDocument`, or a hierarchy item's own."""
+    for path in (("textDocument", "uri"), ("item", "uri"), ("uri",)):
+        uri = at(params, *path)
+        if isinstance(uri, str):
+            return uri
+    return None

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lsp_server import __version__
 from lsp_server.documents import synchronisation
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol.capabilities import COMPLETION, KEY, at, with_resolve
-
-if TYPE_CHECKING:
-    from lsp_server.servers.wrapped_server import Wrapped
-    from lsp_server.session.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,25 +135,39 @@ def merged_option(values: Sequence[Json]) -> Json:
     return merged
 
 
-def registrations(session: Session, server: Wrapped) -> list[Json]:
-    """What to register for a server that has just started, each thing once in its life."""
-    client = session.client_capabilities
-    taken = {command for other in session.fleet if other is not server for command in other.announced_commands}
+def selector(language_ids: Iterable[str]) -> Json:
+    """The documents of a server, as registrations name them."""
+    return [{"language": language_id} for language_id in sorted(language_ids)]
+
+
+def registrations(
+    client: Json,
+    capabilities: Mapping[str, Any],
+    *,
+    key: str,
+    language_ids: Iterable[str],
+    announced: set[str],
+    commands: Sequence[str],
+) -> list[Json]:
+    """What to register for a server that has just started, each thing once in its life.
+
+    `announced` are the ids that were registered, and gets those that are; `commands` are those of the server's that no other has.
+    """
     found: list[Json] = []
     for capability in REGISTRABLE:
-        options = server.capabilities.get(capability.provider)
+        options = capabilities.get(capability.provider)
         if options in (None, False) or not takes_registration(client, capability):
             continue
         given: dict[str, Any] = dict(options) if isinstance(options, Mapping) else {}
         given.pop("workDoneProgress", None)
         if capability.by_document:
-            given["documentSelector"] = session.selector(server)
+            given["documentSelector"] = selector(language_ids)
         if capability.method == COMPLETION:
             given = with_resolve(given)
         if "commands" in given:  # an editor has one owner for each
-            given["commands"] = [command for command in server.announced_commands if command not in taken]
-        id = f"starling-{server.key}-{given.pop('id', None) or capability.method}"
-        if id not in server.announced:
-            server.announced.add(id)
+            given["commands"] = list(commands)
+        id = f"starling-{key}-{given.pop('id', None) or capability.method}"
+        if id not in announced:
+            announced.add(id)
             found.append({"id": id, "method": capability.method, "registerOptions": given})
     return found

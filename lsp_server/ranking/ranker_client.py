@@ -20,7 +20,7 @@ from corpus.interpreter import module_command
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.child import Child
 from lsp_server.jsonrpc.outbox import Outbox
-from lsp_server.session.settings import Settings
+from lsp_server.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.routing import provenance
+from lsp_server.routing.requests import Requests
 from lsp_server.routing.table import For, Route
-
-if TYPE_CHECKING:
-    from lsp_server.servers.wrapped_server import Wrapped
-    from lsp_server.session.session import Session
+from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +21,11 @@ TARDY = 1.0  # seconds that the others get after the first server that had somet
 
 
 async def replies(
-    session: Session, id: Id, targets: Sequence[Wrapped], body: bytes, tardy: float = TARDY
-) -> list[tuple[Wrapped, bytes]]:
+    requests: Requests, id: Id, targets: Sequence[WrappedServer], body: bytes, tardy: float = TARDY
+) -> list[tuple[WrappedServer, bytes]]:
     """Whole replies in the order of `targets`; those that came too late are left out."""
     loop = asyncio.get_running_loop()
-    asking = {loop.create_task(session.ask(id, server, body)): server for server in targets}
+    asking = {loop.create_task(requests.ask(id, server, body)): server for server in targets}
     waiting = set(asking)
     try:
         while waiting and not any(task.done() and says_something(task.result()) for task in asking):
@@ -38,7 +35,7 @@ async def replies(
     finally:
         for task in waiting:
             task.cancel()
-            session.give_up_on(id, asking[task])
+            requests.give_up_on(id, asking[task])
     return [(server, task.result()) for task, server in asking.items() if task.done() and not task.cancelled()]
 
 
@@ -47,9 +44,9 @@ def says_something(reply: bytes) -> bool:
     return bytes(wire.fields(reply).get("result", b"null")) not in (b"null", b"[]")
 
 
-async def gathered(session: Session, id: Id, targets: Sequence[Wrapped], body: bytes, route: Route) -> bytes:
+async def gathered(requests: Requests, id: Id, targets: Sequence[WrappedServer], body: bytes, route: Route) -> bytes:
     """One reply for a request that the route puts to these servers."""
-    found = await replies(session, id, targets, body)
+    found = await replies(requests, id, targets, body)
     results: list[msgspec.Raw] = []
     failures: list[bytes] = []
     for server, reply in found:
@@ -80,7 +77,7 @@ def _makes_sense(result: msgspec.Raw, route: Route) -> bool:
     return True
 
 
-def _marked(result: msgspec.Raw, server: Wrapped, route: Route) -> msgspec.Raw:
+def _marked(result: msgspec.Raw, server: WrappedServer, route: Route) -> msgspec.Raw:
     if route.target is For.MARK:  # a single item that may come back once more
         return provenance.marked_one(result, server.key)
     return provenance.marked(result, server.key) if route.marks else result

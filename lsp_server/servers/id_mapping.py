@@ -23,6 +23,15 @@ class Asked:
     method: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What the editor holds of a server's process that has gone."""
+
+    tokens: list[str]  # of progress, to be ended
+    registrations: list[tuple[str, str]]  # (id, method), to be taken back
+    asked: list[str]  # requests that it is working on, to be cancelled
+
+
 class ServerNames:
     """What one wrapped server named, over its restarts (generations)."""
 
@@ -79,10 +88,11 @@ class ServerNames:
     def unregister(self, ours: str) -> None:
         self._registered.pop(ours, None)
 
-    def next_generation(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-        """Forget a server that has gone. Returns what the client still holds of it: progress tokens to end,
-        registrations (id, method) to take back, requests to cancel."""
-        left = (list(self._tokens.values()), list(self._registered.items()), list(self._asked))
+    def next_generation(self) -> Left:
+        """Forget a process that has gone. Returns what the editor still holds of it."""
+        left = Left(
+            tokens=list(self._tokens.values()), registrations=list(self._registered.items()), asked=list(self._asked)
+        )
         self._tokens.clear()
         self._registered.clear()
         self._asked.clear()

@@ -11,7 +11,7 @@ from typing import Any
 from corpus.syntax.language import Language, languages
 from lsp_server.servers.placeholders import expanded
 from lsp_server.servers.presets import by_name, installed
-from lsp_server.session.settings import Settings
+from lsp_server.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The wrapped servers of a session, and which of them a message is for. Starts one when its first document opens."""
+"""The wrapped servers of a session, in order of preference. Starts one when its first document opens."""
 
 from __future__ import annotations
 
@@ -7,46 +7,42 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from corpus.syntax.language import language_for, languages
+from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.uris import path_of
-from lsp_server.jsonrpc.wire import Json
-from lsp_server.protocol.capabilities import at
-from lsp_server.routing.table import For, Route
 from lsp_server.servers.plans import plans
-from lsp_server.servers.wrapped_server import State, Wrapped
-
-if TYPE_CHECKING:
-    from lsp_server.session.session import Session
+from lsp_server.servers.server import ServerEvents, State, WrappedServer
 
 SCAN_FILES = 5000
 SCAN_SECONDS = 0.1
 SKIPPED = frozenset(("node_modules", "target", "build", "dist", "venv", "__pycache__"))
 
 
-class Fleet:
-    """`servers` in order of preference. With a command of the user's own there is one, and everything is its."""
+class Pool:
+    """None before `choose`."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.servers: list[Wrapped] = []
+    def __init__(self, editor: EditorState, events: ServerEvents) -> None:
+        self._editor, self._events = editor, events
+        self.servers: list[WrappedServer] = []
 
     def choose(self) -> None:
         """Settle which servers there are, from the settings. Starts none. Raises UnknownPreset."""
-        self.servers = [Wrapped(session=self.session, plan=plan) for plan in plans(self.session.settings)]
+        chosen = plans(self._editor.settings)
+        self.servers = [WrappedServer(plan=plan, editor=self._editor, events=self._events) for plan in chosen]
 
-    def dropped(self) -> list[Wrapped]:
+    def dropped(self) -> list[WrappedServer]:
         """The servers, which are this session's no more: whoever asks ends them."""
         servers, self.servers = self.servers, []
         return servers
 
     @property
-    def one(self) -> Wrapped | None:
+    def one(self) -> WrappedServer | None:
         """The server that everything is for, where the user gave a command."""
         return self.servers[0] if len(self.servers) == 1 and not self.servers[0].plan.language_ids else None
 
-    def __iter__(self) -> Iterator[Wrapped]:
+    def __iter__(self) -> Iterator[WrappedServer]:
         return iter(self.servers)
 
     @property
@@ -58,16 +54,8 @@ class Fleet:
     def _serves(self, language_id: str) -> bool:
         return any(server.handles(language_id) for server in self.servers)
 
-    def by_key(self, key: str | None) -> Wrapped | None:
+    def by_key(self, key: str | None) -> WrappedServer | None:
         return next((server for server in self.servers if server.key == key), None)
-
-    def language_of(self, uri: str) -> str:
-        """The languageId of a document: as the editor said when it opened it, else by its name."""
-        document = self.session.documents.get(uri)
-        if document is not None:
-            return document.language_id
-        language = language_for("", uri)
-        return language.language_ids[0] if language is not None else ""
 
     def known_id(self, language_id: str, uri: str) -> str:
         """A languageId that a server of ours goes by: the given one, else that of the file's name, else the given one."""
@@ -76,31 +64,9 @@ class Fleet:
         language = language_for(language_id, uri)
         return language_id if language is None or language_id in language.language_ids else language.language_ids[0]
 
-    def of_document(self, uri: str) -> list[Wrapped]:
-        language_id = self.language_of(uri)
+    def of_document(self, uri: str) -> list[WrappedServer]:
+        language_id = self._editor.language_of(uri)
         return [server for server in self.servers if server.handles(language_id)]
-
-    def targets(self, method: str, route: Route, params: Json) -> list[Wrapped]:
-        """Whom a request goes to, the preferred server first; [] where nobody can answer it."""
-        if self.one is not None:
-            return [self.one]
-        if route.target is For.EVERYONE:
-            return [server for server in self.servers if self._can(server, method, route)]
-        if route.target is For.COMMAND:
-            named = at(params, "command")
-            knows = [server for server in self.servers if named in server.announced_commands]
-            return knows[:1]
-        uri = document_of(params)
-        candidates = self.servers if uri is None else self.of_document(uri)
-        able = [server for server in candidates if self._can(server, method, route)]
-        # A server that is not ready yet may be able: it is waited for where nobody else can answer.
-        waking = [server for server in candidates if server.state in (State.STARTING, State.RESTARTING)]
-        return able or waking[:1]
-
-    @staticmethod
-    def _can(server: Wrapped, method: str, route: Route) -> bool:
-        running = server.state is State.RUNNING
-        return running and (not route.provider or server.provider(route.provider, method) is not None)
 
     # Documents come and go
 
@@ -111,27 +77,18 @@ class Fleet:
 
     def closed(self) -> None:
         """Servers whose last document was closed rest after a while."""
-        seconds = self.session.settings.idle
-        if self.one is not None or not seconds:
+        seconds = self._editor.settings.idle
+        if not seconds:
             return
-        open_languages = {document.language_id for document in self.session.documents}
+        open_languages = {document.language_id for document in self._editor.documents}
         for server in self.servers:
             if server.state is State.RUNNING and not any(map(server.handles, open_languages)):
                 server.rest_after(seconds)
 
-    def of_workspace(self, roots: Iterable[str]) -> list[Wrapped]:
+    def of_workspace(self, roots: Iterable[str]) -> list[WrappedServer]:
         """The servers of languages that the workspace has files of, as far as a quick look tells."""
         found = languages_below(path for path in map(path_of, roots) if path is not None)
         return [server for server in self.servers if any(map(server.handles, found))]
-
-
-def document_of(params: Json) -> str | None:
-    """The document that a request's params name: `textDocument`, or a hierarchy item's own."""
-    for path in (("textDocument", "uri"), ("item", "uri"), ("uri",)):
-        uri = at(params, *path)
-        if isinstance(uri, str):
-            return uri
-    return None
 
 
 def languages_below(roots: Iterable[Path]) -> list[str]:

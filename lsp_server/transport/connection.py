@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +23,15 @@ LARGE = 1_000_000  # bytes of a message that are not copied to stand behind its 
 INITIALIZE_BODY = 4_000_000  # bytes of a message before whoever is on a socket has shown its token
 INITIALIZE_SECONDS = 30.0  # for it to do so
 LAST_WORDS = 1.0  # seconds for what is unsent when the session has ended
+
+
+def on_signals(stop: Callable[[], object]) -> None:
+    """Call `stop` on SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows: its default handling ends us, and our pipes end the children
+            break
 
 
 class Connection(asyncio.Protocol):
@@ -116,12 +126,12 @@ class Connection(asyncio.Protocol):
 
     # A client that does not read holds up the wrapped servers instead of filling our memory.
     def pause_writing(self) -> None:
-        for server in self.session.fleet:
+        for server in self.session.pool:
             server.pause(True)
 
     def resume_writing(self) -> None:
         self._read_on(True)
-        for server in self.session.fleet:
+        for server in self.session.pool:
             server.pause(False)
 
     def _read_on(self, on: bool) -> None:

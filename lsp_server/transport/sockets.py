@@ -14,13 +14,11 @@ import secrets
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lsp_server.app import connection, on_signals
 from lsp_server.session.session import Admission
-from lsp_server.session.settings import Settings
-from lsp_server.transport.connection import Connection
+from lsp_server.transport.connection import Connection, on_signals
 
 TOKEN_VARIABLE = "STARLING_TOKEN"
 CLIENTS = 64  # at once
@@ -34,7 +32,10 @@ class ListenError(Exception):
     """Starling can't listen there, or must not; says what to do."""
 
 
-async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: bool = False) -> int:
+Connect = Callable[[Admission], Connection]  # makes the connection of one client, and the session behind it
+
+
+async def serve_tcp(connect: Connect, host: str, port: int, *, allow_remote: bool = False) -> int:
     """Serve every editor that connects, each with a session (and wrapped servers) of its own, until interrupted.
 
     Raises ListenError for another host than loopback without `allow_remote`, and OSError.
@@ -49,7 +50,7 @@ async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: b
         )
     given = os.environ.get(TOKEN_VARIABLE, "")
     token = given or secrets.token_urlsafe(24)
-    clients = _Clients(settings, Admission(token=token, trusting=False))
+    clients = _Clients(connect, Admission(token=token, trusting=False))
     stop = asyncio.Event()
     on_signals(stop.set)
     servers = [await loop.create_server(clients.accept, host, port) for host in hosts]
@@ -66,7 +67,7 @@ async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: b
     return await _until_stopped(stop, servers, clients)
 
 
-async def serve_pipe(settings: Settings, path: Path) -> int:
+async def serve_pipe(connect: Connect, path: Path) -> int:
     """Serve over a Unix socket: the one that an editor listens on (LSP's `--pipe`), or one that is made here, mode 0600.
 
     Raises ListenError and OSError.
@@ -76,7 +77,7 @@ async def serve_pipe(settings: Settings, path: Path) -> int:
         raise ListenError("--pipe needs Unix sockets; on Windows use --stdio.")
     admission = Admission(trusting=False)
     if _is_our_socket(path):
-        editor = connection(settings, admission, is_socket=True)
+        editor = connect(admission)
         try:
             await loop.create_unix_connection(lambda: editor, str(path))
         except ConnectionRefusedError:
@@ -86,7 +87,7 @@ async def serve_pipe(settings: Settings, path: Path) -> int:
             return await editor.done
     listening = _private_socket(path)
     own = path.stat()
-    clients = _Clients(settings, admission)
+    clients = _Clients(connect, admission)
     stop = asyncio.Event()
     on_signals(stop.set)
     try:
@@ -129,14 +130,14 @@ def _private_socket(path: Path) -> socket.socket:
 class _Clients:
     """Those that are connected."""
 
-    def __init__(self, settings: Settings, admission: Admission) -> None:
-        self._settings, self._admission = settings, admission
+    def __init__(self, connect: Connect, admission: Admission) -> None:
+        self._connect, self._admission = connect, admission
         self.open: set[Connection] = set()
 
     def accept(self) -> asyncio.Protocol:
         if len(self.open) >= CLIENTS:
             return _TurnedAway()
-        made = connection(self._settings, self._admission.anew(), is_socket=True)
+        made = self._connect(self._admission.anew())
         self.open.add(made)
         made.done.add_done_callback(lambda _: self.open.discard(made))
         return made

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server.session.settings import SETTINGS, flag
+from lsp_server.settings import SETTINGS, flag
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "editors"
 PAGES = sorted(page for page in FOLDER.glob("*.md") if page.name != "README.md")

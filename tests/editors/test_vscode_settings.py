@@ -9,7 +9,7 @@ import pytest
 
 from corpus.syntax.language import languages
 from lsp_server import __version__
-from lsp_server.session.settings import SETTINGS, Settings, updated
+from lsp_server.settings import SETTINGS, Settings, updated
 
 CLIENT = Path(__file__).parent.parent.parent / "vscode-client"
 PACKAGE = json.loads((CLIENT / "package.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.child import Child
 from lsp_server.ranking import ranker_client
 from lsp_server.ranking.ranker_client import RankerClient
-from lsp_server.session.settings import Settings
+from lsp_server.settings import Settings
 
 
 class FakeChild:

@@ -3,7 +3,7 @@
 import pytest
 
 from lsp_server.__main__ import parser
-from lsp_server.session.settings import SETTINGS, Settings, as_flags, updated
+from lsp_server.settings import SETTINGS, Settings, as_flags, updated
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
-from lsp_server.servers import wrapped_server
+from lsp_server.servers import server as server_module
 from tests.fakes.editor import URI, FakeEditor, editing
 from tests.scenarios.harness import Scene, ended, ranking, until
 from tests.scenarios.several import several, where
@@ -28,8 +28,8 @@ WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapped_server, "BACK_OFF", (0.05, 0.05, 0.05))
-    monkeypatch.setattr(wrapped_server, "SHUTDOWN_PATIENCE", 0.5)
+    monkeypatch.setattr(server_module, "BACK_OFF", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(server_module, "SHUTDOWN_PATIENCE", 0.5)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -51,7 +51,7 @@ async def test_a_server_that_is_woken_while_it_shuts_down_answers(tmp_path: Path
         scene.editor.open("x")
         assert "result" in await scene.editor.ask(HOVER, where(URI))
         scene.editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
-        scene.editor.session.fleet.servers[0].rest_after(0)
+        scene.editor.session.pool.servers[0].rest_after(0)
         await scene.until_heard("slow", "shutdown")
         scene.editor.open("y")
         assert "result" in await scene.editor.ask(HOVER, where(URI))
@@ -129,7 +129,7 @@ async def test_a_refused_initialize_leaves_no_process(tmp_path: Path) -> None:
 async def test_a_cancelled_initialize_leaves_no_process_and_may_be_tried_again(tmp_path: Path) -> None:
     lives = [{"hang": []}]
     async with editing(tmp_path) as running_one:
-        settings = running_one.session.settings
+        settings = running_one.session.state.settings
         scene = Scene(tmp_path, hang=["initialize"], stubborn=True, life=str(tmp_path / "life"), lives=lives)
         editor = FakeEditor(settings)
         editor.request("initialize", {"capabilities": {}}, 7)

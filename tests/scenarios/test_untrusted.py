@@ -80,11 +80,11 @@ async def test_modules_of_a_workspace_are_not_ours(tmp_path: Path, launch: tuple
 
 async def test_settings_of_a_workspace_choose_nothing_that_runs(tmp_path: Path) -> None:
     async with editing(tmp_path) as editor:
-        before = editor.session.settings
+        before = editor.session.state.settings
         evil = {"command": ["evil"], "base": "evil", "adapter": "evil", "server": "evil", "deadline": 7}
         editor.notify("workspace/didChangeConfiguration", {"settings": {"starling": evil, "theirs": 1}})
         await editor.ask("odd/flush", None)
-        after = editor.session.settings
+        after = editor.session.state.settings
         assert (after.command, after.base, after.adapter, after.server) == (before.command, "", "", "")
         assert after.deadline == 7
         assert len(editor.shown()) == 4

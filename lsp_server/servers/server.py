@@ -1,4 +1,4 @@
-"""One wrapped server in a session: started, initialized, kept running, ended. Knows no feature and no other server.
+"""One wrapped server of a session: started, initialized, kept running, ended. Knows no feature and no other server.
 
 A crash costs the editor an error reply or a retry, and one message; a server that nothing needs is not running.
 """
@@ -9,24 +9,22 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from lsp_server.documents import synchronisation
+from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.capabilities import at, encoding_of, resolves
 from lsp_server.servers.backend import Backend, BackendError, BackendExited, BackendGarbled
-from lsp_server.servers.id_mapping import ServerNames
+from lsp_server.servers.id_mapping import Left, ServerNames
 from lsp_server.servers.plans import Plan
-
-if TYPE_CHECKING:
-    from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -44,35 +42,59 @@ SAFE_TO_RETRY = frozenset(f"textDocument/{name}" for name in _READING.split())
 
 
 class State(Enum):
-    IDLE = "not needed yet"
+    IDLE = "idle"
     STARTING = "starting"
     RUNNING = "running"
-    RESTARTING = "starting again"
+    RESTARTING = "restarting"
     FAILED = "failed"
 
 
-@dataclass(kw_only=True)
-class Ask:
-    """A client's request as one wrapped server has it. `reply` is set where somebody here waits for it."""
+class ServerEvents(Protocol):
+    """What a wrapped server tells those above it."""
 
-    body: bytes
-    reply: asyncio.Future[bytes] | None = None
-    retried: bool = False
-    done: bool = False
+    def server_said(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
+        """A request or notification of its own."""
+        ...
+
+    def server_ready(self, server: WrappedServer) -> None:
+        """It knows what the session knows, and answers."""
+        ...
+
+    def server_lost(self, server: WrappedServer, left: Left) -> None:
+        """Its process has gone; `left` is what the editor still holds of it."""
+        ...
+
+    def server_failed(self, server: WrappedServer, message: str, *, for_good: bool) -> None:
+        """Something for the user to know."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)
-class Wrapped:
-    """A wrapped server. `plan.language_ids` says whose documents it gets: those, or all where there are none."""
+class Ask:
+    """An editor's request at one wrapped server. `on_reply` gets the one reply, whole, or why there is none."""
 
-    session: Session
+    id: Id
+    method: str
+    body: bytes
+    on_reply: Callable[[bytes], None]
+    retried: bool = False
+    cancelled: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class WrappedServer:
+    """`plan.language_ids` says whose documents it gets: those, or all where there are none."""
+
     plan: Plan
+    editor: EditorState
+    events: ServerEvents
     state: State = State.IDLE
     why_not: str = "the wrapped server is not running"
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
     announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
+    _asks: dict[tuple[type, Id], Ask] = field(default_factory=dict[tuple[type, Id], Ask])
     _backend: Backend | None = None
     _crashes: int = 0
     _told: bool = False
@@ -127,15 +149,15 @@ class Wrapped:
     async def start(self, params: Mapping[str, msgspec.Raw]) -> msgspec.Raw:
         """Start a process and have it answer initialize. Returns its result. Raises BackendError, and leaves no process then."""
         self._initialized = False
-        folder = self.session.working_folder
+        folder = self.editor.working_folder
         backend = self._backend = Backend(
             self.plan.started_by(folder),
             install=self.plan.install,
             check=self.plan.check,
             on_message=lambda body, envelope: self._received(backend, body, envelope),
-            on_lost=lambda id, method, error: self.session.lost_of_server(self, id, method, error),
+            on_lost=lambda id, method, error: self._lost(backend, id, method, error),
             on_exit=lambda error: self._exited(backend, error),
-            whole=self.session.documents.whole_change,
+            whole=self.editor.documents.whole_change,
         )
         try:
             await backend.start(cwd=None if folder is None else str(folder))
@@ -156,12 +178,23 @@ class Wrapped:
         return result
 
     def _received(self, backend: Backend, body: bytes, envelope: Envelope) -> None:
-        if backend is self._backend:
-            self.session.from_server(self, body, envelope)
+        if envelope.is_response:
+            self._reply(wire.id_of(envelope), body)
+        elif backend is self._backend:
+            self.events.server_said(self, body, envelope)
         elif envelope.is_request:  # it may wait for a reply before it ends
             backend.send(
                 wire.failure(wire.id_of(envelope), wire.REQUEST_FAILED, "the session with this server has ended")
             )
+
+    def _lost(self, backend: Backend, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
+        """A message that can't be read, of which this much can be told: nobody waits for it any more."""
+        if isinstance(id, msgspec.UnsetType):
+            return
+        if method:
+            backend.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
+        else:
+            self._reply(id, wire.failure(id, wire.INTERNAL_ERROR, f"the answer can't be read: {error}"))
 
     def _decoded(self, result: msgspec.Raw) -> Json:
         try:
@@ -185,7 +218,7 @@ class Wrapped:
             if self._leaving is not None:  # one process at a time: they may share a folder on disk
                 await asyncio.wait([self._leaving])
             await asyncio.sleep(delay)
-            self._result = await self.start(self.session.server_params)
+            self._result = await self.start(self.editor.server_params)
         except BackendExited as error:
             if again:
                 self._crashed(error)
@@ -202,13 +235,13 @@ class Wrapped:
         finally:
             self._answered.set()
         backend = self._backend
-        await self.session.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
+        await self.editor.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
         if backend is self._backend and self._initialized:
             self.introduce()
-            self.session.announce(self)
+            self.events.server_ready(self)
 
     def _give_up(self, reason: str) -> None:
-        self.session.show(reason, kind=1)
+        self.events.server_failed(self, reason, for_good=True)
         self._fail(reason)
 
     async def answer(self, patience: float) -> Json:
@@ -221,29 +254,28 @@ class Wrapped:
         """Tell a server that has just answered initialize all that the session knows; then what waited for it."""
         assert self._backend is not None
         self._backend.notify("initialized", {})
-        if self.session.configuration is not None:
-            self._backend.send(self.session.configuration)
+        if self.editor.configuration is not None:
+            self._backend.send(self.editor.configuration)
         self._open_documents(self._backend)
         self.ready()
 
     def _open_documents(self, backend: Backend) -> None:
-        session = self.session
+        editor = self.editor
         cells: frozenset[str] = frozenset()
         if self.knows_notebooks:
-            for params, uris in session.notebooks.openings(session.documents):
+            for params, uris in editor.notebooks.openings(editor.documents):
                 if any(self.handles(item["languageId"]) for item in params["cellTextDocuments"]):
                     backend.notify("notebookDocument/didOpen", params)
                     cells |= uris
-        for document in session.documents:
+        for document in editor.documents:
             if self.handles(document.language_id) and document.uri not in cells:
                 backend.notify("textDocument/didOpen", {"textDocument": document.as_item()})
 
     def ready(self) -> None:
         """From here on it gets messages as they come; those that waited go first."""
         self.state = State.RUNNING
-        for _, pending in self.session.pending():
-            ask = pending.asked.get(self)
-            if ask is not None and not ask.done and not pending.cancelled:
+        for ask in self._asks.values():
+            if not ask.cancelled:
                 self.send(ask.body)
 
     def rest_after(self, seconds: float) -> None:
@@ -254,7 +286,7 @@ class Wrapped:
 
     def _rest(self) -> None:
         self._idle = None
-        if self.state is State.RUNNING and not any(self._asks()):
+        if self.state is State.RUNNING and not self._asks:
             log.info("%s has no open document and is ended until it has", self.key)
             self.state = State.IDLE
             self.stop()
@@ -285,7 +317,7 @@ class Wrapped:
                 await ended(backend)
 
         self._fail_asks(self.why_not)
-        if backend is not None and not self.session.ending:
+        if backend is not None and not self.editor.ending:
             self._forget()
         self._leaving = asyncio.get_running_loop().create_task(leave())
         return self._leaving
@@ -327,14 +359,37 @@ class Wrapped:
         if self._backend is not None:
             self._backend.forget_changes(uri)
 
-    def request(self, method: str, ask: Ask) -> str:
-        """Send a client's request on, or keep it until the server is ready. Returns why neither can be, or ''."""
-        if self.state is State.STARTING or (self.state is State.RESTARTING and method in SAFE_TO_RETRY):
-            return ""
-        if self.state is not State.RUNNING or not self.alive:
-            return self.why_not
-        self.send(ask.body)
-        return ""
+    def ask(self, ask: Ask) -> None:
+        """Send an editor's request on, or keep it until the server is ready; or say at once why neither can be."""
+        waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.method in SAFE_TO_RETRY)
+        if not waits and (self.state is not State.RUNNING or not self.alive):
+            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
+            return
+        self._asks[wire.key_of(ask.id)] = ask
+        if not waits:
+            self.send(ask.body)
+
+    def cancel(self, ask: Ask, body: bytes) -> None:
+        """The editor cancels a request: the server may still answer it."""
+        ask.cancelled = True
+        if self._asks.get(wire.key_of(ask.id)) is ask and self.state is State.RUNNING:
+            self.send(body)
+
+    def forget(self, ask: Ask) -> bool:
+        """Its answer is not waited for any more. Whether it was."""
+        if self._asks.get(wire.key_of(ask.id)) is not ask:
+            return False
+        del self._asks[wire.key_of(ask.id)]
+        if not ask.cancelled:
+            self.tell(wire.notification("$/cancelRequest", {"id": ask.id}))
+        return True
+
+    def _reply(self, id: Id, body: bytes) -> None:
+        ask = self._asks.pop(wire.key_of(id), None)
+        if ask is None:
+            log.debug("%s answered %r, which nobody waits for", self.key, id)
+        else:
+            ask.on_reply(body)
 
     @property
     def knows_notebooks(self) -> bool:
@@ -350,13 +405,12 @@ class Wrapped:
         if backend is not self._backend:
             return  # it was ended on purpose
         self.why_not = str(error)
-        if self.session.ending:
+        if self.editor.ending:
             self._fail_asks(str(error))
         elif self._initialized:  # else whoever starts it hears of it
             self._crashed(error)
 
     def _crashed(self, error: BackendExited) -> None:
-        session = self.session
         if time.monotonic() - self._since > STABLE:
             self._crashes, self._told = 0, False
         self._initialized = False
@@ -365,14 +419,15 @@ class Wrapped:
         self._fail_asks(str(error), keep_safe=not gave_up)
         if gave_up:
             self.state = State.FAILED
-            session.show(f"{error}, {self._crashes + 1} times now; not started again. {last_words(error)}", kind=1)
+            message = f"{error}, {self._crashes + 1} times now; not started again. {last_words(error)}"
+            self.events.server_failed(self, message, for_good=True)
             return
         self.state = State.RESTARTING
         delay = BACK_OFF[self._crashes]
         self._crashes += 1
         if not self._told:
             self._told = True
-            session.show(f"{error}; starting it again.")
+            self.events.server_failed(self, f"{error}; starting it again.", for_good=False)
         self._task = asyncio.get_running_loop().create_task(self._bring_up(delay=delay))
 
     def _fail(self, reason: str) -> None:
@@ -380,34 +435,16 @@ class Wrapped:
         self._fail_asks(reason)
 
     def _forget(self) -> None:
-        """Take back at the editor what the process that has gone had there."""
-        session = self.session
-        tokens, registrations, asked = self.names.next_generation()
+        """The process has gone, and what it registered and asked for."""
         self.registered.clear()
-        for token in tokens:
-            session.notify("$/progress", {"token": token, "value": {"kind": "end"}})
-        for ours in asked:
-            session.notify("$/cancelRequest", {"id": ours})
-        if registrations:
-            taken = [{"id": id, "method": method} for id, method in registrations]
-            id = self.names.ask("unregister", "client/unregisterCapability")
-            self.names.answered(id)  # nobody waits for the reply
-            session.client.send(wire.request(id, "client/unregisterCapability", {"unregisterations": taken}))
-        session.diagnostics.forget(self.key, session.client.send)
-
-    def _asks(self) -> Iterator[tuple[Id, Any, Ask]]:
-        for id, pending in self.session.pending():
-            ask = pending.asked.get(self)
-            if ask is not None and not ask.done:
-                yield id, pending, ask
+        self.events.server_lost(self, self.names.next_generation())
 
     def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
-        for id, pending, ask in list(self._asks()):
-            if keep_safe and pending.method in SAFE_TO_RETRY and not ask.retried and not pending.cancelled:
+        for ask in list(self._asks.values()):
+            if keep_safe and ask.method in SAFE_TO_RETRY and not ask.retried and not ask.cancelled:
                 ask.retried = True
-                continue
-            failure = wire.failure(id, wire.REQUEST_FAILED, reason)
-            self.session.answered(self, id, failure)
+            else:
+                self._reply(ask.id, wire.failure(ask.id, wire.REQUEST_FAILED, reason))
 
 
 def last_words(error: BackendExited) -> str:
