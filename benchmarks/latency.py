@@ -29,11 +29,11 @@ from rich.progress import track
 from rich.table import Table
 
 from corpus.syntax.language import languages
-from lsp_server import wire
 from lsp_server.features.items import ItemList, Marks, ranked
-from lsp_server.presets import by_name
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe, items_of
-from lsp_server.ranker_client import Ranking
+from lsp_server.ranking.ranker_client import Ranking
+from lsp_server.servers.presets import by_name
 from tuning.ranking.index import WorkspaceIndex
 
 console = Console()

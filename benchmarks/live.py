@@ -24,7 +24,7 @@ from benchmarks.places import Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
-from lsp_server.positions import units
+from lsp_server.documents.positions import units
 from lsp_server.probe import Probe, in_order, items_of
 from tuning.ranking.calibration import calibration_error
 from tuning.ranking.metrics import summary

@@ -15,8 +15,8 @@ from corpus.positions import cut
 from corpus.rankbench.origins import Bench, benches, place_of
 from corpus.sources import snapshot
 from corpus.workspace import unfold
-from lsp_server.placeholders import expanded
-from lsp_server.presets import by_name
+from lsp_server.servers.placeholders import expanded
+from lsp_server.servers.presets import by_name
 from tuning.ranking.evaluate import sample
 
 WARM_SECONDS = 120.0  # what a server may take until its first list

@@ -22,7 +22,7 @@ from corpus.readings import Source
 from corpus.sources import snapshot
 from corpus.survey import Options
 from corpus.syntax.language import languages
-from lsp_server.presets import installed
+from lsp_server.servers.presets import installed
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from rich.progress import track
 from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.language import language_for
-from lsp_server.positions import units
+from lsp_server.documents.positions import units
 from lsp_server.probe import Probe, items_of
 
 console = Console()

@@ -22,8 +22,8 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.latency import percentile
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import Probe
-from lsp_server.wire import Json
 from tests.servers.catalog import CATALOG, SAMPLES, Server
 from tests.servers.harness import PATIENCE, environment, pair
 

@@ -28,9 +28,9 @@ from corpus.sources import snapshot
 from corpus.syntax.candidate import Candidate, matches
 from corpus.syntax.language import languages
 from corpus.workspace import unfold
-from lsp_server import presets
-from lsp_server.backend import BackendError, find_command
-from lsp_server.placeholders import expanded
+from lsp_server.servers import presets
+from lsp_server.servers.backend import BackendError, find_command
+from lsp_server.servers.placeholders import expanded
 
 log = logging.getLogger(__name__)
 

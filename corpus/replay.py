@@ -16,10 +16,10 @@ from typing import Any
 
 from corpus.positions import Position, cut
 from corpus.syntax.candidate import Candidate, candidates
-from lsp_server.backend import BackendError, BackendMissing, BackendSilent
-from lsp_server.positions import units
+from lsp_server.documents.positions import units
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe
-from lsp_server.wire import Json
+from lsp_server.servers.backend import BackendError, BackendMissing, BackendSilent
 
 log = logging.getLogger(__name__)
 

@@ -139,8 +139,8 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
-    from lsp_server.app import serve_stdio
-    from lsp_server.sockets import ListenError, serve_pipe, serve_tcp
+    from lsp_server.app import serve_pipe, serve_stdio, serve_tcp
+    from lsp_server.transport.sockets import ListenError
 
     if arguments.stdio:
         return await serve_stdio(settings)
@@ -163,11 +163,11 @@ async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _job(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.job == "complete":
-        from lsp_server.cli_complete import run
+        from lsp_server.cli.complete import run
 
         return run(arguments, settings)
     if arguments.job == "doctor":
-        from lsp_server.cli_doctor import run as doctor
+        from lsp_server.cli.doctor import run as doctor
 
         return doctor(arguments, settings)
     from tuning.ranking.base import main as install
@@ -176,7 +176,7 @@ def _job(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _preset_names() -> list[str]:
-    from lsp_server.presets import presets
+    from lsp_server.servers.presets import presets
 
     return list(dict.fromkeys(server.name for server in presets()))
 

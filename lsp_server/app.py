@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from collections.abc import Callable
+from pathlib import Path
 
-from lsp_server.connection import Connection
 from lsp_server.features.completion import completion
 from lsp_server.features.rank import rank
 from lsp_server.features.resolve import resolve
 from lsp_server.features.status import status
-from lsp_server.session import Admission, Session
+from lsp_server.session.session import Admission, Session
 from lsp_server.settings import Settings
+from lsp_server.transport import sockets
+from lsp_server.transport.connection import Connection, on_signals
 
 OWNED = {
     "textDocument/completion": completion,
@@ -29,18 +28,23 @@ def connection(settings: Settings, admission: Admission, *, is_socket: bool = Fa
     )
 
 
-def on_signals(stop: Callable[[], object]) -> None:
-    """Call `stop` on SIGTERM and SIGINT."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows: its default handling ends us, and our pipes end the children
-            break
-
-
 async def serve_stdio(settings: Settings) -> int:
     """Serve one editor on stdin and stdout. Returns the exit code."""
     editor = connection(settings, Admission())
     on_signals(editor.session.closed_by_client)
     await editor.use_standard_streams()
     return await editor.done
+
+
+async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: bool) -> int:
+    """See `sockets.serve_tcp`."""
+    return await sockets.serve_tcp(_on_socket(settings), host, port, allow_remote=allow_remote)
+
+
+async def serve_pipe(settings: Settings, path: Path) -> int:
+    """See `sockets.serve_pipe`."""
+    return await sockets.serve_pipe(_on_socket(settings), path)
+
+
+def _on_socket(settings: Settings) -> sockets.Connect:
+    return lambda admission: connection(settings, admission, is_socket=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.backend import Backend, BackendExited
-from lsp_server.wire import Envelope, Json
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Json
+from lsp_server.servers.backend import Backend, BackendExited
 
 CLIENT_CAPABILITIES: dict[str, Any] = {
     "general": {"positionEncodings": ["utf-16", "utf-8"]},

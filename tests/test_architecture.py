@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,45 @@ def of_its_own(module: str) -> tuple[str, ...]:
 def test_imports_point_one_way(path: Path) -> None:
     wrong = {name for name in imports(path) if not name.startswith(allowed(module_of(path)))}
     assert wrong == set()
+
+
+# The rooms of the server, from above to below: nobody imports from a room above its own.
+ROOMS = ("transport", "features", "session", "routing", "servers", "ranking", "protocol", "documents", "jsonrpc")
+ABOVE = {"__main__", "app", "cli", "probe"}  # what uses the rooms
+BESIDE = {"settings", "logs"}  # what any of them may use
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.is_relative_to(ROOT / "lsp_server")], ids=module_of)
+def test_arrows_between_rooms_point_down(path: Path) -> None:
+    own = room_of(module_of(path))
+    if own in ABOVE or module_of(path) == "lsp_server":
+        return
+    below = set(ROOMS[ROOMS.index(own) :]) | BESIDE | {"__init__"} if own in ROOMS else BESIDE | {"__init__"}
+    assert {room_of(name) for name in imports(path) if name.startswith("lsp_server")} - below == set()
+
+
+def test_no_file_imports_in_a_circle() -> None:
+    """Imports for type checkers alone included: two files that need each other are one, or need a third."""
+    modules = {module_of(path): path for path in FILES if path.is_relative_to(ROOT / "lsp_server")}
+    needs = {module: imported(path, modules) - {module, "lsp_server"} for module, path in modules.items()}
+    order = list(TopologicalSorter(needs).static_order())  # CycleError names a circle
+    assert set(order) >= modules.keys() - {"lsp_server"}
+
+
+def imported(path: Path, modules: Mapping[str, Path]) -> set[str]:
+    """The modules of ours that a file imports, by name or as members of their package."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= (members & modules.keys()) or {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules.keys()
 
 
 def names_in_code(path: Path) -> set[str]:

@@ -12,21 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lsp_server import gathering, wire
-from lsp_server.capabilities import COMPLETION, at
 from lsp_server.features.items import ItemList, Marks, joined, ranked
-from lsp_server.ranker_client import Ranking
-from lsp_server.routing import ROUTES
-from lsp_server.wire import Envelope, Id
-from lsp_server.wrapped import State, Wrapped
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
+from lsp_server.protocol.capabilities import at
+from lsp_server.ranking.ranker_client import Ranking
+from lsp_server.routing import fanout
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.servers.server import WrappedServer
+    from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
 TARDY = 0.1  # seconds that other servers of a language get after the first list
-TRIGGER_CHARACTER = 2  # CompletionTriggerKind
 KEPT_LISTS = 4  # whose items can still be resolved as the wrapped server sent them
 
 
@@ -64,19 +63,19 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
         "textDocument": wire.loads(params["textDocument"]),
         "position": wire.loads(params["position"]),
     }
-    targets = session.fleet.targets(COMPLETION, ROUTES[COMPLETION], where)
-    if session.fleet.one is None:
-        context = wire.loads(params["context"]) if "context" in params else None
-        targets = [server for server in targets if _triggered(server, context)]
+    mode = session.mode
+    assert mode is not None
+    context = wire.loads(params["context"]) if "context" in params else None
+    targets = mode.completion_targets(where, context)
     if not targets:
         return wire.response(id, None)
-    ranking_on = session.settings.ranks(session.fleet.language_of(where["textDocument"]["uri"]))
+    ranking_on = session.state.settings.ranks(session.state.language_of(where["textDocument"]["uri"]))
     if ranking_on:
         session.ranker.prepare(where)
     reply, read = await _asked(session, id, body, targets)
     message = wire.fields(reply)
     result = message.get("result")
-    if result is None or bytes(memoryview(result)[:5]) == b"null" or not (ranking_on or session.fleet.one is None):
+    if result is None or bytes(memoryview(result)[:5]) == b"null" or not (ranking_on or mode.marks_lists):
         return reply
     asked = _ranking(session, result, where) if ranking_on else None
     items = read(result)  # while the ranker works
@@ -90,22 +89,14 @@ async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) 
     return reply if items is None else _reordered(session, items, None, message) or reply
 
 
-def _triggered(server: Wrapped, context: Any) -> bool:
-    """Whether a server asked for completion here: the editor knows the trigger characters of all of them together."""
-    if at(context, "triggerKind") != TRIGGER_CHARACTER or server.state is not State.RUNNING:
-        return True
-    options = server.provider("completionProvider", COMPLETION)
-    return at(context, "triggerCharacter") in (at(options, "triggerCharacters") or ())
-
-
 async def _asked(
-    session: Session, id: Id, body: bytes, targets: list[Wrapped]
+    session: Session, id: Id, body: bytes, targets: list[WrappedServer]
 ) -> tuple[bytes, Callable[[msgspec.Raw], ItemList | None]]:
     """The reply, and how to read the list that is its result. Several servers' lists become one."""
     if len(targets) == 1:
-        reply = await session.ask(id, targets[0], body)
+        reply = await session.requests.ask(id, targets[0], body)
         return reply, lambda result: ItemList.parse(result, server=targets[0].key)
-    found = await gathering.replies(session, id, targets, body, TARDY)
+    found = await fanout.replies(session.requests, id, targets, body, TARDY)
     parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
     lists = [items for items in parsed if items is not None]
     if not lists:
@@ -116,7 +107,7 @@ async def _asked(
 
 def _ranking(session: Session, result: msgspec.Raw, where: dict[str, Any]) -> Awaitable[Ranking | None]:
     """Ask for a ranking at once; awaited, it is there or it is None."""
-    limits = {"deadline": session.settings.deadline, "starLimit": session.settings.star_limit}
+    limits = {"deadline": session.state.settings.deadline, "starLimit": session.state.settings.star_limit}
     return session.ranker.rank({**where, **limits, "result": result})
 
 
@@ -126,12 +117,12 @@ def _reordered(
     """The reply with a ranking laid over. Without one, with whose each item is among several servers; else None."""
     if ranking is not None and sorted(ranking.order) != list(range(len(items.items))):
         ranking = None
-    if ranking is None and session.fleet.one is not None:
+    if ranking is None and not (session.mode is not None and session.mode.marks_lists):
         return None
-    capabilities = at(session.client_capabilities, "textDocument", "completion", "completionItem")
+    capabilities = at(session.state.client_capabilities, "textDocument", "completion", "completionItem")
     marks = Marks(
-        star=session.settings.star_text,
-        place=session.settings.star_in,
+        star=session.state.settings.star_text,
+        place=session.state.settings.star_in,
         ratings=bool(at(capabilities, "labelDetailsSupport")),
     )
     result = ranked(items, ranking, number=recent(session).add(items), marks=marks)

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.ranker_client import Ranking
+from lsp_server.jsonrpc import wire
+from lsp_server.ranking.ranker_client import Ranking
 
 log = logging.getLogger(__name__)
 

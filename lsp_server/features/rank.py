@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lsp_server import wire
 from lsp_server.features.resolve import reasons
-from lsp_server.wire import Envelope, Id
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 
 async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
@@ -25,8 +25,8 @@ async def rank(session: Session, id: Id, body: bytes, envelope: Envelope) -> byt
         {
             "textDocument": params["textDocument"],
             "position": params["position"],
-            "deadline": session.settings.deadline,
-            "starLimit": session.settings.star_limit,
+            "deadline": session.state.settings.deadline,
+            "starLimit": session.state.settings.star_limit,
             "result": params["items"],
         }
     )

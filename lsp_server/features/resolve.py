@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.capabilities import at
 from lsp_server.features.completion import recent
 from lsp_server.features.items import Item, origin, without_marks
-from lsp_server.ranker_client import Ranking
-from lsp_server.wire import Envelope, Id
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
+from lsp_server.protocol.capabilities import at
+from lsp_server.ranking.ranker_client import Ranking
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 # What we wrote on a starred item, and what the client showed: these stay as the client has them.
 OVERLAID = (
@@ -33,20 +33,23 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
     """The resolved item, with why it ranks where it does."""
     item = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
     found = origin(item)
-    server = session.fleet.one or session.fleet.by_key(None if found is None else found.server)
+    assert session.mode is not None
+    server = session.mode.server_of_item(None if found is None else found.server)
     if found is None:
-        return wire.response(id, item) if server is None else await session.ask(id, server, body)
+        return wire.response(id, item) if server is None else await session.requests.ask(id, server, body)
     kept = recent(session).get(found.number)
     if kept is not None and found.index < len(kept.items):
         original = dict(kept.items[found.index])
         if found.data is not None:
             original["data"] = found.data  # it may stand in itemDefaults, or be merged with what does
     else:
-        original = without_marks(item, found, session.settings.star_text)
+        original = without_marks(item, found, session.state.settings.star_text)
     resolved: Item = original
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
     if server is not None and server.resolves:
-        reply = wire.fields(await session.ask(id, server, wire.dumps({**wire.fields(body), "params": original})))
+        reply = wire.fields(
+            await session.requests.ask(id, server, wire.dumps({**wire.fields(body), "params": original}))
+        )
         if "result" not in reply:
             return wire.dumps(reply)
         message = dict(reply)
@@ -59,7 +62,9 @@ async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> 
     result["label"] = item["label"]
     ranking = kept.ranking.get("") if kept is not None else None
     if ranking is not None and found.index < len(ranking.p):
-        formats = at(session.client_capabilities, "textDocument", "completion", "completionItem", "documentationFormat")
+        formats = at(
+            session.state.client_capabilities, "textDocument", "completion", "completionItem", "documentationFormat"
+        )
         markdown = isinstance(formats, list) and "markdown" in formats
         why = reasons(ranking, found.index)
         result["documentation"] = with_reasons(resolved.get("documentation"), why, markdown=markdown)

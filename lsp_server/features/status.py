@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from lsp_server import wire
-from lsp_server.wire import Envelope, Id
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id
 
 if TYPE_CHECKING:
-    from lsp_server.session import Session
+    from lsp_server.session.session import Session
 
 PATIENCE = 5.0
 
@@ -29,10 +29,10 @@ async def status(session: Session, id: Id, body: bytes, envelope: Envelope) -> b
                     "state": server.state.value,
                     "pid": server.pid,
                 }
-                for server in session.fleet
+                for server in session.pool
             ],
             "rankerPid": session.ranker.pid,
-            "settings": {"ranker": session.settings.ranker, "deadline": session.settings.deadline},
+            "settings": {"ranker": session.state.settings.ranker, "deadline": session.state.settings.deadline},
             "ranker": None if answer is None else msgspec.Raw(answer),
         },
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from corpus import replay as replaying
 from corpus.positions import Position, cut
 from corpus.replay import Opened, Replay, changed
-from lsp_server.backend import BackendExited, BackendMissing
+from lsp_server.servers.backend import BackendExited, BackendMissing
 
 FAKE = Path(__file__).parents[1] / "fakes" / "fake_server.py"
 SOURCE = "import os\r\nnaïve = os.path\r\nprint('😀', os.getcwd(), naïve.name)\r\nos.chdir('x')\r\n".encode()

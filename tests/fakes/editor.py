@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lsp_server import wire
 from lsp_server.app import OWNED
-from lsp_server.ranker_client import Ranking
-from lsp_server.session import Session
+from lsp_server.jsonrpc import wire
+from lsp_server.ranking.ranker_client import Ranking
+from lsp_server.session.session import Session
 from lsp_server.settings import Settings
 from tests.scenarios.harness import Scene
 
@@ -25,10 +25,10 @@ Message = dict[str, Any]
 class FakeEditor:
     """The client of a session: `say` and `ask` go in, `received` holds what came out."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ranker: FakeRanker | None = None) -> None:
         self.received: list[bytes] = []
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.session = Session(self, settings, OWNED)
+        self.session = Session(self, settings, OWNED, ranker=ranker)  # type: ignore[arg-type]
         self._news = asyncio.Event()
         self._count = 0
 
@@ -173,9 +173,8 @@ async def editing(
 ) -> AsyncIterator[FakeEditor]:
     """An initialized session in front of the fake server with this specification."""
     command = tuple(Scene(folder, **spec).fake)
-    editor = FakeEditor(replace(settings or Settings(ranker="off" if ranker is None else "signals"), command=command))
-    if ranker is not None:
-        editor.session.ranker = ranker  # type: ignore[assignment]
+    chosen = settings or Settings(ranker="off" if ranker is None else "signals")
+    editor = FakeEditor(replace(chosen, command=command), ranker)
     await editor.initialize()
     try:
         yield editor

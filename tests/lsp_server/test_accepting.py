@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server.accepting import Accepting
-from lsp_server.ranker import Ranker
+from lsp_server.ranking.acceptance_log import Accepting
+from lsp_server.ranking.ranker import Ranker
 from tests.lsp_server.test_ranker import LIST, TEXT, at_end, kept_up, opened
 from tests.tuning.models import byte_level
 from tuning.ranking import accepted

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.syntax.text import SourceText
-from lsp_server.documents import encoded
-from lsp_server.positions import ENCODINGS, Encoding, column_to_byte, to_offset, to_position, units
+from lsp_server.documents.positions import ENCODINGS, Encoding, column_to_byte, to_offset, to_position, units
+from lsp_server.documents.texts import encoded
 
 characters = st.sampled_from(["a", " ", "\n", "\r\n", "\r", "é", "漢", "😀", "\ud800", "\udc00", "\u2028", "\x0c", "ʼ"])
 texts = st.lists(characters, max_size=25).map(lambda parts: "".join(parts))

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.documents import Documents
-from lsp_server.positions import ENCODINGS, Encoding
+from lsp_server.documents.positions import ENCODINGS, Encoding
+from lsp_server.documents.texts import Documents
 from tests.lsp_server.test_columns import reference, texts
 
 URI = "file:///a.py"

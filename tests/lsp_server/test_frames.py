@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server import wire
-from lsp_server.wire import Frames, WireError, frame
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Frames, WireError, frame
 
 bodies = st.lists(st.binary(max_size=60), max_size=6)
 garbage = st.binary(max_size=80).filter(lambda data: b"content-length" not in data.lower())

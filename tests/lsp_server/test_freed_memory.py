@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lsp_server import model_worker
-from lsp_server.freed_memory import give_back_freed_memory
+from lsp_server.ranking import model_worker
+from lsp_server.ranking.freed_memory import give_back_freed_memory
 
 GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
 
@@ -20,7 +20,7 @@ def test_freed_memory_is_given_back() -> None:
     script = """
 import ctypes
 from pathlib import Path
-from lsp_server.freed_memory import give_back_freed_memory
+from lsp_server.ranking.freed_memory import give_back_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

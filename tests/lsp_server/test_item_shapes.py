@@ -10,9 +10,9 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lsp_server import wire
 from lsp_server.features.items import ItemList, Marks, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import ranking
 
 Item = dict[str, Any]

@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server import wire
 from lsp_server.features.items import ItemList, Marks, joined, origin, ranked, without_marks
 from lsp_server.features.resolve import with_reasons
-from lsp_server.ranker_client import Ranking
+from lsp_server.jsonrpc import wire
+from lsp_server.ranking.ranker_client import Ranking
 
 RANGE = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
 words = st.sampled_from(["a", "b()", "★ c", "é", "d$0"])

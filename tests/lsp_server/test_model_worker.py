@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tuning
-from lsp_server.model_worker import KEPT, ModelWorker, SearchJob
+from lsp_server.ranking.model_worker import KEPT, ModelWorker, SearchJob
 from tests.tuning.models import TEXT, byte_level, tiny
 from tuning.ranking.prompt import Prompt
 from tuning.ranking.scorer import Scorer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsp_server.names import ServerNames
+from lsp_server.servers.id_mapping import Left, ServerNames
 
 
 def test_requests_get_names_of_ours_and_find_back_once() -> None:
@@ -42,9 +42,9 @@ def test_a_new_generation_gives_new_names_and_hands_back_what_was_held() -> None
     names.register(kept, "x/y")
     names.register(gone, "x/z")
     names.unregister(gone)
-    assert ([token], [(kept, "x/y")], [asked]) == names.next_generation()
+    assert names.next_generation() == Left(tokens=[token], registrations=[(kept, "x/y")], asked=[asked])
     assert names.answered(asked) is None  # a late answer reaches no other server
     assert names.token("t") != token
     assert names.registration("r") != kept
     assert names.ask(1, "a") != asked
-    assert names.next_generation()[1] == []
+    assert names.next_generation().registrations == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsp_server.outbox import Outbox
+from lsp_server.jsonrpc.outbox import Outbox
 
 
 class Scene:

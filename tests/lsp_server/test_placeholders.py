@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server.placeholders import expanded
+from lsp_server.servers.placeholders import expanded
 
 JAVA = "{package:runtime4py}/java/bin/java"
 

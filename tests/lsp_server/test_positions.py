@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.syntax.text import SourceText
-from lsp_server.positions import ENCODINGS, Encoding, to_offset, to_position
+from lsp_server.documents.positions import ENCODINGS, Encoding, to_offset, to_position
 
 texts = st.text(st.sampled_from("ab é漢😀\ud83d\n\r"), max_size=40)
 WIDTH = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lsp_server.ranker import Ranker
-from lsp_server.workspace import FOLDERS
+from lsp_server.ranking.ranker import Ranker
+from lsp_server.ranking.workspace import FOLDERS
 from tuning.ranking import shelf
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.repeats import Nearby

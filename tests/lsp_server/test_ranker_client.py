@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from lsp_server import ranker_client, wire
-from lsp_server.child import Child
-from lsp_server.ranker_client import RankerClient
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.child import Child
+from lsp_server.ranking import ranker_client
+from lsp_server.ranking.ranker_client import RankerClient
 from lsp_server.settings import Settings
 
 

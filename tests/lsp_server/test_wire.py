@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 
 bodies = st.lists(st.binary(max_size=200), max_size=6)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from corpus.syntax.tokens import hash_names
-from lsp_server import upkeep
-from lsp_server.workspace import Workspace
+from lsp_server.ranking import upkeep
+from lsp_server.ranking.workspace import Workspace
 from tuning.ranking.context import FileContext
 from tuning.ranking.index import WorkspaceIndex
 from tuning.ranking.repeats import Nearby
@@ -319,7 +319,7 @@ async def test_the_end_waits_for_the_log_and_not_for_files(
     workspace = workspaces()
     workspace.open([tmp_path.as_uri()])
     await ready(workspace)
-    monkeypatch.setattr("lsp_server.workspace.FINISH", 30)
+    monkeypatch.setattr("lsp_server.ranking.workspace.FINISH", 30)
     gate, written = Gate(workspace), threading.Event()
     refreshed = counted(monkeypatch, "refresh")
     workspace.changed([(tmp_path / "a.py").as_uri()])

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lsp_server.announcing import REGISTRABLE
+from lsp_server.protocol.registrations import REGISTRABLE
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor, FakeRanker
 from tests.scenarios.harness import Scene, until
@@ -51,7 +51,7 @@ class Several:
         return await until(lambda: found if len(found := self.heard(name, method)) >= count else None)
 
     def running(self) -> dict[str, int | None]:
-        return {server.key: server.pid for server in self.editor.session.fleet}
+        return {server.key: server.pid for server in self.editor.session.pool}
 
 
 @asynccontextmanager
@@ -77,9 +77,7 @@ async def several(
             (folder / name).mkdir(exist_ok=True)
             commands.append(Scene(folder / name, **spec).fake)
         servers[language_id] = commands
-    editor = FakeEditor(settings or Settings(ranker="off" if ranker is None else "signals"))
-    if ranker is not None:
-        editor.session.ranker = ranker  # type: ignore[assignment]
+    editor = FakeEditor(settings or Settings(ranker="off" if ranker is None else "signals"), ranker)
     more = {"rootUri": root.as_uri()} if root is not None else {}
     options = {"starling": {"servers": servers}}
     await editor.initialize(options, capabilities=dynamic() if client is None else client, **more)

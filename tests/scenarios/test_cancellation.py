@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import URI, FakeRanker, editing, ranking, received_in
 
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 2}}

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lsp_server import wire
-from lsp_server.backend import BackendRefused
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
+from lsp_server.servers.backend import BackendRefused
 from tests.scenarios.harness import URI, Scene, ranking, until
 
 LIST = [{"label": "a"}, {"label": "b"}]

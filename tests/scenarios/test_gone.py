@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.scenarios.harness import Scene, ended, until
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import URI, FakeRanker, editing, log_of, ranking, received_in
 from tests.scenarios.harness import until
 from tests.scenarios.several import several
@@ -182,7 +182,7 @@ async def test_nesting_without_end_passes_in_both_directions(tmp_path: Path, mon
         sent: list[bytes] = []
         asked = b'{"id":1,"method":"odd/deep","params":' + DEEP + b"}"
         with monkeypatch.context() as patch:  # the fake can't read it either
-            patch.setattr(editor.session.fleet.servers[0], "send", sent.append)
+            patch.setattr(editor.session.pool.servers[0], "send", sent.append)
             editor.say(asked)
         assert sent == [asked]
         assert "result" in await editor.ask("odd/thing", {})

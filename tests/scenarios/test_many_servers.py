@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from corpus.syntax.language import Language, ServerPreset, languages
-from lsp_server import wire
-from lsp_server.cli_doctor import examine
+from lsp_server.cli.doctor import examine
+from lsp_server.jsonrpc import wire
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor
 from tests.scenarios.harness import Scene, until
@@ -122,7 +122,7 @@ async def test_a_language_without_a_server_is_answered_with_nothing(tmp_path: Pa
 
 async def test_a_missing_server_is_told_once_and_the_others_go_on(tmp_path: Path) -> None:
     async with several(tmp_path, TWO) as scene:
-        missing = next(server for server in scene.editor.session.fleet if server.handles("toy"))
+        missing = next(server for server in scene.editor.session.pool if server.handles("toy"))
         object.__setattr__(missing.plan, "command", ("no-such-server",))
         scene.editor.open("toy\n", TOY, "toy")
         scene.editor.open("toy\n", TOY + "2", "toy")

@@ -51,7 +51,7 @@ async def test_notifications_pass_to_a_single_server_as_they_come(tmp_path: Path
         assert received_in(tmp_path, "notebookDocument/didOpen") == [opening()]
         assert received_in(tmp_path, "notebookDocument/didChange") == [changing()]
         assert received_in(tmp_path, "textDocument/didOpen") == []
-        assert {document.uri: bytes(document.text.data) for document in editor.session.documents} == {
+        assert {document.uri: bytes(document.text.data) for document in editor.session.state.documents} == {
             ONE: b"yx.value\nx.value\n",
             THREE: b"z",
         }
@@ -100,4 +100,4 @@ async def test_closing_a_notebook_closes_its_cells(tmp_path: Path) -> None:
         )
         closed = await scene.until_heard("snake", "textDocument/didClose", 2)
         assert [each["textDocument"]["uri"] for each in closed] == [ONE, TWO]
-        assert list(scene.editor.session.documents) == []
+        assert list(scene.editor.session.state.documents) == []

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from corpus.syntax.language import languages
-from lsp_server.backend import BackendRefused, BackendSilent
 from lsp_server.probe import Probe
+from lsp_server.servers.backend import BackendRefused, BackendSilent
 from tests.scenarios.harness import URI, Scene, ranking, until
 from tests.scenarios.several import dynamic
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire, wrapped
+from lsp_server.jsonrpc import wire
+from lsp_server.servers import server as server_module
 from tests.fakes.editor import URI, FakeEditor, FakeRanker, editing, log_of
 
 COMPLETION = "textDocument/completion"
@@ -18,7 +19,7 @@ LIST = [{"label": "a"}]
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(server_module, "BACK_OFF", (0.05, 0.05, 0.05))
 
 
 def second_life(folder: Path) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ async def test_the_last_configuration_is_told_again_without_our_key(tmp_path: Pa
         await editor.ask("textDocument/hover", WHERE)
         told = [m["params"] for m in second_life(tmp_path) if m["method"] == "workspace/didChangeConfiguration"]
         assert told == [{"settings": {"theirs": {"x": 1}}}]
-        assert editor.session.settings.deadline == 9
+        assert editor.session.state.settings.deadline == 9
 
 
 async def test_a_request_of_the_dead_server_is_cancelled_and_its_late_answer_dropped(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ class CrashesWhileRanking(FakeRanker):
 async def test_a_list_that_is_being_ranked_survives_the_crash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_off: tuple[float, ...]
 ) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", back_off)
+    monkeypatch.setattr(server_module, "BACK_OFF", back_off)
     ranker = CrashesWhileRanking()
     async with editing(tmp_path, ranker=ranker, crash_on=["die"], completion=LIST) as editor:
         ranker.editor = editor
@@ -126,7 +127,7 @@ async def test_shutdown_while_it_starts_again_is_answered(tmp_path: Path) -> Non
 @pytest.mark.parametrize("params", [None, [], "x", {"workspaceFolders": True}])
 async def test_initialize_may_be_tried_again_after_an_error(tmp_path: Path, params: Any) -> None:
     async with editing(tmp_path) as running:
-        editor = FakeEditor(running.session.settings)
+        editor = FakeEditor(running.session.state.settings)
         assert "error" in await editor.ask("initialize", params)
         assert "result" in await editor.initialize()
         assert "result" in await editor.ask("odd/thing", {})

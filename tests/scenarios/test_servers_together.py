@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.fakes.editor import FakeRanker
 from tests.scenarios.harness import until
 from tests.scenarios.several import Several, several, where
@@ -30,7 +30,7 @@ async def both_ready(scene: Several, *names: str) -> None:
     scene.editor.open("x = 1\n", PY)
     for name in names:
         await scene.until_heard(name, "textDocument/didOpen")
-    await until(lambda: all(s.state.value == "running" for s in scene.editor.session.fleet if s.handles("python")))
+    await until(lambda: all(s.state.value == "running" for s in scene.editor.session.pool if s.handles("python")))
 
 
 async def asked(scene: Several, name: str, **more: Any) -> Any:

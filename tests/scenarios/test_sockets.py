@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.scenarios.harness import Scene, ended, until
 
 TOKEN = "a token of the test's own"

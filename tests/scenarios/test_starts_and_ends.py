@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from lsp_server import wire, wrapped
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
+from lsp_server.servers import server as server_module
 from tests.fakes.editor import URI, FakeEditor, editing
 from tests.scenarios.harness import Scene, ended, ranking, until
 from tests.scenarios.several import several, where
@@ -27,8 +28,8 @@ WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapped, "BACK_OFF", (0.05, 0.05, 0.05))
-    monkeypatch.setattr(wrapped, "SHUTDOWN_PATIENCE", 0.5)
+    monkeypatch.setattr(server_module, "BACK_OFF", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(server_module, "SHUTDOWN_PATIENCE", 0.5)
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -50,7 +51,7 @@ async def test_a_server_that_is_woken_while_it_shuts_down_answers(tmp_path: Path
         scene.editor.open("x")
         assert "result" in await scene.editor.ask(HOVER, where(URI))
         scene.editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
-        scene.editor.session.fleet.servers[0].rest_after(0)
+        scene.editor.session.pool.servers[0].rest_after(0)
         await scene.until_heard("slow", "shutdown")
         scene.editor.open("y")
         assert "result" in await scene.editor.ask(HOVER, where(URI))
@@ -128,7 +129,7 @@ async def test_a_refused_initialize_leaves_no_process(tmp_path: Path) -> None:
 async def test_a_cancelled_initialize_leaves_no_process_and_may_be_tried_again(tmp_path: Path) -> None:
     lives = [{"hang": []}]
     async with editing(tmp_path) as running_one:
-        settings = running_one.session.settings
+        settings = running_one.session.state.settings
         scene = Scene(tmp_path, hang=["initialize"], stubborn=True, life=str(tmp_path / "life"), lives=lives)
         editor = FakeEditor(settings)
         editor.request("initialize", {"capabilities": {}}, 7)
@@ -215,7 +216,7 @@ async def test_a_servers_stderr_is_in_the_log_at_debug_only(tmp_path: Path, leve
 async def test_a_ranker_that_hangs_is_replaced(tmp_path: Path) -> None:
     """Its pings are counted in a process of the test's own, so that they need not take their usual time."""
     script = (
-        "import sys; from lsp_server import ranker_client as r; r.PING_EVERY, r.PINGS = 0.3, 3; "
+        "import sys; from lsp_server.ranking import ranker_client as r; r.PING_EVERY, r.PINGS = 0.3, 3; "
         "from lsp_server.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     scene = Scene(tmp_path, completion=LIST)

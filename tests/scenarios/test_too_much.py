@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from lsp_server import child, connection, wire
 from lsp_server.app import OWNED
-from lsp_server.connection import Connection
-from lsp_server.session import Admission, Session
+from lsp_server.jsonrpc import child, wire
+from lsp_server.session.session import Admission, Session
 from lsp_server.settings import Settings
+from lsp_server.transport import connection
+from lsp_server.transport.connection import Connection
 from tests.fakes.editor import URI, editing, received_in
 
 HOVER = "textDocument/hover"
@@ -78,7 +79,7 @@ async def test_a_server_that_does_not_read_for_a_while_gets_one_change_for_many(
     async with editing(tmp_path) as editor:
         editor.open("")
         await editor.flushed()
-        server = editor.session.fleet.one
+        server = editor.session.pool.one
         assert server is not None
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
@@ -100,11 +101,12 @@ async def test_a_server_that_does_not_read_for_a_while_gets_one_change_for_many(
 
 
 async def test_a_server_that_never_reads_again_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lsp_server import backend, outbox
+    from lsp_server.jsonrpc import outbox
+    from lsp_server.servers import backend
 
     monkeypatch.setattr(backend, "Outbox", partial(outbox.Outbox, limit=100_000))
     async with editing(tmp_path, life=str(tmp_path / "life"), lives=[{}]) as editor:
-        server = editor.session.fleet.one
+        server = editor.session.pool.one
         assert server is not None
         assert server.pid is not None
         before = server.pid

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe
 from tests.fakes.editor import URI, FakeRanker, editing, received_in
 from tests.scenarios.harness import Scene, ranking
@@ -54,7 +54,7 @@ async def test_no_process_of_starling_connects_anywhere(tmp_path: Path, monkeypa
         assert len(await probe.complete(URI, 0, 2)) == 2
     lines = (tmp_path / "audit").read_text().splitlines()
     started = [line for line in lines if line.startswith("started")]
-    for part in ("lsp_server --stdio", "lsp_server.ranker_process", "fake_server.py"):
+    for part in ("lsp_server --stdio", "lsp_server.ranking.ranker_process", "fake_server.py"):
         assert any(part in line for line in started), part
     assert [line for line in lines if line not in started] == []
 
@@ -80,11 +80,11 @@ async def test_modules_of_a_workspace_are_not_ours(tmp_path: Path, launch: tuple
 
 async def test_settings_of_a_workspace_choose_nothing_that_runs(tmp_path: Path) -> None:
     async with editing(tmp_path) as editor:
-        before = editor.session.settings
+        before = editor.session.state.settings
         evil = {"command": ["evil"], "base": "evil", "adapter": "evil", "server": "evil", "deadline": 7}
         editor.notify("workspace/didChangeConfiguration", {"settings": {"starling": evil, "theirs": 1}})
         await editor.ask("odd/flush", None)
-        after = editor.session.settings
+        after = editor.session.state.settings
         assert (after.command, after.base, after.adapter, after.server) == (before.command, "", "", "")
         assert after.deadline == 7
         assert len(editor.shown()) == 4

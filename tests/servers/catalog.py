@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsp_server.backend import find_command
-from lsp_server.placeholders import expanded
+from lsp_server.servers.backend import find_command
+from lsp_server.servers.placeholders import expanded
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

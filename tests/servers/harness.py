@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lsp_server.backend import BackendRefused
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import Probe, items_of
-from lsp_server.wire import Json
+from lsp_server.servers.backend import BackendRefused
 from tests.scenarios.harness import ranking
 from tests.servers.catalog import SAMPLES, Server, path_with_servers
 

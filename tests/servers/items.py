@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import items_of
-from lsp_server.wire import Json
 from tests.servers.harness import STAR
 
 # What Starling writes, and what differs from request to request: `command` and `data` hold a server's own counters,

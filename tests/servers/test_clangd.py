@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import CLIENT_CAPABILITIES, in_order, items_of
-from lsp_server.wire import Json
 from tests.servers.conftest import needs, servers
 from tests.servers.harness import Pair, Seat, by_name, names, pair
 from tests.servers.items import essences

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.servers.catalog import Server
 from tests.servers.conftest import needs, servers
 from tests.servers.harness import pair

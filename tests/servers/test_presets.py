@@ -2,7 +2,7 @@
 
 import pytest
 
-from lsp_server.presets import presets
+from lsp_server.servers.presets import presets
 from tests.servers.catalog import CATALOG
 
 NOT_IN_CATALOG = {"pyright", "ruff"}  # the first is what basedpyright is made of; the second has no completion

@@ -9,8 +9,8 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import in_order, items_of
-from lsp_server.wire import Json
 from tests.servers.catalog import SAMPLES, Server
 from tests.servers.conftest import needs, servers
 from tests.servers.harness import Pair, Seat, bare, by_name, documentation, pair, refusal, seat, starred

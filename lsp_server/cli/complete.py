@@ -1,0 +1,174 @@
+"""starling complete FILE:LINE:COL: one list through a real session, before and after, as an editor would get it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from corpus.interpreter import module_command
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.probe import Probe, in_order, items_of
+from lsp_server.servers.backend import BackendError, BackendMissing, find_command
+from lsp_server.servers.plans import plan_for
+from lsp_server.settings import Settings, as_flags
+
+POLL = 0.2
+
+
+class WhereError(ValueError):
+    """FILE:LINE:COL that names no place; says what is wrong with it."""
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show one ranked list. Returns the exit code."""
+    try:
+        path, line, column = place(arguments.where)
+        found = asyncio.run(compare(path, line, column, settings, wait=arguments.wait))
+    except (WhereError, BackendError, OSError) as error:
+        print(f"starling complete: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _table(found, arguments.top)
+    return 0
+
+
+def place(where: str) -> tuple[Path, int, int]:
+    """FILE:LINE:COL as path and 0-based line and column (characters). Raises WhereError."""
+    parts = where.rsplit(":", 2)
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts[1:]):
+        raise WhereError(f"{where!r}: give FILE:LINE:COL, as in src/app.py:12:9, counted from 1")
+    path = Path(parts[0])
+    if not path.is_file():
+        raise WhereError(f"{parts[0]}: there is no such file")
+    line, column = int(parts[1]) - 1, int(parts[2]) - 1
+    lines = path.read_text("utf-8", "replace").split("\n")
+    if line >= len(lines) or column > len(lines[line]):
+        raise WhereError(f"{where}: the file has {len(lines)} lines" + (
+            f", and line {line + 1} has {len(lines[line])} characters" if line < len(lines) else ""))  # fmt: skip
+    return path.resolve(), line, column
+
+
+async def compare(path: Path, line: int, column: int, settings: Settings, *, wait: float) -> dict[str, Any]:
+    """Ask the wrapped server alone, then Starling in front of it. Columns are characters, 0-based."""
+    text = path.read_text("utf-8", "replace")
+    root = _root(path)
+    character = len(text.split("\n")[line][:column].encode("utf-16-le", "surrogatepass")) // 2
+    language_id = _language_id(path)
+    chosen = plan_for(settings, language_id)
+    if chosen is None:
+        raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
+    if find_command(chosen.command, chosen.check, str(root)) is None:
+        raise BackendMissing(chosen.command[0], chosen.install)
+    alone = Probe(chosen.started_by(root))
+    command = module_command("lsp_server", "--stdio", *as_flags(settings))
+    if settings.command:
+        command += ["--", *settings.command]
+    starling = Probe(command)
+    try:
+        before, alone_ms, _ = await _asked(alone, root, path, text, line, character)
+        after, through_ms, first_ms = await _asked(starling, root, path, text, line, character, wait=wait)
+        status = await starling.backend.request("starling/status", {}, 10.0)
+        ordered = in_order(items_of(after))
+        whys = [await _why(starling, item) for item in ordered[:3]]
+    finally:
+        await asyncio.gather(alone.stop(), starling.stop(), return_exceptions=True)
+    return {
+        "file": str(path),
+        "line": line + 1,
+        "column": column + 1,
+        "wrapped": list(chosen.command),
+        "server": [item["label"] for item in in_order(items_of(before))],
+        "starling": [
+            {"label": item["label"], "rating": (item.get("labelDetails") or {}).get("description", "")}
+            for item in ordered
+        ],
+        "why": whys,
+        "milliseconds": {"server": alone_ms, "starling": through_ms, "starling first": first_ms},
+        "status": status,
+    }
+
+
+async def _asked(
+    probe: Probe, root: Path, path: Path, text: str, line: int, character: int, *, wait: float = 0.0
+) -> tuple[Json, float, float]:
+    """The result, the median of three warm times and the first time, in ms."""
+    await probe.start(root)
+    uri = path.as_uri()
+    language = _language_id(path)
+    probe.open(uri, text, language)
+    started = time.perf_counter()
+    await probe.complete(uri, line, character, 60.0)
+    first = (time.perf_counter() - started) * 1000
+    until = time.monotonic() + wait
+    while wait and time.monotonic() < until:
+        status = (await probe.backend.request("starling/status", {}, 10.0))["ranker"]
+        if status is not None and status["index"] and status["model"] != "loading":
+            break
+        await asyncio.sleep(POLL)
+    times = []
+    result: Json = None
+    for _ in range(3):
+        started = time.perf_counter()
+        result = await probe.complete(uri, line, character, 60.0)
+        times.append((time.perf_counter() - started) * 1000)
+    return result, round(sorted(times)[1], 1), round(first, 1)
+
+
+async def _why(probe: Probe, item: Json) -> str:
+    resolved = await probe.backend.request("completionItem/resolve", item, 10.0)
+    documentation = resolved.get("documentation")
+    value = documentation.get("value", "") if isinstance(documentation, dict) else documentation or ""
+    return value.rsplit("★ Starling: ", 1)[-1] if "★ Starling: " in value else ""
+
+
+def _language_id(path: Path) -> str:
+    from corpus.syntax.language import language_for
+
+    language = language_for("", path.as_uri())
+    return language.language_ids[0] if language is not None else path.suffix.lstrip(".") or "plaintext"
+
+
+def _root(path: Path) -> Path:
+    """The nearest folder above with a project's mark, else the file's own."""
+    from corpus.syntax.language import language_for
+
+    language = language_for("", path.as_uri())
+    marks = (".git", *(language.roots if language is not None else ()))
+    for folder in path.parents:
+        if any((folder / mark).exists() for mark in marks):
+            return folder
+    return path.parent
+
+
+def _table(found: dict[str, Any], top: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "100")))
+    table = Table(title=f"{Path(found['file']).name}:{found['line']}:{found['column']}", title_justify="left")
+    table.add_column("", justify="right", style="dim")
+    table.add_column(Path(found["wrapped"][0]).name)
+    table.add_column("through Starling", style="bold")
+    table.add_column("rating", style="yellow")
+    for place in range(min(top, len(found["server"]))):
+        item = found["starling"][place] if place < len(found["starling"]) else {"label": "", "rating": ""}
+        table.add_row(str(place + 1), found["server"][place], item["label"], item["rating"])
+    console.print(table)
+    ranker = found["status"]["ranker"] or {}
+    times = found["milliseconds"]
+    console.print(
+        f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (warm medians), "
+        f"{times['starling first']:g} ms the first time · index of {ranker.get('files', 0)} files · "
+        f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}"
+    )
+    for item, why in zip(found["starling"], found["why"], strict=False):
+        if why:
+            console.print(f"  {item['label']}: {why}", highlight=False)

@@ -1,0 +1,176 @@
+"""starling doctor: what is installed, which server each language gets, which model, how fast, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from corpus.syntax.language import languages
+from lsp_server import __version__
+from lsp_server.logs import log_file
+from lsp_server.servers.backend import find_command
+from lsp_server.servers.plans import chosen_servers
+from lsp_server.servers.presets import installed
+from lsp_server.settings import Settings
+
+NO_SERVER = "install one of those above, or wrap a command of your own: starling --stdio -- COMMAND"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the report. `remedy` is "" where nothing is wrong."""
+
+    what: str
+    found: str
+    remedy: str = ""
+    needed: bool = False  # without it Starling can't do its job at all
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the findings. Exit code 1 where something needed is missing."""
+    findings = examine(settings)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _table(findings)
+    return int(any(finding.remedy and finding.needed for finding in findings))
+
+
+def examine(settings: Settings) -> list[Finding]:
+    return [
+        Finding(
+            what="Starling",
+            found=f"{__version__}, Python {platform.python_version()}, {os.cpu_count()} cores",
+        ),
+        *_servers(settings),
+        *_model(settings),
+        _log(),
+    ]
+
+
+def _servers(settings: Settings) -> list[Finding]:
+    if settings.command:
+        where = find_command(settings.command)
+        return [
+            Finding(
+                what="wrapped command",
+                found=where or "not found",
+                remedy="" if where else f"'{settings.command[0]}' is not on PATH",
+                needed=True,
+            )
+        ]
+    wrapped = {server for _, servers in chosen_servers(settings) for server in servers if isinstance(server, str)}
+    found: list[Finding] = []
+    for language in languages().values():
+        there = {server.name: installed(server) for server in language.servers}
+        served = any(there[name] for name in wrapped & set(there))
+        for server in language.servers:
+            where = there[server.name]
+            default = server.name in wrapped
+            if where or default:  # what else could be had stands behind the one that is missing
+                others = [other.install for other in language.servers if not there[other.name]]
+                found.append(
+                    Finding(
+                        what=f"{language.name}: {server.name}" + (" (wrapped)" if default else ""),
+                        found=where or "not installed",
+                        remedy="" if where or served else " or: ".join(others),
+                    )
+                )
+    if not any(finding.found != "not installed" for finding in found):
+        found.append(Finding(what="language servers", found="none is installed", remedy=NO_SERVER, needed=True))
+    return found
+
+
+def _model(settings: Settings) -> list[Finding]:
+    missing = [name for name in ("torch", "transformers", "safetensors") if importlib.util.find_spec(name) is None]
+    if missing:
+        return [
+            Finding(
+                what="model libraries",
+                found=f"missing: {', '.join(missing)}",
+                remedy="pip install 'starling-lsp[model]' (signals rank without it)",
+            )
+        ]
+    from tuning.ranking.base import default_base_dir, is_installed
+
+    found = [Finding(what="model libraries", found=f"torch {importlib.metadata.version('torch')}")]
+    if not settings.base and not is_installed():
+        return [
+            *found,
+            Finding(
+                what="base model",
+                found="not installed",
+                remedy="starling install-model (signals rank without it)",
+            ),
+        ]
+    base = settings.base or str(default_base_dir())
+    asked = bool(settings.base)
+    return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter, allow_download=asked)]
+
+
+def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
+    """One scoring, as a list at a warm prompt would get it."""
+    from tuning.ranking.prompt import build_prompt
+    from tuning.ranking.scorer import Scorer
+
+    started = time.perf_counter()
+    try:
+        scorer = Scorer.load(base, adapter=adapter, allow_download=allow_download)
+    except Exception as error:  # whatever is wrong with it is what the doctor is asked about
+        return Finding(
+            what="model",
+            found=f"can't be loaded: {error}",
+            remedy="starling install-model, or another --base",
+        )
+    loaded = time.perf_counter() - started
+    prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = value.", line_comment="")
+    scorer.advance("doctor", prompt.text)
+    names = [f"{verb}_{noun}" for verb in ("add", "get", "read", "set", "to") for noun in ("item", "name", "text")]
+    times: list[float] = []
+    for _ in range(3):
+        started = time.perf_counter()
+        search = scorer.search("doctor", prompt, names)
+        while not search.step():
+            pass
+        times.append((time.perf_counter() - started) * 1000)
+    return Finding(
+        what="model speed",
+        found=f"loaded in {loaded:.1f} s, {len(names)} names after a text that was read {sorted(times)[1]:.0f} ms",
+    )
+
+
+def _log() -> Finding:
+    path = log_file()
+    writable = os.access(path if path.exists() else _existing(path.parent), os.W_OK)
+    return Finding(
+        what="log file",
+        found=str(path),
+        remedy="" if writable else "the folder can't be written; logs go to stderr only",
+    )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="starling doctor", title_justify="left")
+    for column in ("", "what", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = "[green]✓" if not finding.remedy else "[red]✗" if finding.needed else "[yellow]–"
+        table.add_row(mark, finding.what, finding.found, finding.remedy)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)

@@ -1,0 +1,67 @@
+"""What the editor has said so far: a server or a ranker that starts later hears it from here."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from corpus.syntax.language import language_for
+from lsp_server.documents.notebooks import Notebooks
+from lsp_server.documents.texts import Documents
+from lsp_server.documents.uris import path_of
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.settings import Settings
+
+
+@dataclass(kw_only=True)
+class EditorState:
+    """Written by the session as messages come; read below it."""
+
+    settings: Settings
+    documents: Documents = field(default_factory=Documents)
+    notebooks: Notebooks = field(default_factory=Notebooks)
+    client_capabilities: Json = field(default_factory=dict[str, Any])
+    server_params: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])  # of a server's initialize
+    configuration: bytes | None = None  # the last didChangeConfiguration
+    roots: list[str] = field(default_factory=list[str])
+    initialized: asyncio.Event = field(default_factory=asyncio.Event)  # the editor has our answer to initialize
+    ending: bool = False
+
+    @property
+    def working_folder(self) -> Path | None:
+        """Where wrapped servers start: the workspace's first folder, where it is one of this machine."""
+        folder = path_of(self.roots[0]) if self.roots else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    def language_of(self, uri: str) -> str:
+        """The languageId of a document: as the editor said when it opened it, else by its name."""
+        document = self.documents.get(uri)
+        if document is not None:
+            return document.language_id
+        language = language_for("", uri)
+        return language.language_ids[0] if language is not None else ""
+
+    def change_folders(self, event: Json) -> None:
+        """Folders of the workspace came and went."""
+        gone = {folder["uri"] for folder in event.get("removed") or ()}
+        come = list(event.get("added") or ())
+        self.roots = [uri for uri in self.roots if uri not in gone] + [folder["uri"] for folder in come]
+        known = wire.loads(self.server_params.get("workspaceFolders", wire.raw(None))) or []
+        folders = [folder for folder in known if folder["uri"] not in gone] + come
+        self.server_params["workspaceFolders"] = wire.raw(folders)
+
+    def ranker_snapshot(self) -> list[bytes]:
+        """What a new ranker process must hear first."""
+        opening = {"roots": self.roots, "encoding": self.documents.encoding}
+        return [
+            wire.notification("starling/open", opening),
+            *(
+                wire.notification("textDocument/didOpen", {"textDocument": document.as_item()})
+                for document in self.documents
+            ),
+        ]

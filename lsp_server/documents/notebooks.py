@@ -1,0 +1,71 @@
+"""A notebook's cells as the text documents that they are (LSP 3.17, "Notebook Document Synchronization").
+
+Ranking and restarts need each cell's text; so do wrapped servers that know no notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lsp_server.documents.texts import Documents
+from lsp_server.jsonrpc.wire import Json
+
+PREFIX = "notebookDocument/"
+
+
+def text_events(method: str, params: Json) -> Iterator[tuple[str, Json]]:
+    """(method, params) of the text document notifications that say the same of the cells."""
+    if method == PREFIX + "didOpen":
+        for item in params.get("cellTextDocuments") or ():
+            yield "textDocument/didOpen", {"textDocument": item}
+    elif method == PREFIX + "didChange":
+        cells = (params.get("change") or {}).get("cells") or {}
+        structure = cells.get("structure") or {}
+        for item in structure.get("didOpen") or ():
+            yield "textDocument/didOpen", {"textDocument": item}
+        for content in cells.get("textContent") or ():
+            changes = content.get("changes") or ()
+            yield "textDocument/didChange", {"textDocument": content["document"], "contentChanges": changes}
+        for identifier in structure.get("didClose") or ():
+            yield "textDocument/didClose", {"textDocument": identifier}
+    elif method == PREFIX + "didClose":
+        for identifier in params.get("cellTextDocuments") or ():
+            yield "textDocument/didClose", {"textDocument": identifier}
+
+
+class Notebooks:
+    """The open notebooks without their cells' texts, to open them again in a server that starts later."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, dict[str, Any]] = {}
+
+    def follow(self, method: str, params: Json) -> None:
+        """Take one notebookDocument notification in."""
+        uri = params["notebookDocument"]["uri"]
+        if method == PREFIX + "didOpen":
+            self._open[uri] = {
+                **params["notebookDocument"],
+                "cells": list(params["notebookDocument"].get("cells") or ()),
+            }
+        elif method == PREFIX + "didClose":
+            self._open.pop(uri, None)
+        elif method == PREFIX + "didChange" and uri in self._open:
+            notebook, change = self._open[uri], params.get("change") or {}
+            notebook["version"] = params["notebookDocument"].get("version", notebook.get("version"))
+            if "metadata" in change:
+                notebook["metadata"] = change["metadata"]
+            changed = change.get("cells") or {}
+            array = (changed.get("structure") or {}).get("array")
+            if array is not None:
+                start = array["start"]
+                notebook["cells"][start : start + array["deleteCount"]] = array.get("cells") or ()
+            data = {cell["document"]: cell for cell in changed.get("data") or ()}
+            notebook["cells"] = [data.get(cell["document"], cell) for cell in notebook["cells"]]
+
+    def openings(self, documents: Documents) -> Iterator[tuple[Json, frozenset[str]]]:
+        """Params of a notebookDocument/didOpen for each, as it is now, and the URIs of its cells."""
+        for notebook in self._open.values():
+            uris = [cell["document"] for cell in notebook["cells"]]
+            items = [document.as_item() for uri in uris if (document := documents.get(uri)) is not None]
+            yield {"notebookDocument": notebook, "cellTextDocuments": items}, frozenset(uris)

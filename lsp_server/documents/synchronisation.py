@@ -1,0 +1,40 @@
+"""What of a document's life one wrapped server wants to hear (LSP 3.17, "Text Document Synchronization").
+
+Starling announces incremental changes and open/close to the editor; a server that wants less gets less, and one
+that wants whole texts gets the text as it is after the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lsp_server.documents.texts import OpenDocument
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+
+NONE, FULL, INCREMENTAL = 0, 1, 2
+
+ANNOUNCED = {"openClose": True, "change": INCREMENTAL, "save": {"includeText": False}}
+
+
+def kind(capabilities: Mapping[str, Any], registered: Iterable[tuple[str, Json]]) -> int:
+    """How a server wants changes; one that says nothing of it is taken to want them as they come."""
+    for method, options in registered:
+        if method == "textDocument/didChange" and isinstance(options, Mapping):
+            return _kind(options.get("syncKind"))
+    announced = capabilities.get("textDocumentSync")
+    return _kind(announced.get("change") if isinstance(announced, Mapping) else announced)
+
+
+def _kind(value: Json) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2 else INCREMENTAL
+
+
+def saved(body: bytes, params: Json, capabilities: Mapping[str, Any], document: OpenDocument | None) -> bytes:
+    """The didSave for a server, with the text where it asked for it."""
+    announced = capabilities.get("textDocumentSync")
+    save = announced.get("save") if isinstance(announced, Mapping) else None
+    if document is None or "text" in params or not (isinstance(save, Mapping) and save.get("includeText")):
+        return body
+    return wire.notification("textDocument/didSave", {**params, "text": document.as_item()["text"]})

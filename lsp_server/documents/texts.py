@@ -1,0 +1,104 @@
+"""The open documents as the editor has them, kept to re-open them in a restarted server and to place edits.
+
+Text only: syntax trees live in the ranker process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from corpus.syntax.text import SourceText
+from lsp_server.documents.positions import Encoding, to_offset
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+
+log = logging.getLogger(__name__)
+
+OPEN, CHANGE, CLOSE, SAVE = (f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
+
+
+def encoded(text: str) -> bytes:
+    """A text as bytes; half a surrogate pair, which editors do send, stays countable."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+Edit = Callable[[int, int, bytes], None]
+
+
+def apply_changes(text: SourceText, params: dict[str, Any], encoding: Encoding, edit: Edit) -> int:
+    """Apply a didChange's edits through `edit(start, end, new)`, byte offsets. Returns where the last one ended."""
+    end_of_last = 0
+    for change in params.get("contentChanges") or ():
+        new = encoded(change.get("text", ""))
+        span = change.get("range")
+        if span is None:
+            start, end = 0, len(text.data)
+        else:
+            start, end = (
+                to_offset(text, span[edge]["line"], span[edge]["character"], encoding) for edge in ("start", "end")
+            )
+            start, end = min(start, end), max(start, end)
+        edit(start, end, new)
+        end_of_last = start + len(new)
+    return end_of_last
+
+
+class OpenDocument:
+    """One document between didOpen and didClose."""
+
+    def __init__(self, item: dict[str, Any]) -> None:
+        self.uri: str = item["uri"]
+        self.language_id: str = item.get("languageId", "")
+        self.version: Any = item.get("version")
+        self.text = SourceText(encoded(item.get("text", "")))
+
+    def as_item(self) -> Json:
+        """The TextDocumentItem of its present state, for a didOpen."""
+        return {
+            "uri": self.uri,
+            "languageId": self.language_id,
+            "version": self.version,
+            "text": bytes(self.text.data).decode("utf-8", "surrogatepass"),
+        }
+
+    def whole_change(self, params: Json | None = None) -> bytes:
+        """A didChange with the whole text as it is by now; `params` are those of the change that it stands for, if one does."""
+        given = {"textDocument": {"uri": self.uri, "version": self.version}} if params is None else params
+        return wire.notification(CHANGE, {**given, "contentChanges": [{"text": self.as_item()["text"]}]})
+
+
+class Documents:
+    """All open documents by URI. Bad notifications are logged and change nothing."""
+
+    def __init__(self) -> None:
+        self.encoding: Encoding = "utf-16"
+        self._open: dict[str, OpenDocument] = {}
+
+    def __iter__(self) -> Iterator[OpenDocument]:
+        return iter(self._open.values())
+
+    def get(self, uri: str) -> OpenDocument | None:
+        return self._open.get(uri)
+
+    def whole_change(self, uri: str) -> bytes | None:
+        """The didChange that makes an open document what it is now, for a process that was behind; None where it is not open."""
+        document = self._open.get(uri)
+        return None if document is None else document.whole_change()
+
+    def did_open(self, params: dict[str, Any]) -> None:
+        document = OpenDocument(params["textDocument"])
+        self._open[document.uri] = document
+
+    def did_change(self, params: dict[str, Any]) -> None:
+        uri = params["textDocument"]["uri"]
+        document = self._open.get(uri)
+        if document is None:
+            log.warning("a change to %s, which is not open", uri)
+            return
+        document.version = params["textDocument"].get("version", document.version)
+        apply_changes(document.text, params, self.encoding, document.text.replace)
+
+    def did_close(self, params: dict[str, Any]) -> None:
+        self._open.pop(params["textDocument"]["uri"], None)

@@ -1,0 +1,243 @@
+"""A child process that speaks frames on its standard streams. It knows nothing of what the frames say.
+
+A `guarded` child runs below a small process that ends it and all of its descendants with us (see `guard`). Of another, or
+on Windows, its standard input closes when we end, and it ends itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from lsp_server.jsonrpc.wire import MAX_REPLY, Frames, WireError, frame
+
+log = logging.getLogger(__name__)
+
+STDERR_LINES = 40
+LONGEST_LINE = 4096  # characters of a line on standard error that are kept
+UNSENT = 1 << 18  # bytes on their way to a child before `on_flow` says that it does not keep up
+SILENT_GRACE = 1.0  # seconds for a child to end after it closed its output
+GUARD = str(Path(__file__).with_name("guard.py"))
+SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+class Child(asyncio.SubprocessProtocol):
+    """A running child.
+
+    All on the loop: `on_body` gets each message (a WireError for bytes that are none), `on_exit` the exit code once,
+    `on_flow` whether the child fails to keep up with what is sent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        on_body: Callable[[bytes | WireError], None],
+        on_exit: Callable[[int], None],
+        on_flow: Callable[[bool], None],
+        stderr_level: int,
+    ) -> None:
+        self.name = name
+        self.pid = 0
+        self.stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self._on_body, self._on_exit, self._on_flow = on_body, on_exit, on_flow
+        self._stderr_level = stderr_level
+        self._stderr = b""  # the line that is not whole yet
+        self._frames = Frames(MAX_REPLY)
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._life: socket.socket | None = None  # its end of file has the guard kill everything
+        self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def start(
+        cls,
+        command: Sequence[str],
+        *,
+        on_body: Callable[[bytes | WireError], None],
+        on_exit: Callable[[int], None],
+        on_flow: Callable[[bool], None] = lambda held: None,
+        name: str = "",
+        guarded: bool = True,
+        stderr_level: int = logging.DEBUG,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start `command` (no shell). Raises OSError where it can't be started. Cancelled, it leaves no process."""
+
+        def child() -> Child:
+            return cls(name or command[0], on_body, on_exit, on_flow, stderr_level)
+
+        spawn = _spawn_guarded if guarded and sys.platform != "win32" else _spawn
+        spawning = asyncio.get_running_loop().create_task(spawn(child, command, cwd, env))
+        try:
+            return await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            await asyncio.wait([spawning])
+            if not spawning.cancelled() and spawning.exception() is None:
+                await spawning.result().stop(grace=0.0)
+            raise
+
+    @property
+    def alive(self) -> bool:
+        return not self._exited.done()
+
+    def send(self, body: bytes) -> None:
+        """Queue one message. Never blocks; a child that has gone swallows it."""
+        stdin = self._pipe(0)
+        if stdin is not None and not stdin.is_closing():
+            cast(asyncio.WriteTransport, stdin).write(frame(body))
+
+    def pause(self, paused: bool) -> None:
+        """Stop (or go on) reading its output, for a reader downstream that can't keep up."""
+        stdout = cast(asyncio.ReadTransport | None, self._pipe(1))
+        if stdout is not None and not stdout.is_closing():
+            (stdout.pause_reading if paused else stdout.resume_reading)()
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """Close its stdin, wait, then end it and what it started: politely first, then not."""
+        stdin = self._pipe(0)
+        if stdin is not None:
+            stdin.close()
+        for end, patience in ((None, grace), (self._terminate, 1.0), (self.kill, 2.0), (self._kill_leader, 1.0)):
+            if end is not None and self.alive:
+                log.info("%s (pid %s) is still there", self.name, self.pid)
+                end()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._exited), patience)
+                break
+        self._close()
+
+    def kill(self) -> None:
+        """End it at once, and all that it started."""
+        if self._life is not None:
+            self._life.close()
+            self._life = None
+        elif self.alive:
+            self._kill_leader()
+
+    def _terminate(self) -> None:
+        if self.alive and self._transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._transport.get_pid(), signal.SIGTERM)
+
+    def _kill_leader(self) -> None:
+        """The process that we started: the guard, where there is one. Its pid is ours to signal until it is reaped."""
+        if self.alive and self._transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._transport.get_pid(), SIGKILL)
+
+    def _close(self) -> None:
+        if self._life is not None:
+            self._life.close()
+            self._life = None
+        if self._transport is not None:
+            self._transport.close()
+
+    def _pipe(self, fd: int) -> asyncio.BaseTransport | None:
+        return None if self._transport is None else self._transport.get_pipe_transport(fd)
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.SubprocessTransport, transport)
+        self.pid = self._transport.get_pid()
+        stdin = cast(asyncio.WriteTransport | None, self._pipe(0))
+        if stdin is not None:
+            stdin.set_write_buffer_limits(high=UNSENT)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 2:
+            self._take_stderr(data)
+            return
+        for body in self._frames.feed(data):
+            self._on_body(body)
+
+    def _take_stderr(self, data: bytes) -> None:
+        *lines, self._stderr = (self._stderr + data).split(b"\n")
+        if len(self._stderr) > LONGEST_LINE:
+            lines, self._stderr = [*lines, self._stderr], b""
+        for line in lines:
+            text = line[:LONGEST_LINE].decode(errors="replace").rstrip("\r")
+            self.stderr_tail.append(text)
+            log.log(self._stderr_level, "%s: %s", self.name, text)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 2 and self._stderr:
+            self._take_stderr(b"\n")
+        if fd == 1 and self.alive:
+            asyncio.get_running_loop().call_later(SILENT_GRACE, self._end_silent)
+
+    def _end_silent(self) -> None:
+        if self.alive:
+            log.warning("%s closed its output and did not end: it is ended", self.name)
+            self.kill()
+
+    def pause_writing(self) -> None:
+        self._on_flow(True)
+
+    def resume_writing(self) -> None:
+        self._on_flow(False)
+
+    def process_exited(self) -> None:
+        if not self._exited.done():
+            assert self._transport is not None
+            code = self._transport.get_returncode()
+            self._exited.set_result(0 if code is None else code)
+            if self._frames.torn:
+                log.warning("%s ended inside a message", self.name)
+            self._on_exit(0 if code is None else code)
+
+    # For those that start it
+
+    def guarded_by(self, life: socket.socket, pid: int) -> None:
+        """It is the process `pid`, below the one that we started."""
+        self._life, self.pid = life, pid
+
+
+async def _spawn(
+    child: Callable[[], Child], command: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+) -> Child:
+    _, started = await asyncio.get_running_loop().subprocess_exec(
+        child,
+        *command,
+        cwd=cwd,
+        env=None if env is None else dict(env),
+        start_new_session=True,
+    )
+    return started
+
+
+async def _spawn_guarded(
+    child: Callable[[], Child], command: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+) -> Child:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    try:
+        with theirs:
+            _, started = await loop.subprocess_exec(
+                child,
+                *(sys.executable, "-I", "-S", GUARD, str(theirs.fileno())),
+                *command,
+                cwd=cwd,
+                env=None if env is None else dict(env),
+                start_new_session=True,
+                pass_fds=(theirs.fileno(),),
+            )
+        said = (await loop.sock_recv(ours, 64)).split()
+        if len(said) != 2 or said[0] != b"started":
+            number = int(said[1]) if len(said) == 2 else 0
+            raise OSError(number, os.strerror(number) if number else "the process that guards it ended")
+    except BaseException:
+        ours.close()
+        raise
+    started.guarded_by(ours, int(said[1]))
+    return started

@@ -1,0 +1,353 @@
+"""Frames and envelopes: bytes in, whole messages out, and back.
+
+Reads only what routing needs of a message (id, method) and leaves the rest as the bytes it came as.
+It knows JSON-RPC 2.0 and LSP's base protocol ("Base Protocol", LSP 3.17), and no method of either.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+Json = Any
+Id = int | str | float | None
+
+MAX_HEADER = 8 * 1024
+MAX_BODY = 512 * 1024 * 1024  # of an editor's message
+MAX_REPLY = 1024 * 1024 * 1024  # of a wrapped server's: symbols and tokens of a large project
+LENGTH = b"content-length:"
+BEGINNING = b"content-"  # of each header that LSP's base protocol has
+EDGE = 1024  # bytes kept of either end of a message that is over the limit
+
+# JSON-RPC 2.0 and LSP 3.17 error codes.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+SERVER_NOT_INITIALIZED = -32002
+REQUEST_FAILED = -32803
+REQUEST_CANCELLED = -32800
+
+
+class WireError(Exception):
+    """Bytes that are no message; carries what is wrong with them."""
+
+
+class Oversized(WireError):
+    """A message over the limit, thrown away; carries its first and last bytes, by which it may be answered."""
+
+    def __init__(self, size: int, limit: int, edges: bytes) -> None:
+        super().__init__(f"message of {size} bytes is over the limit of {limit}")
+        self.size, self.limit, self.edges = size, limit, edges
+
+
+class NotFrames(WireError):
+    """The other end of a socket does not speak LSP's base protocol; the connection is to be closed."""
+
+
+# What reading a message raises where its parts are not what its sender should have written.
+SENSELESS = (WireError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A message with everything but its address left undecoded. Absent parts are UNSET."""
+
+    id: Id | msgspec.UnsetType = msgspec.UNSET
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_request(self) -> bool:
+        return self.method is not msgspec.UNSET and self.id is not msgspec.UNSET
+
+    @property
+    def is_notification(self) -> bool:
+        return self.method is not msgspec.UNSET and self.id is msgspec.UNSET
+
+    @property
+    def is_response(self) -> bool:
+        return self.method is msgspec.UNSET and self.id is not msgspec.UNSET
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_encoder = msgspec.json.Encoder()
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested a thousand deep
+_SCALAR = rb'("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"|-?(?:0|[1-9]\d*)(?:\.\d+)?|null)'
+_member = re.compile(rb'"\w+"\s*:\s*' + _SCALAR + rb"\s*[,}]")
+_last_member = re.compile(rb',\s*"id"\s*:\s*' + _SCALAR + rb"\s*\}\s*$")
+_token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]', re.DOTALL)
+
+
+def peek(body: bytes) -> Envelope:
+    """The address of one message. Raises WireError where the body is no JSON-RPC message."""
+    try:
+        envelope = _envelope.decode(body)
+    except _REFUSED as error:
+        envelope = _slow_envelope(body, error)
+    if envelope.method is msgspec.UNSET and envelope.id is msgspec.UNSET:
+        raise WireError("neither method nor id")
+    return envelope
+
+
+def key_of(id: Id) -> tuple[type, Id]:
+    """An id to look up: 1 is not "1"; 1.0 is 1, as JSON has it, and whoever answers may write either."""
+    if isinstance(id, float) and id.is_integer():
+        id = int(id)
+    return type(id), id
+
+
+def id_of(envelope: Envelope) -> Id:
+    """The id of a message that has one."""
+    assert not isinstance(envelope.id, msgspec.UnsetType)
+    return envelope.id
+
+
+def params_of(envelope: Envelope) -> msgspec.Raw:
+    """The params undecoded; an empty object where there are none."""
+    return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")
+
+
+def loads(raw: bytes | msgspec.Raw) -> Json:
+    """Decode JSON. Lone surrogates (editors send them) need the slower library."""
+    try:
+        return msgspec.json.decode(raw)
+    except _REFUSED:
+        try:
+            return json.loads(bytes(raw))
+        except (ValueError, RecursionError) as error:
+            raise WireError(str(error)) from error
+
+
+def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object, each still as its own bytes."""
+    try:
+        return _fields.decode(raw)
+    except RecursionError:
+        return _shallow(bytes(raw))
+    except _REFUSED as error:
+        value = loads(raw)
+        if not isinstance(value, dict):
+            raise WireError(f"not a JSON object: {error}") from error
+        return {str(name): msgspec.Raw(dumps(member)) for name, member in value.items()}
+
+
+def _slow_envelope(body: bytes, error: Exception) -> Envelope:
+    """For messages that the fast library refuses even where it only skips: with half a surrogate pair, or nested deep."""
+    members = fields(body)
+    id, method = (loads(members[name]) if name in members else msgspec.UNSET for name in ("id", "method"))
+    if not isinstance(method, str | msgspec.UnsetType) or isinstance(id, dict | list | bool):
+        raise WireError(f"not a JSON-RPC message: {error}")
+    rest = {name: members[name] for name in ("params", "result", "error") if name in members}
+    return Envelope(id=id, method=method, **rest)
+
+
+def _shallow(raw: bytes) -> dict[str, msgspec.Raw]:
+    """The members of an object that is nested too deep to be decoded, found by counting brackets. Raises WireError.
+
+    Selection ranges are such: a range in a range, as deep as the syntax is.
+    """
+    found: dict[str, msgspec.Raw] = {}
+    raw = raw.strip()
+    depth, start, name = 0, 1, None
+    for token in _token.finditer(raw) if raw.startswith(b"{") else ():
+        kind = token.group()
+        depth += (kind in (b"{", b"[")) - (kind in (b"}", b"]"))
+        if depth == 1 and kind == b":":
+            name, start = loads(raw[start : token.start()]), token.end()
+        elif depth == 0 or (depth == 1 and kind == b","):
+            if name is None:
+                break
+            found[str(name)], start = msgspec.Raw(raw[start : token.start()].strip()), token.end()
+            name = None
+        if depth == 0:
+            break
+    if depth or not found or start != len(raw):
+        raise WireError("nested too deep, and not a JSON object")
+    return found
+
+
+def dumps(value: Json) -> bytes:
+    """Encode JSON; `msgspec.Raw` values inside go out as they came in."""
+    try:
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, msgspec.EncodeError):
+        return json.dumps(_plain(value), separators=(",", ":")).encode()
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, msgspec.Raw):
+        return loads(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def raw(value: Json) -> msgspec.Raw:
+    """A value encoded now, to be put among undecoded ones."""
+    return msgspec.Raw(dumps(value))
+
+
+def frame(body: bytes) -> bytes:
+    return header(body) + body
+
+
+def header(body: bytes) -> bytes:
+    return b"Content-Length: %d\r\n\r\n" % len(body)
+
+
+def request(id: Id, method: str, params: Json) -> bytes:
+    """A request; `params` None means that it has none (JSON-RPC 2.0 knows no null there, and some servers mind)."""
+    return dumps({"jsonrpc": "2.0", "id": id, "method": method, **({} if params is None else {"params": params})})
+
+
+def notification(method: str, params: Json) -> bytes:
+    return dumps({"jsonrpc": "2.0", "method": method, **({} if params is None else {"params": params})})
+
+
+def response(id: Id, result: Json) -> bytes:
+    return dumps({"jsonrpc": "2.0", "id": id, "result": result})
+
+
+def failure(id: Id, code: int, message: str) -> bytes:
+    return dumps({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+
+
+def guess(body: bytes) -> tuple[Id | msgspec.UnsetType, str]:
+    """(id, method) of a message that can't be decoded, or of its first and last bytes; UNSET and "" where they can't be told.
+
+    Only members of the message itself count, not those of its params or result.
+    """
+    members: dict[bytes, Json] = {}
+    depth = 0
+    for token in _token.finditer(body[:EDGE]):
+        kind = token.group()
+        depth += (kind in (b"{", b"[")) - (kind in (b"}", b"]"))
+        member = _member.match(body, token.start()) if depth == 1 and kind in (b'"id"', b'"method"') else None
+        if member is not None:
+            members.setdefault(kind, json.loads(member[1].decode("utf-8", "replace")))
+    last = _last_member.search(body[-EDGE:])
+    if b'"id"' not in members and last is not None:
+        members[b'"id"'] = json.loads(last[1].decode("utf-8", "replace"))
+    method = members.get(b'"method"')
+    return members.get(b'"id"', msgspec.UNSET), method if isinstance(method, str) else ""
+
+
+def with_id(body: bytes, id: Id) -> bytes:
+    """The same message under another id; every other member keeps its bytes."""
+    return dumps({**fields(body), "id": id})
+
+
+class Frames:
+    """Splits a byte stream into message bodies.
+
+    Garbage between frames is reported and skipped, so that a stray print of a server costs one line. A stream that `is_socket`
+    is never read on after garbage: whoever sent it (a web page's POST, say) is no editor.
+    """
+
+    def __init__(self, max_body: int = MAX_BODY, *, is_socket: bool = False) -> None:
+        self.max_body = max_body
+        self._is_socket = is_socket
+        self._refused = False
+        self._buffer = bytearray()
+        self._want = -1  # bytes of body still to come as a whole, or -1 while reading headers
+        self._size = 0  # of an oversized body
+        self._skip = 0  # bytes of it still to throw away
+        self._head, self._tail = b"", b""  # its first and last bytes
+
+    @property
+    def torn(self) -> bool:
+        """Whether the stream would end inside a frame if it ended here."""
+        return bool(self._buffer) or self._want >= 0 or self._skip > 0
+
+    def feed(self, data: bytes) -> Iterator[bytes | WireError]:
+        """Whole bodies, in order, and a WireError for each stretch that is no frame. After NotFrames nothing comes."""
+        if self._refused:
+            return
+        buffer = self._buffer
+        buffer += data
+        while True:
+            if self._skip:
+                if not self._skipped():
+                    return
+                yield Oversized(self._size, self.max_body, self._head + self._tail)
+            if self._want < 0:
+                found = self._header()
+                if found is None:
+                    return
+                if self._is_socket and not isinstance(found, WireError) and found > self.max_body:
+                    found = Oversized(found, self.max_body, b"")
+                if isinstance(found, WireError):
+                    if self._is_socket:
+                        self._refused = True
+                        buffer.clear()
+                        yield NotFrames(str(found))
+                        return
+                    yield found
+                    continue
+                if found > self.max_body:
+                    self._size = self._skip = found
+                    self._head, self._tail = b"", b""
+                    continue
+                self._want = found
+            if len(buffer) < self._want:
+                return
+            body = bytes(memoryview(buffer)[: self._want])
+            del buffer[: self._want]
+            self._want = -1
+            yield body
+
+    def _skipped(self) -> bool:
+        """Throw away what has come of an oversized body, but for its edges. Whether that was all of it."""
+        gone = bytes(self._buffer[: self._skip])
+        del self._buffer[: self._skip]
+        self._skip -= len(gone)
+        self._head += gone[: EDGE - len(self._head)]
+        self._tail = (self._tail + gone)[-EDGE:]
+        return self._skip == 0
+
+    def _header(self) -> int | WireError | None:
+        """The length that the next header says, None where it is not whole yet."""
+        buffer = self._buffer
+        if self._is_socket and not bytes(buffer[: len(BEGINNING)]).lower().startswith(BEGINNING[: len(buffer)]):
+            return WireError(f"{bytes(buffer[:40])!r} is no header of LSP's base protocol")
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(buffer) <= MAX_HEADER:
+                return None
+            return self._resynchronise("no end of header")
+        if end > MAX_HEADER:
+            return self._resynchronise("header too long")
+        lines = bytes(buffer[:end]).split(b"\r\n")
+        for line in lines:
+            if line.lower().startswith(LENGTH):
+                try:
+                    length = int(line[len(LENGTH) :])
+                except ValueError:
+                    length = -1
+                if length < 0:
+                    return self._resynchronise("bad Content-Length")
+                if line is not lines[0] and not all(b":" in other for other in lines):
+                    return self._resynchronise("bytes before the header")
+                del buffer[: end + 4]
+                return length
+        return self._resynchronise("header without Content-Length")
+
+    def _resynchronise(self, why: str) -> WireError:
+        """Drop bytes up to the next thing that looks like a header, keeping a tail that may begin one."""
+        buffer = self._buffer
+        lowered = bytes(buffer).lower()
+        at = lowered.find(LENGTH, 1)
+        keep = at if at > 0 else max(1, len(buffer) - len(LENGTH) + 1)
+        dropped = bytes(buffer[: min(keep, 60)])
+        del buffer[:keep]
+        return WireError(f"{why}: {keep} bytes dropped, beginning {dropped!r}")

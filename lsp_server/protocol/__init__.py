@@ -1,0 +1,1 @@
+"""LSP's capabilities and registrations."""

@@ -1,0 +1,216 @@
+"""The thread that the model works in: it reads ahead as the author types, and scores names when asked.
+
+The newest job wins: what the author is doing now matters, what was asked before does not. Loads torch, in its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsp_server.ranking.freed_memory import give_back_freed_memory
+from tuning.ranking.prompt import Prompt
+from tuning.ranking.trie import Scores
+
+if TYPE_CHECKING:
+    from tuning.ranking.scorer import Scorer
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+BACKGROUND = 15  # nice value of work that nobody waits for: a key may be pressed meanwhile
+SCORING = 3  # of work that has a deadline: the wrapped server and the editor come first
+KEPT = 2  # models at once: the base with other adapters in it
+
+
+def yield_to_others(niceness: int = BACKGROUND) -> None:
+    """Let others go before this thread alone. Linux has priorities by thread; elsewhere nothing changes."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+class SearchJob:
+    """Names to score after a prompt, some of them `known` already, by the base with an adapter. Its scores get better
+    until it has finished."""
+
+    def __init__(
+        self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float], adapter: str = ""
+    ) -> None:
+        self.key, self.prompt, self.names, self.known, self.adapter = key, prompt, names, known, adapter
+        self.served_by: str | None = None  # the adapter that it was scored with: another while its own is loaded
+        self.scores: Scores | None = None  # of the names; None before anything is known
+        self.finished = False
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> Floats | None:
+        """log P of each name, as far as it can be told when finished or after `seconds`, whichever is first; None where nothing is known by then."""
+        if not self.finished and seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), seconds)
+        return None if self.scores is None else self.scores.likely
+
+    def exact_scores(self) -> dict[str, float]:
+        """log P of the names whose score is final."""
+        if self.scores is None:
+            return dict(self.known)
+        found = zip(self.names, self.scores.bounds.tolist(), self.scores.exact.tolist(), strict=True)
+        return {name: log_p for name, log_p, exact in found if exact}
+
+    def answers(self, names: Collection[str]) -> bool:
+        """Whether this job, as it is or when it has gone on, tells the best of these names."""
+        if not set(names) <= set(self.names):
+            return False
+        if not self.finished or self.scores is None:
+            return True
+        return self.scores.certain(among=[i for i, name in enumerate(self.names) if name in names])
+
+    def publish(self, scores: Scores, *, finished: bool) -> None:
+        """Called by the model's thread."""
+        self.scores, self.finished = scores, finished
+        if finished:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+class ModelWorker(threading.Thread):
+    """`state` is "loading", "ready" or "failed" (then `reason` says why).
+
+    An adapter that is asked for is loaded in the background, and what is loaded serves until then. One that can't be loaded is
+    logged, and the base alone stands in for it.
+    """
+
+    def __init__(self, base: str, adapter: str) -> None:
+        super().__init__(name="model", daemon=True)
+        self.state, self.reason = "loading", ""
+        self._base, self._first = base, adapter
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()  # by adapter, the one used last at the end
+        self._failed: set[str] = set()
+        self._loading: tuple[str, Future[Scorer]] | None = None
+        self._wake = threading.Condition()
+        self._advance: tuple[str, str, str] | None = None
+        self._search: SearchJob | None = None
+        self._working: SearchJob | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+    def serving(self, adapter: str) -> str:
+        """The adapter that a job for this one would be scored with now: itself, or what stands in for it."""
+        adapter = "" if adapter in self._failed else adapter
+        loaded = tuple(self._scorers)
+        return adapter if adapter in loaded or not loaded else loaded[-1]
+
+    def advance(self, key: str, text: str, adapter: str) -> None:
+        """Read up to here when there is nothing better to do."""
+        with self._wake:
+            self._advance = (key, text, adapter)
+            self._wake.notify()
+
+    def search(self, job: SearchJob) -> None:
+        """Score this job's names, before anything else."""
+        with self._wake:
+            if not job.finished and job is not self._working:
+                self._search = job
+                self._wake.notify()
+
+    def run(self) -> None:
+        # A nice value never comes back, so what loads has a thread of its own.
+        with ThreadPoolExecutor(1, "model loader", initializer=yield_to_others) as loader:
+            for adapter in dict.fromkeys((self._first, "")):
+                self._take(adapter, loader.submit(self._load, adapter), loader)
+                if self._scorers:
+                    break
+            else:  # missing library, missing or broken base
+                self.state = "failed"
+                log.warning("no model, signals rank on: %s", self.reason)
+                return
+            yield_to_others(SCORING)
+            self.state = "ready"
+            log.info("model ready")
+            while True:
+                self._next(loader)
+
+    def _next(self, loader: ThreadPoolExecutor) -> None:
+        with self._wake:
+            while self._search is None and self._advance is None:
+                self._wake.wait()
+            job, advance = self._search, self._advance
+            self._search = self._advance = None
+            self._working = job
+        try:
+            if job is not None:
+                scorer = self._scorer(job.adapter, loader)
+                job.served_by = next(reversed(self._scorers))
+                self._work(scorer, job)
+            elif advance is not None:
+                key, text, adapter = advance
+                self._scorer(adapter, loader).advance(key, text, should_stop=self._interrupted)
+        except Exception:  # one bad prompt costs its own ranking
+            log.exception("the model could not score")
+        with self._wake:
+            self._working = None
+
+    def _scorer(self, adapter: str, loader: ThreadPoolExecutor) -> Scorer:
+        """The model with this adapter; while it is loaded, the one that was used last."""
+        if self._loading is not None and self._loading[1].done():
+            self._take(*self._loading, loader)
+            self._loading = None
+        adapter = "" if adapter in self._failed else adapter
+        if adapter not in self._scorers and adapter not in self._failed and self._loading is None:
+            self._loading = adapter, loader.submit(self._load, adapter)
+        which = self.serving(adapter)
+        self._scorers.move_to_end(which)
+        return self._scorers[which]
+
+    def _take(self, adapter: str, loaded: Future[Scorer], loader: ThreadPoolExecutor) -> None:
+        try:
+            scorer = loaded.result()
+        except Exception as error:
+            self._failed.add(adapter)
+            self.reason = str(error)
+            log.warning("%s can't be loaded: %s", f"the adapter {adapter}" if adapter else "the base", error)
+            return
+        self._scorers[adapter] = scorer
+        while len(self._scorers) > KEPT:
+            self._scorers.popitem(last=False)
+            loader.submit(give_back_freed_memory)
+        log.info("model with %s ready", adapter or "no adapter")
+
+    def _load(self, adapter: str) -> Scorer:
+        from tuning.ranking.base import default_base_dir, is_installed
+        from tuning.ranking.scorer import Scorer
+
+        if not self._base and not is_installed():
+            raise FileNotFoundError("the default base is not installed; run: starling install-model")
+        scorer = Scorer.load(
+            self._base or default_base_dir(),
+            adapter=adapter,
+            allow_download=bool(self._base),  # a hub id that the user gave
+        )
+        give_back_freed_memory()  # before anybody waits for this model: it holds the interpreter for 0.2 s
+        return scorer
+
+    def _interrupted(self) -> bool:
+        return self._search is not None or self._advance is not None
+
+    def _work(self, scorer: Scorer, job: SearchJob) -> None:
+        search = scorer.search(job.key, job.prompt, job.names, job.exact_scores())
+        while True:
+            finished = search.step()
+            job.publish(search.scores(), finished=finished)
+            if finished or self._search is not None:
+                search.close()
+                return

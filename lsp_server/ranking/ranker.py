@@ -1,0 +1,297 @@
+"""What the ranker process knows: documents' syntax, the workspace and the model; and a ranking on request.
+
+The model works in a thread of its own; signals never wait for it. Knows no frames: `ranker_process` speaks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from corpus.syntax.candidate import candidates
+from corpus.syntax.language import language_for
+from corpus.syntax.parse import SyntaxDocument
+from corpus.syntax.queries import prepare
+from corpus.syntax.site import CompletionSite, site_at
+from corpus.syntax.tokens import BlockTokenizer
+from lsp_server.documents.positions import Encoding, to_offset
+from lsp_server.documents.texts import apply_changes, encoded
+from lsp_server.documents.uris import path_of
+from lsp_server.ranking.acceptance_log import Accepting
+from lsp_server.ranking.model_worker import ModelWorker, SearchJob
+from lsp_server.ranking.workspace import NOTHING, Workspace
+from tuning.ranking import accepted
+from tuning.ranking.blend import Blend
+from tuning.ranking.prompt import Prompt, build_prompt
+from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
+from tuning.ranking.repeats import Nearby
+from tuning.ranking.shelf import Watched
+
+log = logging.getLogger(__name__)
+
+RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
+READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
+
+
+@dataclass(slots=True)
+class _Open:
+    """An open document, and what was read around its cursor last."""
+
+    syntax: SyntaxDocument
+    path: str
+    folder: str  # resolved; "" where the document is no file
+    tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
+    data: bytes = b""  # the text and the files that `around` is of
+    nearby: Nearby = NOTHING
+    around: Surroundings | None = None
+
+    def surroundings(self, offset: int, nearby: Nearby) -> Surroundings:
+        """Read the text around `offset`, unless it was just read; `nearby` are the files around it."""
+        text = self.syntax.text
+        known = self.around if self.data is text.data and self.nearby is nearby else None
+        if known is None or known.site.offset != offset:
+            self.data, self.nearby = text.data, nearby
+            site = site_at(self.syntax, offset)
+            next_line = text.line_end(text.line_of(site.offset))
+            before, after = text.data[: site.start], text.data[next_line:]
+            known = Surroundings.of(site, before, after, self.tokenizer, nearby=nearby, path=self.path)
+            self.around = known
+        return known
+
+
+class Ranker:
+    """Everything known of the workspace, and a ranking on request. Used from one event loop."""
+
+    def __init__(self, *, base: str, adapter: str, cache_dir: Path | None, log_accepted: bool = False) -> None:
+        self.encoding: Encoding = "utf-16"
+        self.mode = "signals"
+        self.blend = Blend.load()
+        self.documents: dict[str, _Open] = {}
+        self.workspace = Workspace(cache_dir)
+        self.worker: ModelWorker | None = None
+        self._base, self._adapter = base, adapter
+        self._jobs: dict[str, SearchJob] = {}
+        self._reading: asyncio.TimerHandle | None = None
+        self._installed = Watched()
+        self._last: dict[str, Any] | None = None  # of the last ranking: how it was made
+        self._accepting = Accepting(lambda entry: self.workspace.later(accepted.keep, entry)) if log_accepted else None
+
+    # Documents
+
+    def open(self, params: dict[str, Any]) -> None:
+        """Where the workspace is; the index is built from here on, in the background."""
+        self.encoding = params["encoding"]
+        self.workspace.open(params["roots"])
+
+    def did_change_folders(self, params: dict[str, Any]) -> None:
+        event = params.get("event") or {}
+        gone, come = ([folder["uri"] for folder in event.get(part) or ()] for part in ("removed", "added"))
+        self.workspace.change_folders(gone, come)
+
+    def did_open(self, params: dict[str, Any]) -> None:
+        item = params["textDocument"]
+        uri = item["uri"]
+        language = language_for(item.get("languageId", ""), uri)
+        if language is not None:
+            prepare(language)
+        folder = self.workspace.opened(uri)
+        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri), folder)
+
+    def did_change(self, params: dict[str, Any]) -> None:
+        uri = params["textDocument"]["uri"]
+        document = self.documents.get(uri)
+        if document is None:
+            return
+        end = apply_changes(document.syntax.text, params, self.encoding, document.syntax.edit)
+        if self.worker is not None and self.worker.ready and self.mode == "model":
+            if self._reading is not None:
+                self._reading.cancel()
+            self._reading = asyncio.get_running_loop().call_later(READ_AFTER, self._read, uri, end)
+
+    def did_close(self, params: dict[str, Any]) -> None:
+        uri = params["textDocument"]["uri"]
+        document = self.documents.pop(uri, None)
+        if self._accepting is not None and document is not None:
+            self._accepting.settle(uri, document.syntax.text.data)
+        self._jobs.pop(uri, None)
+        self.workspace.closed(uri)
+
+    def did_change_files(self, params: dict[str, Any]) -> None:
+        self.workspace.changed(change["uri"] for change in params.get("changes", ()))
+
+    def configure(self, params: dict[str, Any]) -> None:
+        """Which ranker; the model is loaded when it is first asked for."""
+        self.mode = params["ranker"]
+        if self.mode == "model" and self.worker is None:
+            first = self._adapter or next((self._adapter_for(uri) for uri in self.documents), "")
+            self.worker = ModelWorker(self._base, first)
+            self.worker.start()
+
+    # Ranking
+
+    def prepare(self, params: dict[str, Any]) -> None:
+        """A completion was asked for: while the wrapped server works, the text is read, by the model too."""
+        around = self._surroundings(params)
+        if around is None or self.worker is None or not self.worker.ready or self.mode != "model":
+            return
+        uri = params["textDocument"]["uri"]
+        self.worker.advance(uri, self._prompt(uri, around.site).text, self._adapter_for(uri))
+
+    def _read(self, uri: str, offset: int) -> None:
+        """The author typed up to here and paused: the model reads it before a list is asked for."""
+        document = self.documents.get(uri)
+        if document is not None and self.worker is not None:
+            site = document.surroundings(offset, self.workspace.nearby(document.folder)).site
+            self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri))
+
+    def _adapter_for(self, uri: str) -> str:
+        """The adapters that the user named (or "none"), or else the installed one for the document's workspace; "" for none."""
+        if self._adapter:
+            return self._adapter
+        document, path = self.documents[uri], path_of(uri)
+        language = document.syntax.language
+        return "" if path is None or language is None else self._installed.adapter_for(path, language.id)
+
+    async def rank(
+        self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
+    ) -> dict[str, Any] | None:
+        """Rank a raw completion result within `deadline` milliseconds from `started` (monotonic seconds). None where
+        there is nothing to go by.
+
+        `early` gets the order by signals before the model is waited for: on a busy machine the last word may be late.
+        """
+        around = self._surroundings(params)
+        found = candidates(result)
+        index = self.workspace.index
+        if around is None or not found or index is None or self.mode == "off":
+            return None
+        uri = params["textDocument"]["uri"]
+        known = listing(around, found, index)
+        self._note_shown(uri, known)
+        order, used, complete = ordered(known, self.blend), "signals", True
+        if self.mode == "model" and self.worker is not None and self.worker.ready:
+            early(self._reply(known, order, params["starLimit"], used, False, started))
+            until = started + params["deadline"] / 1000 - RESERVE
+            blended = await self._with_model(uri, known, until)
+            complete = blended is not None and blended[1]
+            if blended is not None:
+                order, used = blended[0], "model"
+        reply = self._reply(known, order, params["starLimit"], used, complete, started)
+        self._last = {"items": len(found), **{name: reply[name] for name in ("ranker", "complete", "milliseconds")}}
+        self._last["adapter"] = self._adapter_for(uri)
+        return reply
+
+    def _note_shown(self, uri: str, known: Listing) -> None:
+        """Where the user wants a log of what was written: the list that it will have been chosen from."""
+        site, document = known.site, self.documents[uri]
+        language, path = document.syntax.language, path_of(uri)
+        if self._accepting is None or language is None or path is None or not self._accepting.is_new(uri, site.start):
+            return
+        chosen = shortlist(known, self.blend)
+        odds = self.blend.scores(known.columns[chosen], site.kind)
+        best: dict[str, float] = {}  # of overloads the best, which comes first
+        for place, score in zip(chosen.tolist(), odds.tolist(), strict=True):
+            best.setdefault(known.candidates[place].name, round(score, 4))
+        prompt = self._prompt(uri, site)
+        entry = accepted.Accepted(
+            path=str(path),
+            language=language.id,
+            kind=site.kind,
+            text=prompt.text,
+            tail=prompt.tail,
+            names=list(best),
+            beside=list(best.values()),
+            truth="",
+        )
+        self._accepting.shown(uri, document.syntax.text.data, site.start, entry)
+
+    async def _with_model(self, uri: str, known: Listing, until: float) -> tuple[Order, bool] | None:
+        assert self.worker is not None
+        chosen = shortlist(known, self.blend)
+        if not len(chosen):
+            return None
+        prompt = self._prompt(uri, known.site)
+        names = [known.candidates[i].name for i in chosen]
+        adapter = self._adapter_for(uri)
+        job = self._jobs.get(uri)
+        if job is not None and (job.prompt != prompt or job.served_by not in (None, self.worker.serving(adapter))):
+            job = None
+        if job is None or not job.answers(names):
+            scores = job.exact_scores() if job is not None else {}
+            job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores, adapter=adapter)
+            self._jobs[uri] = job
+        self.worker.search(job)
+        likely = await job.wait(until - time.monotonic())
+        if likely is None:
+            return None
+        place = {name: i for i, name in enumerate(job.names)}
+        model = np.array([likely[place[name]] for name in names])
+        return ordered(known, self.blend, model, chosen), job.finished
+
+    def _reply(
+        self, known: Listing, order: Order, limit: int, used: str, complete: bool, started: float
+    ) -> dict[str, Any]:
+        stars = [0] * len(known.candidates)
+        for index in order.order[:limit]:
+            stars[int(index)] = self.blend.rating(float(order.p[index]))
+        return {
+            "order": order.order.tolist(),
+            "p": np.round(order.p, 4).tolist(),
+            "places": [candidate.place for candidate in known.candidates],
+            "uses_here": known.index.receiver_file.tolist(),
+            "uses_workspace": known.index.receiver_workspace.tolist(),
+            "stars": stars,
+            "unequal": outranked_imports(known, order),
+            "ranker": used,
+            "complete": complete,
+            "milliseconds": round((time.monotonic() - started) * 1000, 2),
+        }
+
+    def _surroundings(self, params: dict[str, Any]) -> Surroundings | None:
+        document = self.documents.get(params["textDocument"]["uri"])
+        if document is None:
+            return None
+        position = params["position"]
+        offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
+        return document.surroundings(offset, self.workspace.nearby(document.folder))
+
+    def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
+        document = self.documents[uri].syntax
+        data = document.text.data
+        language = document.language
+        return build_prompt(
+            path=_short(uri),
+            before=bytes(data[: site.start]).decode("utf-8", "replace"),
+            imports=(),
+            enclosing=site.enclosing_signatures,
+            line_comment=language.line_comment if language is not None else "",
+        )
+
+    def status(self) -> dict[str, Any]:
+        """What is ready, for `complete`, `doctor` and tests."""
+        worker, index = self.worker, self.workspace.index
+        return {
+            "index": index is not None and index.ready,
+            "files": index.files if index is not None else 0,
+            "model": worker.state if worker is not None else "off",
+            "reason": worker.reason if worker is not None else "",
+            "last": self._last,
+        }
+
+    def close(self) -> None:
+        for uri in list(self.documents):
+            self.did_close({"textDocument": {"uri": uri}})
+        self.workspace.close(finish=self._accepting is not None)
+
+
+def _short(uri: str) -> str:
+    """The end of a document's path: what its name says, without what says who owns it."""
+    return "/".join(unquote(urlsplit(uri).path).split("/")[-3:])

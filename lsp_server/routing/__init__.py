@@ -1,0 +1,1 @@
+"""Which wrapped server a message is for, and how several answers become one."""

@@ -1,0 +1,126 @@
+"""The editor's notifications: what servers and the ranker hear of them, and what the session takes in.
+
+Bytes go on first: following a change costs time on long texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from lsp_server.documents import notebooks
+from lsp_server.documents.editor_state import EditorState
+from lsp_server.documents.texts import CHANGE, CLOSE, OPEN, SAVE
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.protocol import capabilities
+from lsp_server.protocol.capabilities import document_of
+from lsp_server.routing.mode import Mode
+from lsp_server.servers.pool import Pool
+
+TEXTS = frozenset((OPEN, CHANGE, *(notebooks.PREFIX + name for name in ("didOpen", "didChange"))))  # say what a text is
+FOR_RANKER = frozenset((OPEN, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"))
+
+
+class RankerLink(Protocol):
+    """What the ranker hears of documents."""
+
+    def forward(self, body: bytes) -> None: ...
+    def forward_change(self, uri: Callable[[], str], body: bytes) -> None: ...
+    def forget_changes(self, uri: str) -> None: ...
+
+
+class Notifications:
+    """`configure` takes Starling's own part of the editor's configuration."""
+
+    def __init__(
+        self, mode: Mode, pool: Pool, *, state: EditorState, ranker: RankerLink, configure: Callable[[Json], None]
+    ) -> None:
+        self._mode, self._pool, self._state, self._ranker, self._configure = mode, pool, state, ranker, configure
+        self._special: Mapping[str, Callable[[str, bytes, msgspec.Raw], None]] = {
+            "initialized": self._initialized,
+            "workspace/didChangeConfiguration": self._configuration,
+            "workspace/didChangeWorkspaceFolders": self._folders,
+            "window/workDoneProgress/cancel": self._progress_cancelled,
+        }
+
+    def take(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        """Send one notification on, and take in what it says."""
+        if method in self._special:
+            self._special[method](method, body, params)
+        elif method.startswith(("textDocument/", notebooks.PREFIX)):
+            self._mode.sent_first(method, body, params)
+            self._of_document(method, body, params)
+        else:
+            self._everyone(body)
+        if method == CHANGE:
+            self._ranker.forward_change(lambda: str(document_of(wire.loads(params))), body)
+        elif method in FOR_RANKER:
+            self._ranker.forward(body)
+
+    def _everyone(self, body: bytes) -> None:
+        for server in self._pool:
+            server.tell(body)
+
+    def _initialized(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        self._mode.initialized(body)
+
+    def _configuration(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        given = wire.loads(params)
+        settings = given.get("settings") if isinstance(given, dict) else None
+        if isinstance(settings, dict) and capabilities.KEY in settings:
+            self._configure(settings.pop(capabilities.KEY))
+            body = wire.dumps({**wire.fields(body), "params": {**given, "settings": settings}})
+        self._state.configuration = body
+        self._everyone(body)
+
+    def _folders(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        self._state.change_folders(wire.loads(params).get("event") or {})  # for servers and rankers that start later
+        self._everyone(body)
+
+    def _progress_cancelled(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        given = wire.loads(params)
+        for server in self._pool:
+            theirs = server.names.token_of(given.get("token"))
+            if theirs is not None:
+                server.tell(wire.notification(method, {**given, "token": theirs}))
+                return
+        self._everyone(body)
+
+    def _of_document(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        given = wire.loads(params)
+        if not method.startswith(notebooks.PREFIX):
+            self._of_text(method, body, given)
+            return
+        self._state.notebooks.follow(method, given)
+        self._mode.notebook(body)
+        for name, event in notebooks.text_events(method, given):
+            told = wire.notification(name, event)
+            self._of_text(name, told, event, cell=True)
+            if name == CHANGE:
+                self._ranker.forward_change(lambda event=event: str(document_of(event)), told)
+            else:
+                self._ranker.forward(told)
+
+    def _of_text(self, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
+        """Of one text: on to its servers, into our copy, and then what is to be known only after it."""
+        if method == OPEN:
+            body, params = self._mode.opening(body, params)
+        self._mode.text(method, body, params, cell=cell)
+        documents = self._state.documents
+        if method == OPEN:
+            documents.did_open(params)
+        elif method == CHANGE:
+            documents.did_change(params)
+        elif method == CLOSE:
+            documents.did_close(params)
+        if method in (OPEN, CLOSE):
+            self._forget_changes(params["textDocument"]["uri"])
+        self._mode.followed(method, params)
+
+    def _forget_changes(self, uri: str) -> None:
+        self._ranker.forget_changes(uri)
+        for server in self._pool:
+            server.forget_changes(uri)

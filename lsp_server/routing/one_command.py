@@ -1,0 +1,96 @@
+"""Everything is one wrapped server's: a command that the user gave. Its initialize result and every byte are its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from lsp_server.documents import notebooks
+from lsp_server.documents.editor_state import EditorState
+from lsp_server.documents.positions import Encoding
+from lsp_server.documents.texts import CHANGE, OPEN
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id, Json
+from lsp_server.protocol import capabilities
+from lsp_server.protocol.editor_link import ERROR, EditorLink
+from lsp_server.routing import server_messages
+from lsp_server.routing.requests import Requests
+from lsp_server.servers.backend import BackendError, BackendExited, BackendRefused
+from lsp_server.servers.server import SHUTDOWN_PATIENCE, State, WrappedServer, last_words
+
+
+class OneCommand:
+    encodings: Sequence[Encoding] = ()
+    marks_lists = False
+
+    def __init__(self, server: WrappedServer, *, state: EditorState, requests: Requests, editor: EditorLink) -> None:
+        self._server, self._state, self._requests, self._editor = server, state, requests, editor
+
+    async def initialize(self, id: Id) -> bytes:
+        """The wrapped server's own result, with what Starling adds."""
+        server = self._server
+        try:
+            result = wire.loads(await server.start(self._state.server_params))
+        except BackendRefused as error:
+            return wire.dumps({"jsonrpc": "2.0", "id": id, "error": error.error})
+        except BackendExited as error:
+            self._editor.show(f"{error}. {last_words(error)}", kind=ERROR)
+            return wire.failure(id, wire.REQUEST_FAILED, str(error))
+        except BackendError as error:
+            self._editor.show(str(error), kind=ERROR)
+            return wire.response(id, capabilities.announced({}))
+        self._state.documents.encoding = server.encoding
+        server.state = State.RUNNING
+        return wire.response(id, capabilities.announced(result))
+
+    async def shutdown(self, id: Id, body: bytes) -> bytes:
+        """The server's own answer; ours where it is gone or silent."""
+        if self._server.state is State.RUNNING and self._server.alive:
+            try:
+                return await asyncio.wait_for(self._requests.ask(id, self._server, body), SHUTDOWN_PATIENCE)
+            except TimeoutError:
+                return wire.response(id, None)
+        return wire.response(id, None)
+
+    def request(self, id: Id, method: str, body: bytes, envelope: Envelope) -> None:
+        self._requests.forward(id, self._server, body)
+
+    def completion_targets(self, where: Json, context: Json) -> list[WrappedServer]:
+        return [self._server]
+
+    def server_of_item(self, key: str | None) -> WrappedServer | None:
+        return self._server
+
+    def sent_first(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        """As it came, before anything is read of it."""
+        if method == CHANGE:
+            self._server.tell_change(lambda: str(capabilities.document_of(wire.loads(params))), body)
+        elif method.startswith(("textDocument/", notebooks.PREFIX)):
+            self._server.tell(body)
+
+    def initialized(self, body: bytes) -> None:
+        self._server.tell(body)
+
+    def opening(self, body: bytes, params: Json) -> tuple[bytes, Json]:
+        return body, params
+
+    def text(self, method: str, body: bytes, params: Json, *, cell: bool) -> None:
+        """It has been sent."""
+
+    def followed(self, method: str, params: Json) -> None:
+        if method == OPEN:
+            self._server.wake()  # where it could not be started before
+
+    def notebook(self, body: bytes) -> None:
+        """It has been sent."""
+
+    def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+        return server_messages.for_editor(server, body, envelope)
+
+    def ready(self, server: WrappedServer) -> None:
+        """Its capabilities went with the answer to initialize."""
+
+    def lost(self, server: WrappedServer) -> None:
+        """It takes back its own diagnostics when it publishes new ones."""

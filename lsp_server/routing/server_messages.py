@@ -1,0 +1,97 @@
+"""Messages that a wrapped server sends on its own: the few that carry its own names, or say what it can do.
+
+Everything else goes to the editor as the bytes it came as.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Json
+from lsp_server.protocol import capabilities
+from lsp_server.protocol.editor_link import EditorLink
+from lsp_server.servers.id_mapping import Left
+from lsp_server.servers.server import WrappedServer
+
+Rewrite = Callable[[WrappedServer, bytes, Envelope], bytes]
+
+
+def for_editor(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    """A server's request or notification as the editor gets it."""
+    rewrite = REWRITES.get(str(envelope.method))
+    if rewrite is not None:
+        return rewrite(server, body, envelope)
+    if envelope.is_request:
+        return wire.with_id(body, server.names.ask(wire.id_of(envelope), str(envelope.method)))
+    return body
+
+
+def take_back(server: WrappedServer, left: Left, editor: EditorLink) -> None:
+    """Take back at the editor what a process that has gone had there."""
+    for token in left.tokens:
+        editor.notify("$/progress", {"token": token, "value": {"kind": "end"}})
+    for ours in left.asked:
+        editor.notify("$/cancelRequest", {"id": ours})
+    if left.registrations:
+        taken = [{"id": id, "method": method} for id, method in left.registrations]
+        id = server.names.ask("unregister", "client/unregisterCapability")
+        server.names.answered(id)  # nobody waits for the reply
+        editor.send(wire.request(id, "client/unregisterCapability", {"unregisterations": taken}))
+
+
+def _registering(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    params = wire.loads(wire.params_of(envelope))
+    for registration in params.get("registrations", ()):
+        ours = server.names.registration(registration["id"])
+        registration["id"] = ours
+        method, options = registration["method"], registration.get("registerOptions")
+        server.names.register(ours, method)
+        server.registered[ours] = method, options
+        if method == capabilities.COMPLETION:
+            registration["registerOptions"] = capabilities.with_resolve(options)
+    return _asked(server, body, envelope, params)
+
+
+def _unregistering(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    params = wire.loads(wire.params_of(envelope))
+    for unregistration in params.get("unregisterations", ()):  # the specification's own spelling
+        unregistration["id"] = server.names.registration(unregistration["id"])
+        server.names.unregister(unregistration["id"])
+        server.registered.pop(unregistration["id"], None)
+    return _asked(server, body, envelope, params)
+
+
+def _progress_created(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    params = wire.loads(wire.params_of(envelope))
+    return _asked(server, body, envelope, {**params, "token": server.names.token(params["token"])})
+
+
+def _progress(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    params = wire.fields(wire.params_of(envelope))
+    theirs = wire.loads(params["token"])
+    ours = server.names.known_token(theirs)
+    if ours is None:  # a token that the editor made
+        return body
+    if capabilities.at(wire.loads(params.get("value", b"null")), "kind") == "end":
+        server.names.token_ended(theirs)
+    return wire.dumps({**wire.fields(body), "params": {**params, "token": ours}})
+
+
+def _cancelled(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    ours = server.names.asked_as(wire.loads(wire.params_of(envelope)).get("id"))
+    return body if ours is None else wire.notification("$/cancelRequest", {"id": ours})
+
+
+def _asked(server: WrappedServer, body: bytes, envelope: Envelope, params: Json) -> bytes:
+    ours = server.names.ask(wire.id_of(envelope), str(envelope.method))
+    return wire.dumps({**wire.fields(body), "id": ours, "params": params})
+
+
+REWRITES: Mapping[str, Rewrite] = {
+    "client/registerCapability": _registering,
+    "client/unregisterCapability": _unregistering,
+    "window/workDoneProgress/create": _progress_created,
+    "$/progress": _progress,
+    "$/cancelRequest": _cancelled,
+}

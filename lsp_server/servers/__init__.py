@@ -1,0 +1,1 @@
+"""The wrapped servers: which there are, and the life of each."""

@@ -1,0 +1,264 @@
+"""
+One wrapped server: start it, ask it, hear it, stop it. Used live, by the command line and by replay.
+
+Does not know the client: what the server says on its own goes to `on_message`. No request is retried here.
+
+BackendError
+  BackendMissing   command not found, or a stand-in for it; carries the command and how to install it
+  BackendExited    process gone; carries exit code and the end of its stderr
+  BackendSilent    no reply in time; carries method and seconds
+  BackendRefused   an error reply; carries method and the whole error
+  BackendGarbled   a reply that can't be decoded; carries method and what is wrong with it
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.child import Child
+from lsp_server.jsonrpc.outbox import Outbox
+from lsp_server.jsonrpc.wire import Envelope, Id, Json
+
+log = logging.getLogger(__name__)
+
+CHECK_PATIENCE = 10.0  # seconds
+OWN = "starling:"  # ids of our own requests; the client's ids pass as they are
+
+
+class BackendError(Exception):
+    """A wrapped server did not do what was asked."""
+
+
+class BackendMissing(BackendError):
+    def __init__(self, command: str, install: str) -> None:
+        super().__init__(f"The language server '{command}' was not found. {install}")
+        self.command, self.install = command, install
+
+
+class BackendExited(BackendError):
+    def __init__(self, command: str, code: int, stderr: Sequence[str]) -> None:
+        tail = ": " + stderr[-1] if stderr else ""
+        super().__init__(f"The language server '{command}' ended with exit code {code}{tail}")
+        self.command, self.code, self.stderr = command, code, tuple(stderr)
+
+
+class BackendSilent(BackendError):
+    def __init__(self, command: str, method: str, seconds: float) -> None:
+        super().__init__(f"'{command}' did not answer {method} within {seconds:g} s")
+        self.method, self.seconds = method, seconds
+
+
+class BackendRefused(BackendError):
+    def __init__(self, method: str, error: Json) -> None:
+        self.method, self.error = method, error
+        self.code = error.get("code") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else error
+        super().__init__(f"{method} failed: {message}")
+
+
+class BackendGarbled(BackendError):
+    def __init__(self, command: str, method: str, problem: object) -> None:
+        super().__init__(f"The answer of '{command}' to {method} can't be read: {problem}")
+        self.method, self.problem = method, problem
+
+
+def find_command(command: Sequence[str], check: Sequence[str] = (), cwd: str | None = None) -> str | None:
+    """The absolute path of a command: on PATH, or beside the running interpreter (a venv that is not activated).
+
+    None where what is there is only a stand-in: with the arguments `check` it fails in the folder `cwd`.
+    """
+    found = _path_of(command[0])
+    return None if found is not None and check and _fails((found, *check), cwd) else found
+
+
+def _path_of(name: str) -> str | None:
+    """A bare name is looked for in PATH's absolute folders only: a workspace, where editors start us, holds no command of ours."""
+    folders = [folder for folder in os.get_exec_path() if os.path.isabs(folder)]  # noqa: PTH117
+    for path in (os.pathsep.join(folders), str(Path(sys.executable).parent)):
+        found = shutil.which(name, path=path)
+        if found is not None:
+            absolute = Path(found).absolute()
+            if os.path.dirname(name) or absolute.parent != Path.cwd():  # noqa: PTH120  (Windows looks here first)
+                return str(absolute)
+    return None
+
+
+def _fails(command: Sequence[str], cwd: str | None) -> bool:
+    quiet = subprocess.DEVNULL  # our own standard streams are the editor's
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=quiet, stdout=quiet, stderr=quiet, timeout=CHECK_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False  # slow is not missing
+    except OSError:
+        return True
+    return done.returncode != 0
+
+
+class Backend:
+    """A running wrapped server. Requests of ours are answered as futures, the rest goes to `on_message`.
+
+    `on_lost` hears of a message that can't be read: its id and method as far as they can be told, and what is wrong.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        on_message: Callable[[bytes, Envelope], None],
+        on_exit: Callable[[BackendExited], None],
+        on_lost: Callable[[Id | msgspec.UnsetType, str, wire.WireError], None] = lambda id, method, error: None,
+        whole: Callable[[str], bytes | None] = lambda uri: None,
+        install: str = "Install it, or name another with --server or after '--'.",
+        check: Sequence[str] = (),
+    ) -> None:
+        """`check`: arguments with which a stand-in of the command's name fails. `whole`: see Outbox."""
+        self.command = tuple(command)
+        self._install, self._check = install, tuple(check)
+        self._on_message = on_message
+        self._on_exit, self._on_lost = on_exit, on_lost
+        self.exited: BackendExited | None = None
+        self._child: Child | None = None
+        self._outbox = Outbox(self._write, whole=whole, on_full=self._hangs)
+        self._pending: dict[str, asyncio.Future[Json]] = {}
+        self._count = 0
+
+    @property
+    def name(self) -> str:
+        return Path(self.command[0]).name
+
+    @property
+    def alive(self) -> bool:
+        return self._child is not None and self._child.alive
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, "not started"
+        return self._child.pid
+
+    async def start(self, cwd: str | None = None) -> None:
+        """Start the process. Raises BackendMissing."""
+        executable = await asyncio.to_thread(find_command, self.command, self._check, cwd)
+        if executable is None:
+            raise BackendMissing(self.command[0], self._install)
+        try:
+            self._child = await Child.start(
+                (executable, *self.command[1:]),
+                name=self.name,
+                on_body=self._received,
+                on_exit=self._exited,
+                on_flow=self._outbox.flow,
+                cwd=cwd,
+            )
+        except OSError as error:
+            raise BackendMissing(self.command[0], f"{error.strerror or error}. {self._install}") from error
+
+    def send(self, body: bytes) -> None:
+        self._outbox.send(body)
+
+    def change(self, uri: Callable[[], str], body: bytes) -> None:
+        """Send a document's change; see Outbox."""
+        self._outbox.change(uri, body)
+
+    def forget_changes(self, uri: str) -> None:
+        self._outbox.forget(uri)
+
+    def pause(self, paused: bool) -> None:
+        if self._child is not None:
+            self._child.pause(paused)
+
+    def notify(self, method: str, params: Json) -> None:
+        self.send(wire.notification(method, params))
+
+    async def request(self, method: str, params: Json, timeout: float | None = None) -> Json:
+        """Ask and wait. Raises BackendExited, BackendSilent or BackendRefused."""
+        return wire.loads(await self.request_raw(method, params, timeout))
+
+    async def request_raw(self, method: str, params: Json, timeout: float | None = None) -> msgspec.Raw:
+        """Like `request`, with the result undecoded."""
+        if not self.alive:
+            raise BackendExited(self.command[0], -1, ())
+        self._count += 1
+        id = f"{OWN}{os.getpid()}:{self._count}"
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self._pending[id] = future
+        self.send(wire.request(id, method, params))
+        try:
+            envelope: Envelope = await asyncio.wait_for(future, timeout)
+        except TimeoutError as error:
+            self.notify("$/cancelRequest", {"id": id})
+            raise BackendSilent(self.command[0], method, timeout or 0) from error
+        except asyncio.CancelledError:
+            self.notify("$/cancelRequest", {"id": id})
+            raise
+        finally:
+            self._pending.pop(id, None)
+        if isinstance(envelope.error, msgspec.Raw):
+            raise BackendRefused(method, wire.loads(envelope.error))
+        return envelope.result if isinstance(envelope.result, msgspec.Raw) else msgspec.Raw(b"null")
+
+    async def stop(self, grace: float = 2.0) -> None:
+        """End the process whatever it takes. It has been asked politely (shutdown, exit) by then."""
+        if self._child is not None:
+            self._on_exit = lambda _: None
+            await self._child.stop(grace)
+
+    def kill(self) -> None:
+        """End it at once, without a word, as after a client that has gone."""
+        if self._child is not None:
+            self._child.kill()
+
+    def _write(self, body: bytes) -> None:
+        if self._child is not None:
+            self._child.send(body)
+
+    def _hangs(self) -> None:
+        log.warning("%s has stopped reading: it is ended", self.name)
+        self.kill()
+
+    def _received(self, body: bytes | wire.WireError) -> None:
+        if isinstance(body, wire.WireError):
+            self._unreadable(body.edges if isinstance(body, wire.Oversized) else b"", body)
+            return
+        try:
+            envelope = wire.peek(body)
+        except wire.WireError as error:
+            self._unreadable(body, error)
+            return
+        future = self._pending.get(envelope.id) if envelope.is_response and isinstance(envelope.id, str) else None
+        if future is not None:
+            if not future.done():
+                future.set_result(envelope)
+            return
+        self._on_message(body, envelope)
+
+    def _unreadable(self, body: bytes, error: wire.WireError) -> None:
+        """Whoever waits for this message is told; if that can't be known of one that was thrown away, nobody is left waiting."""
+        id, method = wire.guess(body)
+        log.warning("%s sent a message that can't be read (id %s, method %r): %s", self.name, id, method, error)
+        future = self._pending.get(id) if isinstance(id, str) and not method else None
+        if future is not None and not future.done():
+            future.set_exception(BackendGarbled(self.command[0], "a request", error))
+        elif id is not msgspec.UNSET:
+            self._on_lost(id, method, error)
+        elif isinstance(error, wire.Oversized) and not method:
+            self.kill()
+
+    def _exited(self, code: int) -> None:
+        stderr = () if self._child is None else tuple(self._child.stderr_tail)
+        self.exited = BackendExited(self.command[0], code, stderr)
+        for future in self._pending.values():
+            if not future.done():
+                future.set_exception(self.exited)
+        self._on_exit(self.exited)

@@ -1,0 +1,107 @@
+"""Ids and tokens across the proxy: what the client calls a thing, and what a wrapped server calls it.
+
+Ids of the client's requests go to the server as they are. What a *server* names (requests, progress tokens,
+registrations) gets a name of ours, because a restarted server, or a second one, would use the same names again.
+1 is not "1": keys are JSON values, not their texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lsp_server.jsonrpc.wire import Id, Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A server's request that the client is working on."""
+
+    generation: int
+    id: Id
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What the editor holds of a server's process that has gone."""
+
+    tokens: list[str]  # of progress, to be ended
+    registrations: list[tuple[str, str]]  # (id, method), to be taken back
+    asked: list[str]  # requests that it is working on, to be cancelled
+
+
+class ServerNames:
+    """What one wrapped server named, over its restarts (generations)."""
+
+    def __init__(self, prefix: str = "starling") -> None:
+        self._prefix = prefix
+        self.generation = 0
+        self._count = 0
+        self._asked: dict[str, Asked] = {}
+        self._tokens: dict[Any, str] = {}
+        self._registered: dict[str, str] = {}  # our registration id -> method
+
+    def ask(self, id: Id, method: str) -> str:
+        """The id under which the client gets a server's request."""
+        self._count += 1
+        ours = f"{self._prefix}:{self._count}"
+        self._asked[ours] = Asked(generation=self.generation, id=id, method=method)
+        return ours
+
+    def answered(self, ours: Id) -> Asked | None:
+        """The server's request that the client's reply belongs to; None for one that nobody waits for."""
+        asked = self._asked.pop(ours, None) if isinstance(ours, str) else None
+        return asked if asked is not None and asked.generation == self.generation else None
+
+    def asked_as(self, id: Id) -> str | None:
+        """Our id of a server's open request, for its $/cancelRequest."""
+        for ours, asked in self._asked.items():
+            same = asked.id == id and type(asked.id) is type(id)
+            if same and asked.generation == self.generation:
+                return ours
+        return None
+
+    def token(self, theirs: Json) -> str:
+        """The client's name for a progress token that the server made."""
+        return self._tokens.setdefault(
+            _key(theirs), f"{self._prefix}:{self.generation}:{type(theirs).__name__}:{theirs}"
+        )
+
+    def known_token(self, theirs: Json) -> str | None:
+        return self._tokens.get(_key(theirs))
+
+    def token_of(self, ours: Json) -> Json | None:
+        """The server's own name for a token of ours, for window/workDoneProgress/cancel."""
+        return next((key[1] for key, name in self._tokens.items() if name == ours), None)
+
+    def token_ended(self, theirs: Json) -> None:
+        self._tokens.pop(_key(theirs), None)
+
+    def registration(self, theirs: Json) -> str:
+        return f"{self._prefix}:{self.generation}:{theirs}"
+
+    def register(self, ours: str, method: str) -> None:
+        self._registered[ours] = method
+
+    def unregister(self, ours: str) -> None:
+        self._registered.pop(ours, None)
+
+    def next_generation(self) -> Left:
+        """Forget a process that has gone. Returns what the editor still holds of it."""
+        left = Left(
+            tokens=list(self._tokens.values()), registrations=list(self._registered.items()), asked=list(self._asked)
+        )
+        self._tokens.clear()
+        self._registered.clear()
+        self._asked.clear()
+        self.generation += 1
+        return left
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._asked)
+
+
+def _key(token: Json) -> tuple[str, Any]:
+    return type(token).__name__, token

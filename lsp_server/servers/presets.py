@@ -1,0 +1,31 @@
+"""The wrapped servers that language folders name."""
+
+from __future__ import annotations
+
+from corpus.syntax.language import ServerPreset, languages
+from lsp_server.servers.backend import find_command
+
+
+class UnknownPreset(ValueError):
+    """A preset's name that no language has; carries the names there are."""
+
+    def __init__(self, name: str, names: list[str]) -> None:
+        super().__init__(f"No language server is called '{name}' here. There are: {', '.join(names)}.")
+        self.name, self.names = name, names
+
+
+def presets() -> list[ServerPreset]:
+    return [server for language in languages().values() for server in language.servers]
+
+
+def by_name(name: str) -> ServerPreset:
+    """The preset of that name. Raises UnknownPreset."""
+    for server in presets():
+        if server.name == name:
+            return server
+    raise UnknownPreset(name, [server.name for server in presets()])
+
+
+def installed(server: ServerPreset) -> str | None:
+    """Where a preset's command is; None where it is not, or where what is there is only a stand-in."""
+    return find_command(server.command, server.check)

@@ -1,0 +1,451 @@
+"""One wrapped server of a session: started, initialized, kept running, ended. Knows no feature and no other server.
+
+A crash costs the editor an error reply or a retry, and one message; a server that nothing needs is not running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+import msgspec
+
+from lsp_server.documents import synchronisation
+from lsp_server.documents.editor_state import EditorState
+from lsp_server.documents.positions import Encoding
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Envelope, Id, Json
+from lsp_server.protocol.capabilities import at, encoding_of, resolves
+from lsp_server.servers.backend import Backend, BackendError, BackendExited, BackendGarbled
+from lsp_server.servers.id_mapping import Left, ServerNames
+from lsp_server.servers.plans import Plan
+
+log = logging.getLogger(__name__)
+
+BACK_OFF = (0.3, 1.0, 3.0, 10.0, 30.0)  # seconds before each restart; after the last one we give up
+STABLE = 180.0  # a server that ran this long starts the count anew
+SHUTDOWN_PATIENCE = 5.0
+INITIALIZE_PATIENCE = 120.0
+
+# Reading methods: asking again after a crash changes nothing in the editor.
+_READING = """
+    completion hover signatureHelp declaration definition typeDefinition implementation references
+    documentHighlight documentSymbol foldingRange selectionRange semanticTokens/full inlayHint
+"""
+SAFE_TO_RETRY = frozenset(f"textDocument/{name}" for name in _READING.split())
+
+
+class State(Enum):
+    IDLE = "idle"
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+
+
+class ServerEvents(Protocol):
+    """What a wrapped server tells those above it."""
+
+    def server_said(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
+        """A request or notification of its own."""
+        ...
+
+    def server_ready(self, server: WrappedServer) -> None:
+        """It knows what the session knows, and answers."""
+        ...
+
+    def server_lost(self, server: WrappedServer, left: Left) -> None:
+        """Its process has gone; `left` is what the editor still holds of it."""
+        ...
+
+    def server_failed(self, server: WrappedServer, message: str, *, for_good: bool) -> None:
+        """Something for the user to know."""
+        ...
+
+
+@dataclass(kw_only=True, eq=False)
+class Ask:
+    """An editor's request at one wrapped server. `on_reply` gets the one reply, whole, or why there is none."""
+
+    id: Id
+    method: str
+    body: bytes
+    on_reply: Callable[[bytes], None]
+    retried: bool = False
+    cancelled: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class WrappedServer:
+    """`plan.language_ids` says whose documents it gets: those, or all where there are none."""
+
+    plan: Plan
+    editor: EditorState
+    events: ServerEvents
+    state: State = State.IDLE
+    why_not: str = "the wrapped server is not running"
+    capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
+    encoding: Encoding = "utf-16"
+    registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
+    announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
+    _asks: dict[tuple[type, Id], Ask] = field(default_factory=dict[tuple[type, Id], Ask])
+    _backend: Backend | None = None
+    _crashes: int = 0
+    _told: bool = False
+    _since: float = 0.0
+    _task: asyncio.Task[None] | None = None  # starts it
+    _leaving: asyncio.Task[None] | None = None  # ends a process that it had
+    _idle: asyncio.TimerHandle | None = None
+    _result: msgspec.Raw | None = None
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _initialized: bool = False  # this process has answered initialize
+
+    def __post_init__(self) -> None:
+        self.names = ServerNames(f"starling-{self.key}" if self.plan.language_ids else "starling")
+
+    @property
+    def key(self) -> str:
+        """What the rest of the session calls it; the same over its restarts."""
+        return self.plan.name
+
+    @property
+    def alive(self) -> bool:
+        return self._backend is not None and self._backend.alive
+
+    @property
+    def pid(self) -> int | None:
+        return self._backend.pid if self._backend is not None and self._backend.alive else None
+
+    # What it can do
+
+    def handles(self, language_id: str) -> bool:
+        return not self.plan.language_ids or language_id in self.plan.language_ids
+
+    def provider(self, key: str, method: str) -> Json:
+        """What it announced for a method, at its start (under `key`) or later; None where it can't."""
+        announced = at(self.capabilities, *key.split("."))
+        if announced not in (None, False):
+            return announced
+        return next((options or True for name, options in self.registered.values() if name == method), None)
+
+    @property
+    def announced_commands(self) -> list[str]:
+        found = at(self.provider("executeCommandProvider", "workspace/executeCommand"), "commands")
+        return [command for command in found if isinstance(command, str)] if isinstance(found, list) else []
+
+    @property
+    def resolves(self) -> bool:
+        """Whether it resolves completion items."""
+        return resolves(self.provider("completionProvider", "textDocument/completion"))
+
+    # Starting and ending
+
+    async def start(self, params: Mapping[str, msgspec.Raw]) -> msgspec.Raw:
+        """Start a process and have it answer initialize. Returns its result. Raises BackendError, and leaves no process then."""
+        self._initialized = False
+        folder = self.editor.working_folder
+        backend = self._backend = Backend(
+            self.plan.started_by(folder),
+            install=self.plan.install,
+            check=self.plan.check,
+            on_message=lambda body, envelope: self._received(backend, body, envelope),
+            on_lost=lambda id, method, error: self._lost(backend, id, method, error),
+            on_exit=lambda error: self._exited(backend, error),
+            whole=self.editor.documents.whole_change,
+        )
+        try:
+            await backend.start(cwd=None if folder is None else str(folder))
+            self._since = time.monotonic()
+            result = await backend.request_raw("initialize", dict(params), INITIALIZE_PATIENCE)
+            decoded = self._decoded(result)
+            if backend.exited is not None:  # right after its answer
+                raise backend.exited
+        except BaseException as error:
+            if isinstance(error, BackendError):
+                self.why_not = str(error)
+            backend.kill()
+            raise
+        capabilities = at(decoded, "capabilities")
+        self.capabilities = capabilities if isinstance(capabilities, dict) else {}
+        self.encoding = encoding_of(decoded)
+        self._initialized = True
+        return result
+
+    def _received(self, backend: Backend, body: bytes, envelope: Envelope) -> None:
+        if envelope.is_response:
+            self._reply(wire.id_of(envelope), body)
+        elif backend is self._backend:
+            self.events.server_said(self, body, envelope)
+        elif envelope.is_request:  # it may wait for a reply before it ends
+            backend.send(
+                wire.failure(wire.id_of(envelope), wire.REQUEST_FAILED, "the session with this server has ended")
+            )
+
+    def _lost(self, backend: Backend, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
+        """A message that can't be read, of which this much can be told: nobody waits for it any more."""
+        if isinstance(id, msgspec.UnsetType):
+            return
+        if method:
+            backend.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
+        else:
+            self._reply(id, wire.failure(id, wire.INTERNAL_ERROR, f"the answer can't be read: {error}"))
+
+    def _decoded(self, result: msgspec.Raw) -> Json:
+        try:
+            return wire.loads(result)
+        except wire.SENSELESS as error:
+            raise BackendGarbled(self.plan.command[0], "initialize", error) from error
+
+    def wake(self) -> None:
+        """A document of its languages was opened: start it in the background unless it is there."""
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        if self.state is State.IDLE:
+            self.state = State.STARTING
+            self._task = asyncio.get_running_loop().create_task(self._bring_up())
+
+    async def _bring_up(self, *, delay: float = 0.0) -> None:
+        """A process that knows what the session knows; `delay`: again, after a crash."""
+        again = self.state is State.RESTARTING
+        try:
+            if self._leaving is not None:  # one process at a time: they may share a folder on disk
+                await asyncio.wait([self._leaving])
+            await asyncio.sleep(delay)
+            self._result = await self.start(self.editor.server_params)
+        except BackendExited as error:
+            if again:
+                self._crashed(error)
+            else:
+                self._give_up(str(error))
+            return
+        except BackendError as error:
+            self._give_up(f"{error}; not started again." if again else str(error))
+            return
+        except Exception as error:  # whatever it is, nobody is to wait for this server for ever
+            log.exception("%s can't be started", self.key)
+            self._give_up(f"'{self.plan.command[0]}' can't be started: {error!r}")
+            return
+        finally:
+            self._answered.set()
+        backend = self._backend
+        await self.editor.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
+        if backend is self._backend and self._initialized:
+            self.introduce()
+            self.events.server_ready(self)
+
+    def _give_up(self, reason: str) -> None:
+        self.events.server_failed(self, reason, for_good=True)
+        self._fail(reason)
+
+    async def answer(self, patience: float) -> Json:
+        """Its result of initialize, or None where it can't start or takes longer than so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), patience)
+        return None if self._result is None else wire.loads(self._result)
+
+    def introduce(self) -> None:
+        """Tell a server that has just answered initialize all that the session knows; then what waited for it."""
+        assert self._backend is not None
+        self._backend.notify("initialized", {})
+        if self.editor.configuration is not None:
+            self._backend.send(self.editor.configuration)
+        self._open_documents(self._backend)
+        self.ready()
+
+    def _open_documents(self, backend: Backend) -> None:
+        editor = self.editor
+        cells: frozenset[str] = frozenset()
+        if self.knows_notebooks:
+            for params, uris in editor.notebooks.openings(editor.documents):
+                if any(self.handles(item["languageId"]) for item in params["cellTextDocuments"]):
+                    backend.notify("notebookDocument/didOpen", params)
+                    cells |= uris
+        for document in editor.documents:
+            if self.handles(document.language_id) and document.uri not in cells:
+                backend.notify("textDocument/didOpen", {"textDocument": document.as_item()})
+
+    def ready(self) -> None:
+        """From here on it gets messages as they come; those that waited go first."""
+        self.state = State.RUNNING
+        for ask in self._asks.values():
+            if not ask.cancelled:
+                self.send(ask.body)
+
+    def rest_after(self, seconds: float) -> None:
+        """End it in so many seconds unless it is woken before: no document needs it."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._rest)
+
+    def _rest(self) -> None:
+        self._idle = None
+        if self.state is State.RUNNING and not self._asks:
+            log.info("%s has no open document and is ended until it has", self.key)
+            self.state = State.IDLE
+            self.stop()
+
+    def stop(self) -> Awaitable[None]:
+        """shutdown, exit, and its process ended whatever it says. Begins at once, awaited or not."""
+        return self._leave(self._said_goodbye)
+
+    def end(self) -> Awaitable[None]:
+        """exit (it was asked to shut down, or nobody is left to ask), and its process ended. Begins at once."""
+        return self._leave(self._without_goodbye)
+
+    def _leave(self, ended: Callable[[Backend], Awaitable[None]]) -> Awaitable[None]:
+        """Let go of the process, whatever it was doing: what it says or does from here on is no news."""
+        if self._idle is not None:
+            self._idle.cancel()
+        task, self._task = self._task, None
+        backend, self._backend = self._backend, None
+        before, self._initialized = self._leaving, False
+
+        async def leave() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait([task])
+            if backend is not None:
+                await ended(backend)
+
+        self._fail_asks(self.why_not)
+        if backend is not None and not self.editor.ending:
+            self._forget()
+        self._leaving = asyncio.get_running_loop().create_task(leave())
+        return self._leaving
+
+    async def _said_goodbye(self, backend: Backend) -> None:
+        try:
+            if backend.alive:
+                await backend.request("shutdown", None, SHUTDOWN_PATIENCE)
+        except BackendError as error:
+            log.info("%s: %s", self.key, error)
+        await self._without_goodbye(backend)
+
+    async def _without_goodbye(self, backend: Backend) -> None:
+        backend.notify("exit", None)
+        await backend.stop()
+
+    def pause(self, paused: bool) -> None:
+        if self._backend is not None:
+            self._backend.pause(paused)
+
+    # Messages to it
+
+    def send(self, body: bytes) -> None:
+        if self._backend is not None:
+            self._backend.send(body)
+
+    def tell(self, body: bytes) -> None:
+        """A notification, unless it is not running: a server that starts hears the state of things then."""
+        if self.state is State.RUNNING:
+            self.send(body)
+
+    def tell_change(self, uri: Callable[[], str], body: bytes) -> None:
+        """A document's didChange, likewise."""
+        if self.state is State.RUNNING and self._backend is not None:
+            self._backend.change(uri, body)
+
+    def forget_changes(self, uri: str) -> None:
+        """A document was opened or closed: what of its changes has not been sent is void."""
+        if self._backend is not None:
+            self._backend.forget_changes(uri)
+
+    def ask(self, ask: Ask) -> None:
+        """Send an editor's request on, or keep it until the server is ready; or say at once why neither can be."""
+        waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.method in SAFE_TO_RETRY)
+        if not waits and (self.state is not State.RUNNING or not self.alive):
+            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
+            return
+        self._asks[wire.key_of(ask.id)] = ask
+        if not waits:
+            self.send(ask.body)
+
+    def cancel(self, ask: Ask, body: bytes) -> None:
+        """The editor cancels a request: the server may still answer it."""
+        ask.cancelled = True
+        if self._asks.get(wire.key_of(ask.id)) is ask and self.state is State.RUNNING:
+            self.send(body)
+
+    def forget(self, ask: Ask) -> bool:
+        """Its answer is not waited for any more. Whether it was."""
+        if self._asks.get(wire.key_of(ask.id)) is not ask:
+            return False
+        del self._asks[wire.key_of(ask.id)]
+        if not ask.cancelled:
+            self.tell(wire.notification("$/cancelRequest", {"id": ask.id}))
+        return True
+
+    def _reply(self, id: Id, body: bytes) -> None:
+        ask = self._asks.pop(wire.key_of(id), None)
+        if ask is None:
+            log.debug("%s answered %r, which nobody waits for", self.key, id)
+        else:
+            ask.on_reply(body)
+
+    @property
+    def knows_notebooks(self) -> bool:
+        return self.provider("notebookDocumentSync", "notebookDocument/sync") is not None
+
+    @property
+    def sync_kind(self) -> int:
+        return synchronisation.kind(self.capabilities, self.registered.values())
+
+    # Its death
+
+    def _exited(self, backend: Backend, error: BackendExited) -> None:
+        if backend is not self._backend:
+            return  # it was ended on purpose
+        self.why_not = str(error)
+        if self.editor.ending:
+            self._fail_asks(str(error))
+        elif self._initialized:  # else whoever starts it hears of it
+            self._crashed(error)
+
+    def _crashed(self, error: BackendExited) -> None:
+        if time.monotonic() - self._since > STABLE:
+            self._crashes, self._told = 0, False
+        self._initialized = False
+        self._forget()
+        gave_up = self._crashes >= len(BACK_OFF)
+        self._fail_asks(str(error), keep_safe=not gave_up)
+        if gave_up:
+            self.state = State.FAILED
+            message = f"{error}, {self._crashes + 1} times now; not started again. {last_words(error)}"
+            self.events.server_failed(self, message, for_good=True)
+            return
+        self.state = State.RESTARTING
+        delay = BACK_OFF[self._crashes]
+        self._crashes += 1
+        if not self._told:
+            self._told = True
+            self.events.server_failed(self, f"{error}; starting it again.", for_good=False)
+        self._task = asyncio.get_running_loop().create_task(self._bring_up(delay=delay))
+
+    def _fail(self, reason: str) -> None:
+        self.state, self.why_not = State.FAILED, reason
+        self._fail_asks(reason)
+
+    def _forget(self) -> None:
+        """The process has gone, and what it registered and asked for."""
+        self.registered.clear()
+        self.events.server_lost(self, self.names.next_generation())
+
+    def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
+        for ask in list(self._asks.values()):
+            if keep_safe and ask.method in SAFE_TO_RETRY and not ask.retried and not ask.cancelled:
+                ask.retried = True
+            else:
+                self._reply(ask.id, wire.failure(ask.id, wire.REQUEST_FAILED, reason))
+
+
+def last_words(error: BackendExited) -> str:
+    return "Its last words: " + " / ".join(error.stderr[-3:]) if error.stderr else "The log has more."

@@ -1,0 +1,1 @@
+"""One editor's session: its state, its settings, its beginning and end."""

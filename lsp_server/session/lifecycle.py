@@ -1,0 +1,123 @@
+"""A session's beginning and end: initialize, and the end of every process. One wrapped server's life is `servers.server`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Protocol
+
+from lsp_server.documents.editor_state import EditorState
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Id, Json
+from lsp_server.protocol import capabilities
+from lsp_server.protocol.editor_link import ERROR, EditorLink
+from lsp_server.ranking.ranker_client import RankerClient
+from lsp_server.routing.many_servers import ManyServers
+from lsp_server.routing.mode import Mode
+from lsp_server.routing.one_command import OneCommand
+from lsp_server.routing.requests import Requests
+from lsp_server.servers.pool import Pool
+from lsp_server.servers.presets import UnknownPreset
+
+log = logging.getLogger(__name__)
+
+END_PATIENCE = 15.0  # seconds for all processes to end
+NO_TOKEN = (
+    'This server asks for the token that it printed at its start: initializationOptions {"starling": {"token": "…"}}.'
+)
+
+
+class Door(Protocol):
+    """Whom a client must satisfy."""
+
+    trusting: bool
+
+    def ask(self, options: Json) -> bool: ...
+
+
+class Host(EditorLink, Protocol):
+    """The session, as its lifecycle sees it."""
+
+    @property
+    def admission(self) -> Door: ...
+    @property
+    def client(self) -> Admits: ...
+    def configure(self, given: Json, *, trusted: bool, origin: str) -> None: ...
+    def begin(self, mode: Mode) -> None: ...
+    def closed_by_client(self) -> None: ...
+    def close(self, code: int) -> None: ...
+
+
+class Admits(Protocol):
+    def admitted(self) -> None: ...
+
+
+class Lifecycle:
+    """Begins and ends one session."""
+
+    def __init__(self, state: EditorState, pool: Pool, requests: Requests, ranker: RankerClient, host: Host) -> None:
+        self._state, self._pool, self._requests, self._ranker, self._host = state, pool, requests, ranker, host
+        self._ending: asyncio.Task[None] | None = None
+        self._dropped: list[Awaitable[None]] = []  # ends of servers that an initialize which failed had started
+
+    async def initialize(self, id: Id, body: bytes) -> bytes:
+        """Choose the mode by the settings, and answer as it says."""
+        host, state = self._host, self._state
+        params = wire.fields(body).get("params", wire.raw(None))
+        decoded = wire.loads(params)
+        if not isinstance(decoded, dict):
+            return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
+        state.client_capabilities = decoded.get("capabilities") or {}
+        state.roots = _roots(decoded)
+        given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
+        if not host.admission.ask(given):
+            log.warning("a client is refused: it has not the token")
+            asyncio.get_running_loop().call_soon(host.closed_by_client)  # after our reply
+            return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
+        host.client.admitted()
+        if isinstance(given, dict):
+            given = {name: value for name, value in given.items() if name != "token"}
+        host.configure(given, trusted=host.admission.trusting, origin="a client on a socket")
+        self._ranker.settings = state.settings
+        try:
+            self._pool.choose()
+        except UnknownPreset as error:
+            host.show(str(error), kind=ERROR)
+        mode = self._mode()
+        state.server_params = capabilities.server_params(params, encodings=mode.encodings)
+        host.begin(mode)
+        return await mode.initialize(id)
+
+    def _mode(self) -> Mode:
+        one = self._pool.one
+        if one is not None:
+            return OneCommand(one, state=self._state, requests=self._requests, editor=self._host)
+        return ManyServers(self._pool, state=self._state, requests=self._requests, editor=self._host)
+
+    def drop_servers(self) -> None:
+        """An initialize has failed: what it started ends."""
+        self._dropped += [server.end() for server in self._pool.dropped()]
+
+    def end(self, code: int) -> None:
+        """End everything, once; `code` is the exit code."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(code))
+
+    async def _end(self, code: int) -> None:
+        try:
+            async with asyncio.timeout(END_PATIENCE):
+                await self._requests.drop()  # initialize may be starting a server
+                ends = [server.end() for server in self._pool]
+                await asyncio.gather(self._ranker.stop(), *ends, *self._dropped, return_exceptions=True)
+        except TimeoutError:
+            log.error("some process did not end in %g s; it is killed as we end", END_PATIENCE)
+        finally:
+            self._host.close(code)
+
+
+def _roots(params: Json) -> list[str]:
+    """The workspace's folders as URIs."""
+    folders = params.get("workspaceFolders") or ()
+    uris = [folder["uri"] for folder in folders if isinstance(folder, dict) and "uri" in folder]
+    return uris or [uri for uri in (params.get("rootUri"),) if isinstance(uri, str)]

@@ -1,0 +1,1 @@
+"""The editor's end: standard streams and sockets."""
