@@ -1,4 +1,4 @@
-"""LSP positions to byte offsets and back, in the three encodings of LSP 3.17 ("Position").
+"""LSP positions to byte offsets and back, in the three encodings of LSP 3.18 ("Position").
 
 Works on UTF-8 bytes (lone surrogates encoded with `surrogatepass`), so no line is decoded to be counted.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-
 from corpus.syntax.text import SourceText
 
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 ENCODINGS: tuple[Encoding, ...] = ("utf-8", "utf-16", "utf-32")
+
+STEP = 2048  # bytes of a line that are counted at once
+_INSIDE = bytes(range(0x80, 0xC0))  # bytes of a character after its first
+_NO_PAIR = bytes(range(0xF0))  # bytes that begin no surrogate pair in UTF-16
 
 
 def to_offset(text: SourceText, line: int, character: int, encoding: Encoding) -> int:
@@ -20,7 +22,7 @@ def to_offset(text: SourceText, line: int, character: int, encoding: Encoding) -
     if line >= text.line_count:
         return len(text.data)
     start, end = text.line_start(line), text.line_end(line)
-    return start + column_to_byte(bytes(text.data[start:end]), character, encoding)
+    return start + column_to_byte(text.data[start:end], character, encoding)
 
 
 def to_position(text: SourceText, offset: int, encoding: Encoding) -> tuple[int, int]:
@@ -28,16 +30,15 @@ def to_position(text: SourceText, offset: int, encoding: Encoding) -> tuple[int,
     offset = max(0, min(offset, len(text.data)))
     line = text.line_of(offset)
     start = text.line_start(line)
-    return line, units(bytes(text.data[start:offset]), encoding)
+    return line, units(text.data[start:offset], encoding)
 
 
 def units(data: bytes, encoding: Encoding) -> int:
     """Code units of the encoding in UTF-8 `data`."""
     if encoding == "utf-8" or data.isascii():
         return len(data)
-    codes = np.frombuffer(data, np.uint8)
-    characters = int(np.count_nonzero((codes & 0xC0) != 0x80))
-    return characters + (int(np.count_nonzero(codes >= 0xF0)) if encoding == "utf-16" else 0)
+    characters = len(data.translate(None, _INSIDE))
+    return characters + (len(data.translate(None, _NO_PAIR)) if encoding == "utf-16" else 0)
 
 
 def column_to_byte(line: bytes, column: int, encoding: Encoding) -> int:
@@ -46,14 +47,30 @@ def column_to_byte(line: bytes, column: int, encoding: Encoding) -> int:
         return 0
     if line.isascii():
         return min(column, len(line))
-    codes = np.frombuffer(line, np.uint8)
-    starts = np.flatnonzero((codes & 0xC0) != 0x80)  # one a character
     if encoding == "utf-8":
-        width = np.diff(np.append(starts, len(line)))
-    elif encoding == "utf-16":
-        width = 1 + (codes[starts] >= 0xF0)
-    else:
-        width = np.ones(len(starts), np.int64)
-    ends = np.cumsum(width)
-    whole = int(np.searchsorted(ends, column, side="right"))  # characters that end at or before the column
-    return int(starts[whole]) if whole < len(starts) else len(line)
+        return _start_of_character(line, min(column, len(line)))
+    at = 0
+    while at < len(line):
+        following = _start_of_character(line, min(at + STEP, len(line)))
+        counted = units(line[at:following], encoding)
+        if counted > column:
+            return at + _within(line[at:following], column, encoding)
+        at, column = following, column - counted
+    return at
+
+
+def _start_of_character(line: bytes, at: int) -> int:
+    while at < len(line) and 0x80 <= line[at] < 0xC0:
+        at -= 1
+    return at
+
+
+def _within(part: bytes, column: int, encoding: Encoding) -> int:
+    """Like `column_to_byte`, a character at a time."""
+    at = 0
+    while True:
+        first = part[at]
+        column -= 2 if first >= 0xF0 and encoding == "utf-16" else 1
+        if column < 0:
+            return at
+        at += 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4

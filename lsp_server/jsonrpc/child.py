@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 STDERR_LINES = 40
 LONGEST_LINE = 4096  # characters of a line on standard error that are kept
 UNSENT = 1 << 18  # bytes on their way to a child before `on_flow` says that it does not keep up
+LAST_WORDS = 0.5  # seconds for what it wrote to be read after its end
 SILENT_GRACE = 1.0  # seconds for a child to end after it closed its output
 GUARD = str(Path(__file__).with_name("guard.py"))
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -187,6 +188,13 @@ class Child(asyncio.SubprocessProtocol):
         self._on_flow(False)
 
     def process_exited(self) -> None:
+        """What it wrote at its end may still be in the pipes; unless another process keeps them open, that comes first."""
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._report_exit)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._report_exit()
+
+    def _report_exit(self) -> None:
         if not self._exited.done():
             assert self._transport is not None
             code = self._transport.get_returncode()

@@ -188,7 +188,7 @@ class Backend:
     async def request_raw(self, method: str, params: Json, timeout: float | None = None) -> msgspec.Raw:
         """Like `request`, with the result undecoded."""
         if not self.alive:
-            raise BackendExited(self.command[0], -1, ())
+            raise self.exited or BackendExited(self.command[0], -1, ())
         self._count += 1
         id = f"{OWN}{os.getpid()}:{self._count}"
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
