@@ -9,17 +9,26 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import psutil
 
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 
 FAKE = Path(__file__).with_name("fake.py")
 PATIENCE = 60.0  # seconds for what a machine with nothing else to do has done in one
+SCRIPT = """
+import ast, importlib, sys
+from lsp_server.__main__ import main
+for path, value in ast.literal_eval(sys.argv.pop(1)).items():
+    module, _, name = path.rpartition(".")
+    getattr(importlib.import_module(module), name)  # it is there
+    setattr(sys.modules[module], name, value)
+sys.exit(main(sys.argv[1:]))
+"""
 Key = tuple[str, Any]
 Message = dict[str, Any]
 
@@ -29,10 +38,17 @@ def fake(**specification: Any) -> list[str]:
     return [sys.executable, "-E", "-S", str(FAKE), json.dumps(specification)]
 
 
-def starling(*flags: str, wrapped: Sequence[str] = (), where: str = "") -> list[str]:
-    """Starling's command. `where`: a statement that sets constants of its modules first, in that process only."""
-    script = f"import sys\n{where}\nfrom lsp_server.__main__ import main\nsys.exit(main(sys.argv[1:]))"
-    return [sys.executable, "-c", script, "--stdio", *flags, *(("--", *wrapped) if wrapped else ())]
+def starling(*flags: str, wrapped: Sequence[str] = (), constants: Mapping[str, Any] | None = None) -> list[str]:
+    """Starling's command. `constants`: "module.NAME" to a value, for constants that have another one in that process."""
+    return [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        repr(constants or {}),
+        "--stdio",
+        *flags,
+        *(("--", *wrapped) if wrapped else ()),
+    ]
 
 
 def key(id: Any) -> Key:

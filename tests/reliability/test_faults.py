@@ -18,13 +18,13 @@ import pytest
 from tests.reliability.client import Client, fake, hello, key, left_of, processes_of, starling
 from tests.reliability.texts import Document
 
-# What a fault costs is waited for here; the waiting times are as short as tests can have them.
-SOON = """
-from lsp_server import child, lifecycle, session, wrapped
-wrapped.BACK_OFF = (0.05, 0.05, 0.05)
-wrapped.SHUTDOWN_PATIENCE = lifecycle.SHUTDOWN_PATIENCE = 0.5
-session.CANCEL_GRACE = child.SILENT_GRACE = 0.1
-"""
+SOON = {  # so that a fault costs little time
+    "lsp_server.servers.server.BACK_OFF": (0.05, 0.05, 0.05),
+    "lsp_server.servers.server.SHUTDOWN_PATIENCE": 0.5,
+    "lsp_server.routing.one_command.SHUTDOWN_PATIENCE": 0.5,
+    "lsp_server.routing.requests.CANCEL_GRACE": 0.1,
+    "lsp_server.jsonrpc.child.SILENT_GRACE": 0.1,
+}
 FAULTS = (
     *("crash", "crash once", "hang", "deaf", "garbage_reply", "garbage_frame", "reply_twice", "wrong_id"),
     *("null", "error", "closes_output"),
@@ -57,10 +57,10 @@ class Case:
         once = {"once": str(self.folder / "happened")} if self.fault == "crash once" else {}
         broken = fake(folder=str(self.folder), faults={self.method: self.fault.split()[0]}, **once)
         if self.mode == "one command":
-            command, options = starling("--ranker", "off", wrapped=broken, where=SOON), None
+            command, options = starling("--ranker", "off", wrapped=broken, constants=SOON), None
         else:
             servers = {"python": [broken, fake(folder=str(self.folder))]}
-            command, options = starling("--ranker", "off", where=SOON), {"starling": {"servers": servers}}
+            command, options = starling("--ranker", "off", constants=SOON), {"starling": {"servers": servers}}
         with Client(command, self.folder / "home") as client:
             try:
                 if self.initialized(client, options):

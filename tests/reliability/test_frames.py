@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from corpus.syntax.language import languages
-from lsp_server import wire
+from lsp_server.jsonrpc import wire
 from tests.reliability.client import Client, fake, hello, key, left_of, starling
 from tests.reliability.odd_messages import NOTIFICATIONS, REQUESTS, WEIRD, WILD, OddMessages, framed
 from tests.reliability.texts import Document
@@ -20,7 +20,8 @@ SEED = 1
 FRAMES, BATCH = 20_000, 200
 TORN = 40
 LIMIT = 2_000_000  # bytes of an editor's message, so that one over the limit need not be 512 MB
-SMALL = f"from lsp_server import wire\nwire.MAX_BODY = {LIMIT}"
+ROUNDS = 5  # parts of a run, each with a crash of the wrapped server at its end
+CONSTANTS = {"lsp_server.jsonrpc.wire.MAX_BODY": LIMIT, "lsp_server.servers.server.BACK_OFF": (0.05,) * 10}
 CLAIMED = 3000  # bytes at most that a torn stretch announces
 WITNESS = "cup.gamma\ncup.gamma\ncup.\n"
 
@@ -63,7 +64,7 @@ class Editor:
 def editor(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Before initialize, with bad ones of it, and with the documents open after a good one."""
     one = request.param == "one command"
-    command = starling("--ranker", "signals", wrapped=fake() if one else (), where=SMALL)
+    command = starling("--ranker", "signals", wrapped=fake() if one else (), constants=CONSTANTS)
     servers = {**{language: [] for language in languages()}, "python": [fake()]}
     options = None if one else {"starling": {"servers": servers}}
     with Client(command, tmp_path / "home") as client:
@@ -85,14 +86,15 @@ def editor(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def test_odd_messages(editor: Editor) -> None:
     client = editor.client
-    for _ in range(FRAMES // BATCH):
-        client.send(b"".join(editor.frame() for _ in range(BATCH)))
-        client.call("starling/status", {})  # in step with the ranker as well
-    editor.check_counts()
-    editor.check_texts()
+    for _ in range(ROUNDS):
+        for _ in range(FRAMES // BATCH // ROUNDS):
+            client.send(b"".join(editor.frame() for _ in range(BATCH)))
+            client.call("starling/status", {})  # in step with the ranker as well
+        editor.check_counts()
+        editor.check_texts()
+        client.notify("fake/crash")  # what the next one gets are Starling's own copies
+        editor.check_texts()
     check_completion(editor)
-    client.notify("fake/crash")  # what the next one gets are Starling's own copies
-    editor.check_texts()
     check_end(client)
 
 
@@ -133,6 +135,7 @@ def check_completion(editor: Editor) -> None:
         if all("sortText" in item for item in items):
             break
         time.sleep(0.1)
+    assert all("sortText" in item for item in items)
     assert "gamma" in min(items, key=lambda item: item["sortText"])["label"]
 
 

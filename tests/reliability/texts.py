@@ -80,7 +80,7 @@ class Document:
             return line, character
 
         start = place()
-        end = start if rng.random() < 0.7 else rng.choice([place(), (start[0], start[1] + rng.randrange(4))])
+        end = start if rng.random() < 0.7 else rng.choice([place(), *[(start[0], start[1] + rng.randrange(4))] * 3])
         start, end = sorted((start, end))
         edges = {edge: {"line": at[0], "character": at[1]} for edge, at in (("start", start), ("end", end))}
         pieces = ("x", "", "box.", "\n", "é", "😀", "def f(a):\n    return a\n", "value", "\r\n", "\t", "()", "'''")
