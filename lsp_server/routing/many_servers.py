@@ -14,10 +14,9 @@ from lsp_server.documents.positions import Encoding
 from lsp_server.documents.texts import CHANGE, CLOSE, OPEN, SAVE
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
-from lsp_server.protocol import registrations
 from lsp_server.protocol.capabilities import COMPLETION, at, document_of
 from lsp_server.protocol.editor_link import EditorLink
-from lsp_server.routing import provenance, server_messages
+from lsp_server.routing import provenance, registrations, server_messages
 from lsp_server.routing.diagnostics import Diagnostics
 from lsp_server.routing.fanout import gathered
 from lsp_server.routing.requests import Requests

@@ -21,6 +21,10 @@ from lsp_server.routing.mode import Mode
 from lsp_server.servers.pool import Pool
 
 TEXTS = frozenset((OPEN, CHANGE, *(notebooks.PREFIX + name for name in ("didOpen", "didChange"))))  # say what a text is
+PASSED_ON = frozenset((
+    "$/setTrace", "$/progress", "notebookDocument/didSave", "textDocument/willSave", "textDocument/didSave",
+    *(f"workspace/did{name}Files" for name in ("ChangeWatched", "Create", "Delete", "Rename")),
+))  # fmt: skip  # those of LSP of which nothing is read here
 FOR_RANKER = frozenset((OPEN, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"))
 
 

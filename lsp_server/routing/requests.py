@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.editor_link import EditorLink
+from lsp_server.routing.table import OTHER, ROUTES
 from lsp_server.servers.server import Ask, WrappedServer
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,9 @@ class Requests:
             pending.waiting -= 1
             on_reply(reply)
 
-        ask = pending.asked[server] = Ask(id=id, method=pending.method, body=body, on_reply=replied)
+        ask = pending.asked[server] = Ask(
+            id=id, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads
+        )
         server.ask(ask)
 
     def give_up_on(self, id: Id, server: WrappedServer) -> None:

@@ -33,13 +33,6 @@ STABLE = 180.0  # a server that ran this long starts the count anew
 SHUTDOWN_PATIENCE = 5.0
 INITIALIZE_PATIENCE = 120.0
 
-# Reading methods: asking again after a crash changes nothing in the editor.
-_READING = """
-    completion hover signatureHelp declaration definition typeDefinition implementation references
-    documentHighlight documentSymbol foldingRange selectionRange semanticTokens/full inlayHint
-"""
-SAFE_TO_RETRY = frozenset(f"textDocument/{name}" for name in _READING.split())
-
 
 class State(Enum):
     IDLE = "idle"
@@ -71,12 +64,15 @@ class ServerEvents(Protocol):
 
 @dataclass(kw_only=True, eq=False)
 class Ask:
-    """An editor's request at one wrapped server. `on_reply` gets the one reply, whole, or why there is none."""
+    """An editor's request at one wrapped server. `on_reply` gets the one reply, whole, or why there is none.
+
+    One that only `reads` is asked again of a server that crashed over it, once.
+    """
 
     id: Id
-    method: str
     body: bytes
     on_reply: Callable[[bytes], None]
+    reads: bool = False
     retried: bool = False
     cancelled: bool = False
 
@@ -361,7 +357,7 @@ class WrappedServer:
 
     def ask(self, ask: Ask) -> None:
         """Send an editor's request on, or keep it until the server is ready; or say at once why neither can be."""
-        waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.method in SAFE_TO_RETRY)
+        waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.reads)
         if not waits and (self.state is not State.RUNNING or not self.alive):
             ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
             return
@@ -441,7 +437,7 @@ class WrappedServer:
 
     def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
         for ask in list(self._asks.values()):
-            if keep_safe and ask.method in SAFE_TO_RETRY and not ask.retried and not ask.cancelled:
+            if keep_safe and ask.reads and not ask.retried and not ask.cancelled:
                 ask.retried = True
             else:
                 self._reply(ask.id, wire.failure(ask.id, wire.REQUEST_FAILED, reason))

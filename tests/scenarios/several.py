@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lsp_server.protocol.registrations import REGISTRABLE
+from lsp_server.routing.registrations import REGISTRABLE
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor, FakeRanker
 from tests.scenarios.harness import Scene, until
@@ -21,7 +21,7 @@ def dynamic(*names: str) -> dict[str, Any]:
     """Client capabilities that take registrations for these providers, or for all."""
     found: dict[str, Any] = {}
     for capability in REGISTRABLE:
-        if not names or capability.provider in names:
+        if not names or capability.key in names:
             inner = found
             for part in capability.client.split("."):
                 inner = inner.setdefault(part, {})

@@ -8,74 +8,14 @@ capabilities merged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lsp_server import __version__
 from lsp_server.documents import synchronisation
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol.capabilities import COMPLETION, KEY, at, with_resolve
+from lsp_server.routing.table import REGISTRABLE, Capability
 
-
-@dataclass(frozen=True, kw_only=True)
-class Registrable:
-    """A capability: what a server calls it, the method it is registered under, where a client says that it can."""
-
-    provider: str
-    method: str
-    client: str
-    by_document: bool = True
-
-
-def _document(provider: str, name: str, client: str = "") -> Registrable:
-    return Registrable(provider=provider, method=f"textDocument/{name}", client=f"textDocument.{client or name}")
-
-
-REGISTRABLE = (
-    _document("completionProvider", "completion"),
-    _document("hoverProvider", "hover"),
-    _document("signatureHelpProvider", "signatureHelp"),
-    _document("declarationProvider", "declaration"),
-    _document("definitionProvider", "definition"),
-    _document("typeDefinitionProvider", "typeDefinition"),
-    _document("implementationProvider", "implementation"),
-    _document("referencesProvider", "references"),
-    _document("documentHighlightProvider", "documentHighlight"),
-    _document("documentSymbolProvider", "documentSymbol"),
-    _document("codeActionProvider", "codeAction"),
-    _document("codeLensProvider", "codeLens"),
-    _document("documentLinkProvider", "documentLink"),
-    _document("colorProvider", "documentColor", "colorProvider"),
-    _document("documentFormattingProvider", "formatting"),
-    _document("documentRangeFormattingProvider", "rangeFormatting"),
-    _document("documentOnTypeFormattingProvider", "onTypeFormatting"),
-    _document("renameProvider", "rename"),
-    _document("foldingRangeProvider", "foldingRange"),
-    _document("selectionRangeProvider", "selectionRange"),
-    _document("linkedEditingRangeProvider", "linkedEditingRange"),
-    _document("callHierarchyProvider", "prepareCallHierarchy", "callHierarchy"),
-    _document("typeHierarchyProvider", "prepareTypeHierarchy", "typeHierarchy"),
-    _document("semanticTokensProvider", "semanticTokens"),
-    _document("monikerProvider", "moniker"),
-    _document("inlayHintProvider", "inlayHint"),
-    _document("inlineValueProvider", "inlineValue"),
-    _document("diagnosticProvider", "diagnostic"),
-    Registrable(
-        provider="workspaceSymbolProvider", method="workspace/symbol", client="workspace.symbol", by_document=False
-    ),
-    Registrable(
-        provider="executeCommandProvider",
-        method="workspace/executeCommand",
-        client="workspace.executeCommand",
-        by_document=False,
-    ),
-    Registrable(
-        provider="notebookDocumentSync",
-        method="notebookDocument/sync",
-        client="notebookDocument.synchronization",
-        by_document=False,
-    ),
-)
 # An editor that takes registrations for these gets its answer before any server has started.
 _ENOUGH = ("hoverProvider", "definitionProvider", "referencesProvider", "documentSymbolProvider", "codeActionProvider")
 
@@ -85,13 +25,13 @@ _ANY = ("hover", "signatureHelp", "declaration", "definition", "typeDefinition",
 ANY: Json = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
 
 
-def takes_registration(client: Json, capability: Registrable) -> bool:
+def takes_registration(client: Json, capability: Capability) -> bool:
     return bool(at(client, *capability.client.split("."), "dynamicRegistration"))
 
 
 def needs_servers_first(client: Json) -> bool:
     """Whether the editor takes capabilities only with the answer to initialize."""
-    return not all(takes_registration(client, c) for c in REGISTRABLE if c.provider in _ENOUGH)
+    return not all(takes_registration(client, c) for c in REGISTRABLE if c.key in _ENOUGH)
 
 
 def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]) -> Json:
@@ -102,7 +42,7 @@ def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]
         merged[name] = merged_option([one[name] for one in found if name in one])
     for capability in REGISTRABLE:
         if takes_registration(client, capability):
-            merged.pop(capability.provider, None)  # registered as its server starts
+            merged.pop(capability.key, None)  # registered as its server starts
     completes = next(c for c in REGISTRABLE if c.method == COMPLETION)
     if not takes_registration(client, completes):
         known = at(merged, "completionProvider", "triggerCharacters") or []
@@ -155,7 +95,7 @@ def registrations(
     """
     found: list[Json] = []
     for capability in REGISTRABLE:
-        options = capabilities.get(capability.provider)
+        options = capabilities.get(capability.key)
         if options in (None, False) or not takes_registration(client, capability):
             continue
         given: dict[str, Any] = dict(options) if isinstance(options, Mapping) else {}
