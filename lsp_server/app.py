@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lsp_server.features.completion import completion
-from lsp_server.features.rank import rank
-from lsp_server.features.resolve import resolve
-from lsp_server.features.status import status
+from lsp_server.features.loading import LazyFeatures
 from lsp_server.session.session import Admission, Session
 from lsp_server.settings import Settings
 from lsp_server.transport import sockets
 from lsp_server.transport.connection import Connection, on_signals
 
-OWNED = {
-    "textDocument/completion": completion,
-    "completionItem/resolve": resolve,
-    "starling/rank": rank,
-    "starling/status": status,
-}
-
 
 def connection(settings: Settings, admission: Admission, *, is_socket: bool = False) -> Connection:
     """One editor's connection and the session behind it."""
     return Connection(
-        lambda client, admission: Session(client, settings, OWNED, admission), admission, is_socket=is_socket
+        lambda client, admission: Session(client, settings, LazyFeatures, admission), admission, is_socket=is_socket
     )
 
 

@@ -15,7 +15,7 @@ from corpus.syntax.language import languages
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("lsp_server", "corpus", "tuning")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
-HEAVY = {"numpy", "torch", "transformers", "tree_sitter", "rich", "tuning.ranking.scorer"}
+HEAVY = {"pygls", "lsprotocol", "numpy", "torch", "transformers", "tree_sitter", "rich", "tuning.ranking.scorer"}
 COMMON = "corpus.interpreter"  # how any of us starts Python
 REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
 LEARNING = tuple(

@@ -8,20 +8,20 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from lsprotocol import types
 
 from lsp_server.features.items import ItemList, Marks, joined, ranked
+from lsp_server.features.server import StarlingServer
 from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Envelope, Id
+from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.capabilities import at
 from lsp_server.ranking.ranker_client import Ranking
 from lsp_server.routing import fanout
-
-if TYPE_CHECKING:
-    from lsp_server.servers.server import WrappedServer
-    from lsp_server.session.session import Session
+from lsp_server.servers.server import WrappedServer
+from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -53,23 +53,28 @@ def recent(session: Session) -> RecentLists:
     return session.lists
 
 
-async def completion(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """The wrapped servers' list, ranked where a ranking was to be had in time."""
-    params = wire.fields(wire.params_of(envelope))
-    if "partialResultToken" in params:  # a list that comes in parts can't be ordered as one
-        del params["partialResultToken"]
-        body = wire.dumps({**wire.fields(body), "params": params})
-    where: dict[str, Any] = {
-        "textDocument": wire.loads(params["textDocument"]),
-        "position": wire.loads(params["position"]),
-    }
+def register(server: StarlingServer) -> None:
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION)
+    async def completion(ls: StarlingServer, params: types.CompletionParams | None) -> bytes:  # pyright: ignore[reportUnusedFunction]
+        """The wrapped servers' list, ranked where a ranking was to be had in time."""
+        return await _completion(ls)
+
+    server.lenient.add(types.TEXT_DOCUMENT_COMPLETION)  # an editor's odd context is the wrapped server's to judge
+
+
+async def _completion(ls: StarlingServer) -> bytes:
+    session, id, body = ls.session, ls.request.id, ls.request.body
+    members = ls.request.params
+    if "partialResultToken" in members:  # a list that comes in parts can't be ordered as one
+        del members["partialResultToken"]
+        body = wire.dumps({**wire.fields(body), "params": members})
+    where = {"textDocument": wire.loads(members["textDocument"]), "position": wire.loads(members["position"])}
+    ranking_on = session.state.settings.ranks(session.state.language_of(where["textDocument"]["uri"]))
     mode = session.mode
     assert mode is not None
-    context = wire.loads(params["context"]) if "context" in params else None
-    targets = mode.completion_targets(where, context)
+    targets = mode.completion_targets(where, wire.loads(members["context"]) if "context" in members else None)
     if not targets:
         return wire.response(id, None)
-    ranking_on = session.state.settings.ranks(session.state.language_of(where["textDocument"]["uri"]))
     if ranking_on:
         session.ranker.prepare(where)
     reply, read = await _asked(session, id, body, targets)

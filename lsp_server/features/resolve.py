@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from lsprotocol import types
 
 from lsp_server.features.completion import recent
 from lsp_server.features.items import Item, origin, without_marks
+from lsp_server.features.server import Request, StarlingServer
 from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Envelope, Id
 from lsp_server.protocol.capabilities import at
 from lsp_server.ranking.ranker_client import Ranking
-
-if TYPE_CHECKING:
-    from lsp_server.session.session import Session
+from lsp_server.session.session import Session
 
 # What we wrote on a starred item, and what the client showed: these stay as the client has them.
 OVERLAID = (
@@ -29,9 +28,17 @@ OVERLAID = (
 )
 
 
-async def resolve(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """The resolved item, with why it ranks where it does."""
-    item = wire.fields(envelope.params if isinstance(envelope.params, msgspec.Raw) else b"{}")
+def register(server: StarlingServer) -> None:
+    @server.feature(types.COMPLETION_ITEM_RESOLVE)
+    async def resolve(ls: StarlingServer, params: types.CompletionItem | None) -> bytes:  # pyright: ignore[reportUnusedFunction]
+        """The resolved item, with why it ranks where it does."""
+        return await _resolve(ls.session, ls.request)
+
+    server.lenient.add(types.COMPLETION_ITEM_RESOLVE)  # the item is the wrapped server's, whatever it is like
+
+
+async def _resolve(session: Session, request: Request) -> bytes:
+    id, body, item = request.id, request.body, request.params
     found = origin(item)
     assert session.mode is not None
     server = session.mode.server_of_item(None if found is None else found.server)

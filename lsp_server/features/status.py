@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-import msgspec
-
+from lsp_server.features.server import StarlingServer
 from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Envelope, Id
-
-if TYPE_CHECKING:
-    from lsp_server.session.session import Session
+from lsp_server.jsonrpc.wire import Json
 
 PATIENCE = 5.0
 
 
-async def status(session: Session, id: Id, body: bytes, envelope: Envelope) -> bytes:
-    """Result: pids of the parts, the settings in force, and the ranker's own state (null while it is not there)."""
-    answer = await session.ranker.ask("starling/status", {}, PATIENCE)
-    return wire.response(
-        id,
-        {
+def register(server: StarlingServer) -> None:
+    @server.feature("starling/status")
+    async def status(ls: StarlingServer, params: Any) -> Json:  # pyright: ignore[reportUnusedFunction]
+        """Result: pids of the parts, the settings in force, and the ranker's own state (null while it is not there)."""
+        session = ls.session
+        answer = await session.ranker.ask("starling/status", {}, PATIENCE)
+        return {
             "servers": [
                 {
                     "name": server.key,
@@ -33,6 +30,5 @@ async def status(session: Session, id: Id, body: bytes, envelope: Envelope) -> b
             ],
             "rankerPid": session.ranker.pid,
             "settings": {"ranker": session.state.settings.ranker, "deadline": session.state.settings.deadline},
-            "ranker": None if answer is None else msgspec.Raw(answer),
-        },
-    )
+            "ranker": None if answer is None else wire.loads(answer),
+        }

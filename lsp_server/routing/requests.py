@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
@@ -37,6 +38,7 @@ class Requests:
         self._editor = editor
         self._on_stopped = on_stopped
         self._pending: dict[tuple[type, Id], Pending] = {}
+        self._background: set[asyncio.Task[object]] = set()
 
     def open(self, id: Id, method: str) -> bool:
         """A request has come. False for an id that is in use."""
@@ -55,8 +57,8 @@ class Requests:
             pending.task.cancel()
             self._on_stopped(pending.method)
 
-    def run(self, id: Id, answer: Awaitable[bytes]) -> None:
-        """Have a request answered with what this comes to; a defect in it is an error reply."""
+    def run(self, id: Id, answer: Awaitable[bytes | None]) -> None:
+        """Have a request answered with what this comes to (None: it is answered otherwise); a defect in it is an error reply."""
 
         async def work() -> None:
             try:
@@ -64,9 +66,21 @@ class Requests:
             except Exception as error:  # the editor must not be left without a reply
                 log.exception("a request could not be answered")
                 body = wire.failure(id, wire.INTERNAL_ERROR, repr(error))
-            self.reply(id, body)
+            if body is not None:
+                self.reply(id, body)
 
         self._pending[wire.key_of(id)].task = asyncio.get_running_loop().create_task(work())
+
+    def background(self, work: Coroutine[Any, Any, object]) -> None:
+        """Something that no request waits for; a defect in it is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[object]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a feature failed", exc_info=error)
 
     def forward(self, id: Id, server: WrappedServer, body: bytes) -> None:
         """To one server, whose reply goes on as the bytes it comes as."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -71,7 +71,25 @@ class Admission:
         return self.given
 
 
-Feature = Callable[["Session", Id, bytes, Envelope], Awaitable[bytes]]
+class Features(Protocol):
+    """What Starling answers itself."""
+
+    def load(self) -> None:
+        """Begin to get ready; returns at once."""
+        ...
+
+    def owns(self, method: str) -> bool: ...
+    async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
+        """The whole reply; None where the request was left to the wrapped servers."""
+        ...
+
+    def hear(self, method: str, params: msgspec.Raw) -> None:
+        """A notification that was passed on."""
+        ...
+
+    def reply(self, body: bytes) -> bool:
+        """A reply of the editor: whether it is to a request that a feature made."""
+        ...
 
 
 class Session:
@@ -81,7 +99,7 @@ class Session:
         self,
         client: Client,
         settings: Settings,
-        owned: Mapping[str, Feature],
+        features: Callable[[Session], Features],
         admission: Admission | None = None,
         *,
         ranker: RankerClient | None = None,
@@ -95,7 +113,7 @@ class Session:
         self.mode: Mode | None = None  # from initialize on
         self.lists: Any = None  # features.completion keeps its recent lists here
         self._notifications: Notifications | None = None
-        self._owned = owned
+        self._features = features(self)
         self._phase = Phase.NEW
         self._lifecycle = Lifecycle(self.state, self.pool, self.requests, self.ranker, self)
 
@@ -154,8 +172,8 @@ class Session:
             assert self.mode is not None
             self._phase, self.state.ending = Phase.SHUT_DOWN, True
             self.requests.run(id, self.mode.shutdown(id, body))
-        elif method in self._owned:
-            self.requests.run(id, self._owned[method](self, id, body, envelope))
+        elif self._features.owns(method):
+            self.requests.run(id, self._features.answer(id, body, envelope))
         else:
             assert self.mode is not None
             self.mode.request(id, method, body, envelope)
@@ -182,12 +200,15 @@ class Session:
             if method == "initialized":
                 self.state.initialized.set()
             self._notifications.take(method, body, wire.params_of(envelope))
+            self._features.hear(method, wire.params_of(envelope))
 
     def _response(self, body: bytes, envelope: Envelope) -> None:
         for server in self.pool:
             asked = server.names.answered(wire.id_of(envelope))
             if asked is not None:
                 server.send(wire.with_id(body, asked.id))
+                return
+        self._features.reply(body)
 
     # Beginning and end
 
@@ -201,7 +222,9 @@ class Session:
             self._undo_initialize()
         else:
             self._phase = Phase.RUNNING
-            asyncio.get_running_loop().call_soon(self.ranker.start)  # after this reply is on its way
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self.ranker.start)  # after this reply is on its way
+            loop.call_soon(self._features.load)
         return reply
 
     def _undo_initialize(self) -> None:

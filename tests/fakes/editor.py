@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lsp_server.app import OWNED
+from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import wire
 from lsp_server.ranking.ranker_client import Ranking
 from lsp_server.session.session import Session
@@ -28,7 +28,7 @@ class FakeEditor:
     def __init__(self, settings: Settings, ranker: FakeRanker | None = None) -> None:
         self.received: list[bytes] = []
         self.closed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.session = Session(self, settings, OWNED, ranker=ranker)  # type: ignore[arg-type]
+        self.session = Session(self, settings, LazyFeatures, ranker=ranker)  # type: ignore[arg-type]
         self._news = asyncio.Event()
         self._count = 0
 

@@ -8,8 +8,8 @@ import attrs
 import pytest
 from lsprotocol import types
 
-from lsp_server.app import OWNED
 from lsp_server.documents.notebooks import PREFIX
+from lsp_server.features import OWNED
 from lsp_server.routing.notifications import PASSED_ON
 from lsp_server.routing.registrations import ANY
 from lsp_server.routing.table import REGISTRABLE, ROUTES, TABLE, Capability

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server.app import OWNED
+from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import child, wire
 from lsp_server.session.session import Admission, Session
 from lsp_server.settings import Settings
@@ -144,7 +144,7 @@ class _Unread(asyncio.Transport):
 
 async def test_an_editor_that_does_not_read_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "UNREAD", 10_000)
-    editor = Connection(lambda client, admission: Session(client, Settings(), OWNED, admission), Admission())
+    editor = Connection(lambda client, admission: Session(client, Settings(), LazyFeatures, admission), Admission())
     transport = _Unread()
     editor.connection_made(transport)
     for number in range(200):

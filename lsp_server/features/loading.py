@@ -1,0 +1,58 @@
+"""Features from the session's side: pygls is loaded in a thread, once the wrapped server has been started."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from lsp_server.features import OWNED
+from lsp_server.jsonrpc.wire import Envelope, Id
+
+if TYPE_CHECKING:
+    from lsp_server.features.server import StarlingServer
+    from lsp_server.session.session import Session
+
+
+class LazyFeatures:
+    """One connection's. What needs them before they are there waits."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._server: StarlingServer | None = None
+        self._loading: asyncio.Task[StarlingServer] | None = None
+
+    def load(self) -> None:
+        """Begin; returns at once."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    def owns(self, method: str) -> bool:
+        return method in OWNED or (self._server is not None and method in self._server.protocol.fm.features)
+
+    async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
+        """The whole reply to a request that is owned; None where it was left to the wrapped servers."""
+        return await (await self._loaded()).answer(id, body, envelope)
+
+    def hear(self, method: str, params: msgspec.Raw) -> None:
+        """A notification of the editor that was passed on."""
+        if self._server is not None:
+            self._server.hear(method, params)
+
+    def reply(self, body: bytes) -> bool:
+        """A reply of the editor; whether it is to a request that a feature made."""
+        return self._server is not None and self._server.protocol.reply(body)
+
+    async def _loaded(self) -> StarlingServer:
+        if self._server is not None:
+            return self._server
+        self.load()
+        assert self._loading is not None
+        return await asyncio.shield(self._loading)
+
+    async def _load(self) -> StarlingServer:
+        registry = await asyncio.to_thread(importlib.import_module, "lsp_server.features.registry")
+        server = self._server = registry.build(self._session)
+        return server
