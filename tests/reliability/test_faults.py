@@ -7,6 +7,7 @@ the editor cancels the request, and that is answered.
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,7 +69,7 @@ class Case:
                     self.end(client, code=0)
                 else:
                     self.end(client, code=1)
-            except (AssertionError, OSError) as error:
+            except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
                 self.problems.append(repr(error))
         return self
 
