@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
         help="with --tcp: listen on other hosts' addresses too. Anyone who can reach the port can then try to connect, "
         "and nothing is encrypted: put a tunnel (ssh -L) before it instead where you can",
     )
+    main.add_argument(
+        "--feature",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file with features of your own, as for any pygls server (docs/extending.md); may be given again",
+    )
     _settings_flags(main)
     commands = main.add_subparsers(dest="job", metavar="complete | doctor | install-model")
     complete = commands.add_parser("complete", help="rank one list and show it before and after")
@@ -139,20 +146,25 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
-    from lsp_server.app import serve_pipe, serve_stdio, serve_tcp
+    from lsp_server.app import Start, serve_pipe, serve_stdio, serve_tcp
     from lsp_server.transport.sockets import ListenError
 
+    start = Start(settings=settings, features=tuple(Path(name).absolute() for name in arguments.feature))
+    missing = [str(path) for path in start.features if not path.is_file()]
+    if missing:
+        print(f"--feature {missing[0]}: there is no such file", file=sys.stderr)
+        return 2
     if arguments.stdio:
-        return await serve_stdio(settings)
+        return await serve_stdio(start)
     host, _, port = (arguments.tcp or "").rpartition(":")
     if arguments.tcp and (not port.isdigit() or int(port) > 65535):
         print(f"--tcp {arguments.tcp!r}: give HOST:PORT, as in 127.0.0.1:2087", file=sys.stderr)
         return 2
     try:
         if arguments.pipe:
-            return await serve_pipe(settings, Path(arguments.pipe))
+            return await serve_pipe(start, Path(arguments.pipe))
         host = host.strip("[]") or "127.0.0.1"
-        return await serve_tcp(settings, host, int(port), allow_remote=arguments.allow_remote)
+        return await serve_tcp(start, host, int(port), allow_remote=arguments.allow_remote)
     except ListenError as error:
         print(f"Starling can't listen: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lsp_server.features.loading import LazyFeatures
@@ -11,30 +12,40 @@ from lsp_server.transport import sockets
 from lsp_server.transport.connection import Connection, on_signals
 
 
-def connection(settings: Settings, admission: Admission, *, is_socket: bool = False) -> Connection:
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What the command line says: settings, and files with features of the user's own."""
+
+    settings: Settings
+    features: tuple[Path, ...] = ()
+
+
+def connection(start: Start, admission: Admission, *, is_socket: bool = False) -> Connection:
     """One editor's connection and the session behind it."""
-    return Connection(
-        lambda client, admission: Session(client, settings, LazyFeatures, admission), admission, is_socket=is_socket
-    )
+
+    def session(client: Connection, admission: Admission) -> Session:
+        return Session(client, start.settings, lambda session: LazyFeatures(session, start.features), admission)
+
+    return Connection(session, admission, is_socket=is_socket)
 
 
-async def serve_stdio(settings: Settings) -> int:
+async def serve_stdio(start: Start) -> int:
     """Serve one editor on stdin and stdout. Returns the exit code."""
-    editor = connection(settings, Admission())
+    editor = connection(start, Admission())
     on_signals(editor.session.closed_by_client)
     await editor.use_standard_streams()
     return await editor.done
 
 
-async def serve_tcp(settings: Settings, host: str, port: int, *, allow_remote: bool) -> int:
+async def serve_tcp(start: Start, host: str, port: int, *, allow_remote: bool) -> int:
     """See `sockets.serve_tcp`."""
-    return await sockets.serve_tcp(_on_socket(settings), host, port, allow_remote=allow_remote)
+    return await sockets.serve_tcp(_on_socket(start), host, port, allow_remote=allow_remote)
 
 
-async def serve_pipe(settings: Settings, path: Path) -> int:
+async def serve_pipe(start: Start, path: Path) -> int:
     """See `sockets.serve_pipe`."""
-    return await sockets.serve_pipe(_on_socket(settings), path)
+    return await sockets.serve_pipe(_on_socket(start), path)
 
 
-def _on_socket(settings: Settings) -> sockets.Connect:
-    return lambda admission: connection(settings, admission, is_socket=True)
+def _on_socket(start: Start) -> sockets.Connect:
+    return lambda admission: connection(start, admission, is_socket=True)

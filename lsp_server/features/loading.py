@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 class LazyFeatures:
     """One connection's. What needs them before they are there waits."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, extensions: Sequence[Path] = ()) -> None:
+        self._session, self._extensions = session, tuple(extensions)
         self._server: StarlingServer | None = None
         self._loading: asyncio.Task[StarlingServer] | None = None
 
@@ -28,6 +30,11 @@ class LazyFeatures:
         """Begin; returns at once."""
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_task(self._load())
+
+    async def ready(self) -> None:
+        """Before initialize is answered: features of the user's own may own any method."""
+        if self._extensions:
+            await self._loaded()
 
     def owns(self, method: str) -> bool:
         return method in OWNED or (self._server is not None and method in self._server.protocol.fm.features)
@@ -54,5 +61,5 @@ class LazyFeatures:
 
     async def _load(self) -> StarlingServer:
         registry = await asyncio.to_thread(importlib.import_module, "lsp_server.features.registry")
-        server = self._server = registry.build(self._session)
+        server = self._server = registry.build(self._session, self._extensions)
         return server

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,9 @@ from lsp_server.protocol.capabilities import at, encoding_of, resolves
 from lsp_server.servers.backend import Backend, BackendError, BackendExited, BackendGarbled
 from lsp_server.servers.id_mapping import Left, ServerNames
 from lsp_server.servers.plans import Plan
+
+if TYPE_CHECKING:
+    from lsp_server.protocol.typed import ServerClient
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class WrappedServer:
     announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
     _asks: dict[tuple[type, Id], Ask] = field(default_factory=dict[tuple[type, Id], Ask])
     _backend: Backend | None = None
+    _client: ServerClient | None = None
     _crashes: int = 0
     _told: bool = False
     _since: float = 0.0
@@ -117,6 +121,15 @@ class WrappedServer:
     @property
     def pid(self) -> int | None:
         return self._backend.pid if self._backend is not None and self._backend.alive else None
+
+    @property
+    def client(self) -> ServerClient:
+        """It as pygls shows a server, for features that ask it something of their own. Loads pygls."""
+        if self._client is None:
+            from lsp_server.protocol.typed import ServerClient
+
+            self._client = ServerClient(self.send)
+        return self._client
 
     # What it can do
 
@@ -174,6 +187,8 @@ class WrappedServer:
         return result
 
     def _received(self, backend: Backend, body: bytes, envelope: Envelope) -> None:
+        if envelope.is_response and self._client is not None and self._client.protocol.reply(body):
+            return
         if envelope.is_response:
             self._reply(wire.id_of(envelope), body)
         elif backend is self._backend:
@@ -436,6 +451,8 @@ class WrappedServer:
         self.events.server_lost(self, self.names.next_generation())
 
     def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
+        if self._client is not None:
+            self._client.protocol.fail(reason)
         for ask in list(self._asks.values()):
             if keep_safe and ask.reads and not ask.retried and not ask.cancelled:
                 ask.retried = True

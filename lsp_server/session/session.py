@@ -78,6 +78,10 @@ class Features(Protocol):
         """Begin to get ready; returns at once."""
         ...
 
+    async def ready(self) -> None:
+        """What must be there before initialize is answered."""
+        ...
+
     def owns(self, method: str) -> bool: ...
     async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
         """The whole reply; None where the request was left to the wrapped servers."""
@@ -215,6 +219,7 @@ class Session:
     async def _initialize(self, id: Id, body: bytes) -> bytes:
         try:
             reply = await self._lifecycle.initialize(id, body)
+            await self._features.ready()
         except Exception:
             self._undo_initialize()
             raise
