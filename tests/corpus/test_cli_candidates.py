@@ -1,4 +1,4 @@
-"""`python -m corpus candidates` as a person runs it: what it writes, what it says, and what it says of bad input."""
+"""`python -P -m corpus candidates` as a person runs it: what it writes, what it says, and what it says of bad input."""
 
 from __future__ import annotations
 

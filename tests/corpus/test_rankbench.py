@@ -97,7 +97,7 @@ def test_an_archive_is_downloaded_once_and_no_script_of_it_runs(
 
 def test_what_is_not_there_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origins, "home", lambda: tmp_path)
-    with pytest.raises(OriginError, match=r"python -m corpus\.rankbench fetch"):
+    with pytest.raises(OriginError, match=r"python -P -m corpus\.rankbench fetch"):
         place_of("npm:nothing@1.0")
     with pytest.raises(OriginError, match="should begin with"):
         fetch("svn:nothing@1.0")

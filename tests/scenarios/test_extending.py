@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lsp_server.features import loading
 from lsp_server.jsonrpc import wire
 from lsp_server.servers.backend import BackendRefused
+from tests.fakes.editor import FakeRanker, editing
 from tests.scenarios.harness import URI, Scene
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "extending.md"
@@ -55,6 +57,15 @@ async def test_a_file_that_fails_is_named_and_costs_itself(tmp_path: Path, code:
     async with Scene(tmp_path).starling("--ranker", "off", "--feature", str(path)) as probe:
         assert "broken.py can't be loaded" in (await probe.heard("window/showMessage"))[0]["message"]
         assert await probe.backend.request("odd/thing", {"n": 1}, 20) == {"echo": {"n": 1}}
+
+
+async def test_features_that_can_not_be_loaded_cost_the_ranking_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "REGISTRY", "lsp_server.features.not_there")
+    async with editing(tmp_path, ranker=FakeRanker(), completion=[{"label": "a"}]) as editor:
+        assert (await editor.ask("textDocument/completion", WHERE))["result"] == [{"label": "a"}]
+        assert "ranks nothing" in editor.shown()[0]
 
 
 def test_error_codes_are_lsps() -> None:

@@ -134,7 +134,7 @@ def test_a_repository_becomes_an_installed_adapter_and_back(
     said = " ".join(capsys.readouterr().err.split())
     assert "lines that its last commits added" in said
     assert "later lists of the same code" in said
-    assert "python -m tuning.ranking rollback code" in said
+    assert "python -P -m tuning.ranking rollback code" in said
     first = shelf.used("code")
     assert first is not None
     assert first.card.workspaces == [str(code.resolve())]

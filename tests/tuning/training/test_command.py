@@ -1,4 +1,4 @@
-"""`python -m tuning`: train, inspect, merge; and what it says of a mistake."""
+"""`python -P -m tuning`: train, inspect, merge; and what it says of a mistake."""
 
 import json
 import subprocess
