@@ -5,4 +5,6 @@ LSP's form, or with the bytes of a whole reply, which pass as they are. docs/ext
 """
 
 # Known before pygls is loaded, which takes longer than everything else at the start.
-OWNED = frozenset(("textDocument/completion", "completionItem/resolve", "starling/rank", "starling/status"))
+OWNED = frozenset((
+    "textDocument/completion", "completionItem/resolve", "starling/rank", "starling/restart", "starling/status",
+))  # fmt: skip

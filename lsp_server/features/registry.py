@@ -7,14 +7,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from lsp_server.features import completion, rank, resolve, status
+from lsp_server.features import completion, rank, resolve, restart, status
 from lsp_server.features.server import StarlingServer
 from lsp_server.protocol.editor_link import ERROR
 from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
-FEATURES = (completion, resolve, rank, status)
+FEATURES = (completion, resolve, rank, restart, status)
 
 
 def build(session: Session, extensions: Sequence[Path] = ()) -> StarlingServer:

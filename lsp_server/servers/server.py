@@ -22,7 +22,14 @@ from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.capabilities import at, encoding_of, resolves
-from lsp_server.servers.backend import Backend, BackendError, BackendExited, BackendGarbled
+from lsp_server.servers.backend import (
+    Backend,
+    BackendError,
+    BackendExited,
+    BackendGarbled,
+    BackendMissing,
+    find_command,
+)
 from lsp_server.servers.id_mapping import Left, ServerNames
 from lsp_server.servers.plans import Plan
 
@@ -97,6 +104,7 @@ class WrappedServer:
     _backend: Backend | None = None
     _client: ServerClient | None = None
     _crashes: int = 0
+    _missing: bool = False  # its command was not found
     _told: bool = False
     _since: float = 0.0
     _task: asyncio.Task[None] | None = None  # starts it
@@ -177,7 +185,7 @@ class WrappedServer:
                 raise backend.exited
         except BaseException as error:
             if isinstance(error, BackendError):
-                self.why_not = str(error)
+                self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
             backend.kill()
             raise
         capabilities = at(decoded, "capabilities")
@@ -218,9 +226,21 @@ class WrappedServer:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self.state is State.IDLE:
+        if self.state is State.IDLE or (self.state is State.FAILED and self._missing and self._is_there()):
             self.state = State.STARTING
             self._task = asyncio.get_running_loop().create_task(self._bring_up())
+
+    def _is_there(self) -> bool:
+        """Whether a command that was missing has been installed."""
+        return find_command(self.plan.command) is not None
+
+    async def restart(self) -> None:
+        """End its process, if there is one, and start another, however often it has failed."""
+        await self._leave(self._said_goodbye)
+        self._crashes, self._told, self.state = 0, False, State.IDLE
+        self._result = None
+        self._answered.clear()
+        self.wake()
 
     async def _bring_up(self, *, delay: float = 0.0) -> None:
         """A process that knows what the session knows; `delay`: again, after a crash."""

@@ -12,6 +12,10 @@ vim.api.nvim_create_user_command('StarlingStatus', function()
   require('starling.status').show()
 end, { desc = 'What Starling has loaded: servers, ranker, index, model, adapter' })
 
+vim.api.nvim_create_user_command('StarlingRestart', function(given)
+  require('starling.restart').run(given.args)
+end, { nargs = '?', desc = 'Start the wrapped servers anew: [name of one]' })
+
 vim.api.nvim_create_user_command('StarlingTrain', function(given)
   require('starling.train').run(given.fargs)
 end, { nargs = '*', complete = 'dir', desc = 'Train an adapter on a repository: [path] [options of train]' })

@@ -17,9 +17,10 @@ import pytest
 from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
 from lsp_server.servers import server as server_module
-from tests.fakes.editor import URI, FakeEditor, editing
+from lsp_server.settings import Settings
+from tests.fakes.editor import URI, FakeEditor, editing, received_in
 from tests.scenarios.harness import Scene, ended, ranking, until
-from tests.scenarios.several import several, where
+from tests.scenarios.several import dynamic, several, where
 
 HOVER = "textDocument/hover"
 LIST = [{"label": "a"}]
@@ -211,6 +212,52 @@ async def test_a_servers_stderr_is_in_the_log_at_debug_only(tmp_path: Path, leve
     assert logs[0].stat().st_mode & 0o077 == 0
     said = [line for line in logs[0].read_text().splitlines() if "of what nobody reads" in line]
     assert len(said) == (3 if level == "DEBUG" else 0)
+
+
+async def test_a_server_that_was_given_up_is_started_again_when_asked(tmp_path: Path) -> None:
+    lives = [{"crash_on": ["initialized"]}] * 3 + [{"crash_on": []}]
+    spec = {"crash_on": ["initialized"], "life": str(tmp_path / "life"), "lives": lives}
+    async with editing(tmp_path, **spec) as editor:
+        await editor.until(lambda message: "not started again" in str(message.get("params")))
+        editor.open("x")
+        assert "error" in await editor.ask(HOVER, WHERE)
+        assert (await editor.ask("starling/restart", {}))["result"] == {"servers": [""]}
+        assert "result" in await editor.ask(HOVER, WHERE)
+        assert len(received_in(tmp_path, "textDocument/didOpen")) == 1
+
+
+async def test_restart_names_the_servers_that_there_are(tmp_path: Path) -> None:
+    async with several(tmp_path, {"python": {"one": {}, "two": {}}}) as scene:
+        names = list(scene.running())
+        scene.editor.open("x")
+        assert "result" in await scene.editor.ask(HOVER, where(URI))
+        before = scene.running()
+        reply = await scene.editor.ask("starling/restart", {"server": names[0]})
+        assert reply["result"] == {"servers": [names[0]]}
+        await scene.until_heard("one", "textDocument/didOpen", 2)
+        assert scene.running()[names[0]] != before[names[0]]
+        assert scene.running()[names[1]] == before[names[1]]
+        for params in ({"server": "three"}, {"server": 5}, []):
+            assert (await scene.editor.ask("starling/restart", params))["error"]["code"] == wire.INVALID_PARAMS
+        assert names[1] in (await scene.editor.ask("starling/restart", {"server": "three"}))["error"]["message"]
+
+
+async def test_a_server_that_was_missing_starts_once_it_is_installed(tmp_path: Path) -> None:
+    command = tmp_path / "bin" / "my-server"
+    settings = Settings(ranker="off", servers={"python": [[str(command)]]})
+    editor = FakeEditor(settings)
+    await editor.initialize(capabilities=dynamic())
+    editor.open("x")
+    await editor.until(lambda message: "was not found" in str(message.get("params")))
+    editor.open("y", uri="file:///project/other.py")
+    assert (await editor.ask(HOVER, WHERE))["result"] is None  # nobody can answer it
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\nexec {' '.join(Scene(tmp_path).fake)}\n")
+    command.chmod(0o755)
+    editor.open("z", uri="file:///project/third.py")
+    assert (await editor.ask(HOVER, WHERE))["result"] == {"echo": WHERE}
+    assert len(editor.shown()) == 1
+    await editor.gone()
 
 
 async def test_a_ranker_that_hangs_is_replaced(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ function M.lines(status)
     end
   end
   for _, server in ipairs(status.servers) do
-    if server.state ~= 'not needed yet' then
+    if server.state ~= 'idle' then
       local name = ('%s (%s)'):format(server.name, table.concat(server.languages, ', '))
       table.insert(lines, row('wraps', name .. ': ' .. server.state))
     end

@@ -1,0 +1,47 @@
+"""starling/restart: start wrapped servers anew, however often they have failed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import attrs
+from pygls.exceptions import JsonRpcException
+
+from lsp_server.features.server import StarlingServer
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.servers.server import State
+
+
+@attrs.frozen(kw_only=True)
+class RestartParams:
+    """`server`: the name of one, as starling/status gives it; without it, all that are not idle."""
+
+    server: str | None = None
+
+
+def register(server: StarlingServer) -> None:
+    server.custom["starling/restart"] = RestartParams
+    server.converter.register_structure_hook(RestartParams, _checked)
+
+    @server.feature("starling/restart")
+    async def restart(ls: StarlingServer, params: RestartParams) -> Json:  # pyright: ignore[reportUnusedFunction]
+        """Result: the names of the servers that are started anew."""
+        pool = ls.session.pool
+        wanted = [one for one in pool if one.key == params.server] if params.server is not None else list(pool)
+        if params.server is not None and not wanted:
+            names = ", ".join(one.key for one in pool)
+            raise JsonRpcException(
+                f"no wrapped server is called {params.server!r}; there are: {names}", code=wire.INVALID_PARAMS
+            )
+        chosen = [one for one in wanted if one.state is not State.IDLE]
+        await asyncio.gather(*(one.restart() for one in chosen))
+        return {"servers": [one.key for one in chosen]}
+
+
+def _checked(given: Any, _: object) -> RestartParams:
+    name = given.get("server") if isinstance(given, dict) else None
+    if not isinstance(given, dict | None) or not isinstance(name, str | None):
+        raise ValueError("starling/restart takes {server?: a name}")
+    return RestartParams(server=name)
