@@ -53,6 +53,7 @@ class Child(asyncio.SubprocessProtocol):
         self._stderr_level = stderr_level
         self._stderr = b""  # the line that is not whole yet
         self._frames = Frames(MAX_REPLY)
+        self._stopping = False
         self._transport: asyncio.SubprocessTransport | None = None
         self._life: socket.socket | None = None  # its end of file has the guard kill everything
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -104,6 +105,7 @@ class Child(asyncio.SubprocessProtocol):
 
     async def stop(self, grace: float = 2.0) -> None:
         """Close its stdin, wait, then end it and what it started: politely first, then not."""
+        self._stopping = True
         stdin = self._pipe(0)
         if stdin is not None:
             stdin.close()
@@ -177,7 +179,7 @@ class Child(asyncio.SubprocessProtocol):
             asyncio.get_running_loop().call_later(SILENT_GRACE, self._end_silent)
 
     def _end_silent(self) -> None:
-        if self.alive:
+        if self.alive and not self._stopping:
             log.warning("%s closed its output and did not end: it is ended", self.name)
             self.kill()
 

@@ -95,6 +95,7 @@ class FakeEditor:
             params["initializationOptions"] = options
         reply = await self.ask("initialize", params, "initialize")
         self.notify("initialized", {})
+        await self.session._features._loaded()  # type: ignore[attr-defined]  (a request that waits for it is asked later)
         return reply
 
     def open(self, text: str, uri: str = URI, language_id: str = "python") -> None:
