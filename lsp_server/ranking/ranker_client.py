@@ -1,7 +1,7 @@
 """The server process's end of the ranker process: tells it what the editor does, asks it to rank.
 
 Never waits for it longer than asked, and never fails because of it: no ranking is an answer (None). Bounded where it is
-slow: two lists at a time are with it, of those that wait the newest is kept, and one that does not answer is replaced.
+slow: four lists at a time are with it, of those that wait the newest is kept, and one that does not answer is replaced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 BACK_OFF = (0.2, 1.0, 5.0, 20.0, 60.0)  # seconds before each restart; after the last one we give up
 HEALTHY = 3600.0  # seconds; of a ranker that lived so long the deaths before are forgiven
 GRACE_MS = 15  # beyond the deadline, for the reply's own way back
-LISTS = 2  # with the ranker at once: one that it works on, and the next
+LISTS = 4  # with the ranker at once: of words typed fast each list is ranked, and what waits is bounded
 STUCK = 1.0  # seconds without an answer to a list: no other list waits for it meanwhile
 PING_EVERY, PINGS = 5.0, 5  # seconds; so many in a row without an answer, and it is ended
 UNREAD = 32_000_000  # bytes that it has not read when it is ended

@@ -68,6 +68,7 @@ async def scene(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(Child, "start", start)
     monkeypatch.setattr(ranker_client, "BACK_OFF", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(ranker_client, "LISTS", 2)
     made.client.start()
     yield made
     await made.client.stop()
