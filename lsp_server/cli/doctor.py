@@ -15,7 +15,7 @@ from pathlib import Path
 
 from corpus.syntax.language import languages
 from lsp_server import __version__
-from lsp_server.logs import log_file
+from lsp_server.logs import log_folder
 from lsp_server.servers.backend import find_command
 from lsp_server.servers.plans import chosen_servers
 from lsp_server.servers.presets import installed
@@ -148,11 +148,11 @@ def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
 
 
 def _log() -> Finding:
-    path = log_file()
-    writable = os.access(path if path.exists() else _existing(path.parent), os.W_OK)
+    folder = log_folder()
+    writable = os.access(_existing(folder), os.W_OK)
     return Finding(
-        what="log file",
-        found=str(path),
+        what="log files",
+        found=str(folder),
         remedy="" if writable else "the folder can't be written; logs go to stderr only",
     )
 
