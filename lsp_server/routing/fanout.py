@@ -24,19 +24,18 @@ async def replies(
     requests: Requests, id: Id, targets: Sequence[WrappedServer], body: bytes, tardy: float = TARDY
 ) -> list[tuple[WrappedServer, bytes]]:
     """Whole replies in the order of `targets`; those that came too late are left out."""
-    loop = asyncio.get_running_loop()
-    asking = {loop.create_task(requests.ask(id, server, body)): server for server in targets}
+    asking = {requests.ask(id, server, body): server for server in targets}
     waiting = set(asking)
     try:
-        while waiting and not any(task.done() and says_something(task.result()) for task in asking):
+        while waiting and not any(reply.done() and says_something(reply.result()) for reply in asking):
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if waiting:
             _, waiting = await asyncio.wait(waiting, timeout=tardy)
     finally:
-        for task in waiting:
-            task.cancel()
-            requests.give_up_on(id, asking[task])
-    return [(server, task.result()) for task, server in asking.items() if task.done() and not task.cancelled()]
+        for reply in waiting:
+            reply.cancel()
+            requests.give_up_on(id, asking[reply])
+    return [(server, reply.result()) for reply, server in asking.items() if reply.done() and not reply.cancelled()]
 
 
 def says_something(reply: bytes) -> bool:

@@ -38,6 +38,7 @@ class Requests:
         self._editor = editor
         self._on_stopped = on_stopped
         self._pending: dict[tuple[type, Id], Pending] = {}
+        self.begun = 0  # tasks that `run` has made: each starts at the loop's next turn
         self._background: set[asyncio.Task[object]] = set()
 
     def open(self, id: Id, method: str) -> bool:
@@ -70,6 +71,7 @@ class Requests:
                 self.reply(id, body)
 
         self._pending[wire.key_of(id)].task = asyncio.get_running_loop().create_task(work())
+        self.begun += 1
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
         """Something that no request waits for; a defect in it is logged."""
@@ -86,11 +88,11 @@ class Requests:
         """To one server, whose reply goes on as the bytes it comes as."""
         self._put(id, server, body, lambda reply: self.reply(id, reply))
 
-    async def ask(self, id: Id, server: WrappedServer, body: bytes) -> bytes:
-        """Put a request to a server, under the editor's own id, and wait for the whole reply."""
+    def ask(self, id: Id, server: WrappedServer, body: bytes) -> asyncio.Future[bytes]:
+        """Put a request to a server at once, under the editor's own id: its whole reply, when it comes."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._put(id, server, body, lambda reply: None if future.done() else future.set_result(reply))
-        return await future
+        return future
 
     def _put(self, id: Id, server: WrappedServer, body: bytes, on_reply: Callable[[bytes], None]) -> None:
         pending = self._pending[wire.key_of(id)]

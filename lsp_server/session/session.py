@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -118,13 +119,33 @@ class Session:
         self.lists: Any = None  # features.completion keeps its recent lists here
         self._notifications: Notifications | None = None
         self._features = features(self)
+        self._later: deque[bytes | wire.WireError] = deque()  # messages that wait for the loop's next turn
+        self._turn: asyncio.Handle | None = None
         self._phase = Phase.NEW
         self._lifecycle = Lifecycle(self.state, self.pool, self.requests, self.ranker, self)
 
     # From the editor
 
     def from_client(self, body: bytes | wire.WireError) -> None:
-        """One message of the editor. Never raises."""
+        """One message of the editor. Never raises.
+
+        A request that a task answers reaches the wrapped server when the task starts, at the loop's next turn; what comes
+        after it waits for that, so that no change of a text overtakes a question about it.
+        """
+        if self._turn is not None:
+            self._later.append(body)
+            return
+        begun = self.requests.begun
+        self._take(body)
+        if self.requests.begun != begun:
+            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        while self._later and self._turn is None:
+            self.from_client(self._later.popleft())
+
+    def _take(self, body: bytes | wire.WireError) -> None:
         if isinstance(body, wire.WireError):
             log.warning("the editor sent bytes that are no message: %s", body)
             if isinstance(body, wire.Oversized):

@@ -127,6 +127,37 @@ async def test_progress_of_the_server_and_of_the_client_are_told_apart(tmp_path:
         assert received_in(tmp_path, "window/workDoneProgress/cancel") == [{"token": 3}]
 
 
+async def test_no_change_overtakes_a_question_about_the_text(tmp_path: Path) -> None:
+    """Messages that come in one piece: each reaches the server in its turn, a request that Starling works on too."""
+    async with editing(tmp_path, ranker=FakeRanker(), completion=[]) as editor:
+        editor.open("x")
+        change = {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [{"text": "y"}]}
+        for number in range(3):
+            editor.request(COMPLETION, WHERE, f"list {number}")
+            editor.notify("textDocument/didChange", change)
+            editor.request("odd/thing", {})
+        await editor.flushed()
+        methods = [json.loads(line)["method"] for line in log_of(tmp_path)][-10:-1]
+        assert methods == [COMPLETION, "textDocument/didChange", "odd/thing"] * 3
+
+
+async def test_no_change_overtakes_a_question_to_several_servers(tmp_path: Path) -> None:
+    async with several(
+        tmp_path, {"toy": {"one": {"capabilities": REFERENCES}, "two": {"capabilities": REFERENCES}}}
+    ) as scene:
+        editor = scene.editor
+        editor.open("x", language_id="toy")
+        await editor.ask("textDocument/references", WHERE)
+        change = {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [{"text": "y"}]}
+        editor.request("textDocument/references", WHERE, "refs")
+        editor.notify("textDocument/didChange", change)
+        await editor.reply("refs")
+        for name in ("one", "two"):
+            await scene.until_heard(name, "textDocument/didChange")
+            methods = [message["method"] for message in scene.log(name) if "method" in message]
+            assert methods[-2:] == ["textDocument/references", "textDocument/didChange"]
+
+
 async def test_a_server_cancels_its_own_request(tmp_path: Path) -> None:
     async with editing(tmp_path) as editor:
         editor.make_server_send({"id": 9, "method": "odd/ask", "params": None})
@@ -163,6 +194,7 @@ async def test_items_of_others_are_resolved_untouched(tmp_path: Path, data: Any)
         assert received_in(tmp_path, "completionItem/resolve") == [{"label": "z", "data": data}]
 
 
+REFERENCES = {"referencesProvider": True}
 DEEP = b'{"range":{},"parent":' * 50_000 + b"null" + b"}" * 50_000
 
 
