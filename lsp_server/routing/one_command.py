@@ -18,7 +18,8 @@ from lsp_server.protocol.editor_link import ERROR, EditorLink
 from lsp_server.routing import server_messages
 from lsp_server.routing.requests import Requests
 from lsp_server.servers.backend import BackendError, BackendExited, BackendRefused
-from lsp_server.servers.server import SHUTDOWN_PATIENCE, State, WrappedServer, last_words
+from lsp_server.servers.generation import SHUTDOWN_PATIENCE
+from lsp_server.servers.server import State, WrappedServer, last_words
 
 
 class OneCommand:
@@ -32,7 +33,7 @@ class OneCommand:
         """The wrapped server's own result, with what Starling adds."""
         server = self._server
         try:
-            result = wire.loads(await server.start(self._state.server_params))
+            result = wire.loads(await server.start())
         except BackendRefused as error:
             return wire.dumps({"jsonrpc": "2.0", "id": id, "error": error.error})
         except BackendExited as error:

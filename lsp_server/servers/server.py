@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,15 +20,9 @@ from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
-from lsp_server.protocol.capabilities import at, encoding_of, resolves
-from lsp_server.servers.backend import (
-    Backend,
-    BackendError,
-    BackendExited,
-    BackendGarbled,
-    BackendMissing,
-    find_command,
-)
+from lsp_server.protocol.capabilities import at, resolves
+from lsp_server.servers.backend import BackendError, BackendExited, BackendMissing, find_command
+from lsp_server.servers.generation import Generation, Phase
 from lsp_server.servers.id_mapping import Left, ServerNames
 from lsp_server.servers.plans import Plan
 
@@ -40,8 +33,6 @@ log = logging.getLogger(__name__)
 
 BACK_OFF = (0.3, 1.0, 3.0, 10.0, 30.0)  # seconds before each restart; after the last one we give up
 STABLE = 180.0  # a server that ran this long starts the count anew
-SHUTDOWN_PATIENCE = 5.0
-INITIALIZE_PATIENCE = 120.0
 
 
 class State(Enum):
@@ -101,18 +92,15 @@ class WrappedServer:
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
     announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
     _asks: dict[tuple[type, Id], Ask] = field(default_factory=dict[tuple[type, Id], Ask])
-    _backend: Backend | None = None
-    _client: ServerClient | None = None
+    _process: Generation | None = None  # the newest; it may have ended
     _crashes: int = 0
     _missing: bool = False  # its command was not found
     _told: bool = False
-    _since: float = 0.0
     _task: asyncio.Task[None] | None = None  # starts it
     _leaving: asyncio.Task[None] | None = None  # ends a process that it had
     _idle: asyncio.TimerHandle | None = None
     _result: msgspec.Raw | None = None
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
-    _initialized: bool = False  # this process has answered initialize
 
     def __post_init__(self) -> None:
         self.names = ServerNames(f"starling-{self.key}" if self.plan.language_ids else "starling")
@@ -124,20 +112,18 @@ class WrappedServer:
 
     @property
     def alive(self) -> bool:
-        return self._backend is not None and self._backend.alive
+        return self._process is not None and self._process.alive
 
     @property
     def pid(self) -> int | None:
-        return self._backend.pid if self._backend is not None and self._backend.alive else None
+        return self._process.pid if self._process is not None and self._process.alive else None
 
     @property
     def client(self) -> ServerClient:
-        """It as pygls shows a server, for features that ask it something of their own. Loads pygls."""
-        if self._client is None:
-            from lsp_server.protocol.typed import ServerClient
-
-            self._client = ServerClient(self.send)
-        return self._client
+        """It as pygls shows a server, for features that ask it something of their own. Raises BackendExited where it does not run."""
+        if self._process is None or not self._process.alive:
+            raise BackendExited(self.plan.command[0], -1, ())
+        return self._process.client
 
     # What it can do
 
@@ -163,63 +149,16 @@ class WrappedServer:
 
     # Starting and ending
 
-    async def start(self, params: Mapping[str, msgspec.Raw]) -> msgspec.Raw:
-        """Start a process and have it answer initialize. Returns its result. Raises BackendError, and leaves no process then."""
-        self._initialized = False
-        folder = self.editor.working_folder
-        backend = self._backend = Backend(
-            self.plan.started_by(folder),
-            install=self.plan.install,
-            check=self.plan.check,
-            on_message=lambda body, envelope: self._received(backend, body, envelope),
-            on_lost=lambda id, method, error: self._lost(backend, id, method, error),
-            on_exit=lambda error: self._exited(backend, error),
-            whole=self.editor.documents.whole_change,
-        )
+    async def start(self) -> msgspec.Raw:
+        """A process that has answered initialize. Returns its result. Raises BackendError, and leaves no process then."""
+        process = self._process = Generation(self.plan, self.editor, self)
         try:
-            await backend.start(cwd=None if folder is None else str(folder))
-            self._since = time.monotonic()
-            result = await backend.request_raw("initialize", dict(params), INITIALIZE_PATIENCE)
-            decoded = self._decoded(result)
-            if backend.exited is not None:  # right after its answer
-                raise backend.exited
-        except BaseException as error:
-            if isinstance(error, BackendError):
-                self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
-            backend.kill()
+            result = await process.start()
+        except BackendError as error:
+            self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
             raise
-        capabilities = at(decoded, "capabilities")
-        self.capabilities = capabilities if isinstance(capabilities, dict) else {}
-        self.encoding = encoding_of(decoded)
-        self._initialized = True
+        self.capabilities, self.encoding = process.capabilities, process.encoding
         return result
-
-    def _received(self, backend: Backend, body: bytes, envelope: Envelope) -> None:
-        if envelope.is_response and self._client is not None and self._client.protocol.reply(body):
-            return
-        if envelope.is_response:
-            self._reply(wire.id_of(envelope), body)
-        elif backend is self._backend:
-            self.events.server_said(self, body, envelope)
-        elif envelope.is_request:  # it may wait for a reply before it ends
-            backend.send(
-                wire.failure(wire.id_of(envelope), wire.REQUEST_FAILED, "the session with this server has ended")
-            )
-
-    def _lost(self, backend: Backend, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
-        """A message that can't be read, of which this much can be told: nobody waits for it any more."""
-        if isinstance(id, msgspec.UnsetType):
-            return
-        if method:
-            backend.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
-        else:
-            self._reply(id, wire.failure(id, wire.INTERNAL_ERROR, f"the answer can't be read: {error}"))
-
-    def _decoded(self, result: msgspec.Raw) -> Json:
-        try:
-            return wire.loads(result)
-        except wire.SENSELESS as error:
-            raise BackendGarbled(self.plan.command[0], "initialize", error) from error
 
     def wake(self) -> None:
         """A document of its languages was opened: start it in the background unless it is there."""
@@ -236,7 +175,7 @@ class WrappedServer:
 
     async def restart(self) -> None:
         """End its process, if there is one, and start another, however often it has failed."""
-        await self._leave(self._said_goodbye)
+        await self._leave(politely=True)
         self._crashes, self._told, self.state = 0, False, State.IDLE
         self._result = None
         self._answered.clear()
@@ -249,7 +188,7 @@ class WrappedServer:
             if self._leaving is not None:  # one process at a time: they may share a folder on disk
                 await asyncio.wait([self._leaving])
             await asyncio.sleep(delay)
-            self._result = await self.start(self.editor.server_params)
+            self._result = await self.start()
         except BackendExited as error:
             if again:
                 self._crashed(error)
@@ -265,10 +204,11 @@ class WrappedServer:
             return
         finally:
             self._answered.set()
-        backend = self._backend
+        process = self._process
         await self.editor.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
-        if backend is self._backend and self._initialized:
-            self.introduce()
+        if process is not None and process is self._process and process.phase is Phase.INITIALIZED:
+            process.introduce(self.handles, notebooks=self.knows_notebooks)
+            self._ready()
             self.events.server_ready(self)
 
     def _give_up(self, reason: str) -> None:
@@ -281,28 +221,7 @@ class WrappedServer:
             await asyncio.wait_for(self._answered.wait(), patience)
         return None if self._result is None else wire.loads(self._result)
 
-    def introduce(self) -> None:
-        """Tell a server that has just answered initialize all that the session knows; then what waited for it."""
-        assert self._backend is not None
-        self._backend.notify("initialized", {})
-        if self.editor.configuration is not None:
-            self._backend.send(self.editor.configuration)
-        self._open_documents(self._backend)
-        self.ready()
-
-    def _open_documents(self, backend: Backend) -> None:
-        editor = self.editor
-        cells: frozenset[str] = frozenset()
-        if self.knows_notebooks:
-            for params, uris in editor.notebooks.openings(editor.documents):
-                if any(self.handles(item["languageId"]) for item in params["cellTextDocuments"]):
-                    backend.notify("notebookDocument/didOpen", params)
-                    cells |= uris
-        for document in editor.documents:
-            if self.handles(document.language_id) and document.uri not in cells:
-                backend.notify("textDocument/didOpen", {"textDocument": document.as_item()})
-
-    def ready(self) -> None:
+    def _ready(self) -> None:
         """From here on it gets messages as they come; those that waited go first."""
         self.state = State.RUNNING
         for ask in self._asks.values():
@@ -324,19 +243,19 @@ class WrappedServer:
 
     def stop(self) -> Awaitable[None]:
         """shutdown, exit, and its process ended whatever it says. Begins at once, awaited or not."""
-        return self._leave(self._said_goodbye)
+        return self._leave(politely=True)
 
     def end(self) -> Awaitable[None]:
         """exit (it was asked to shut down, or nobody is left to ask), and its process ended. Begins at once."""
-        return self._leave(self._without_goodbye)
+        return self._leave(politely=False)
 
-    def _leave(self, ended: Callable[[Backend], Awaitable[None]]) -> Awaitable[None]:
+    def _leave(self, *, politely: bool) -> Awaitable[None]:
         """Let go of the process, whatever it was doing: what it says or does from here on is no news."""
         if self._idle is not None:
             self._idle.cancel()
         task, self._task = self._task, None
-        backend, self._backend = self._backend, None
-        before, self._initialized = self._leaving, False
+        process, self._process = self._process, None
+        before = self._leaving
 
         async def leave() -> None:
             if before is not None:
@@ -344,36 +263,27 @@ class WrappedServer:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
                 await asyncio.wait([task])
-            if backend is not None:
-                await ended(backend)
+            if process is not None:
+                await process.end(politely=politely)
 
         self._fail_asks(self.why_not)
-        if backend is not None and not self.editor.ending:
-            self._forget()
+        if process is not None:
+            process.fail_client(self.why_not)
+            process.phase = Phase.ENDED
+            if not self.editor.ending:
+                self._forget()
         self._leaving = asyncio.get_running_loop().create_task(leave())
         return self._leaving
 
-    async def _said_goodbye(self, backend: Backend) -> None:
-        try:
-            if backend.alive:
-                await backend.request("shutdown", None, SHUTDOWN_PATIENCE)
-        except BackendError as error:
-            log.info("%s: %s", self.key, error)
-        await self._without_goodbye(backend)
-
-    async def _without_goodbye(self, backend: Backend) -> None:
-        backend.notify("exit", None)
-        await backend.stop()
-
     def pause(self, paused: bool) -> None:
-        if self._backend is not None:
-            self._backend.pause(paused)
+        if self._process is not None:
+            self._process.pause(paused)
 
     # Messages to it
 
     def send(self, body: bytes) -> None:
-        if self._backend is not None:
-            self._backend.send(body)
+        if self._process is not None:
+            self._process.send(body)
 
     def tell(self, body: bytes) -> None:
         """A notification, unless it is not running: a server that starts hears the state of things then."""
@@ -382,13 +292,13 @@ class WrappedServer:
 
     def tell_change(self, uri: Callable[[], str], body: bytes) -> None:
         """A document's didChange, likewise."""
-        if self.state is State.RUNNING and self._backend is not None:
-            self._backend.change(uri, body)
+        if self.state is State.RUNNING and self._process is not None:
+            self._process.change(uri, body)
 
     def forget_changes(self, uri: str) -> None:
         """A document was opened or closed: what of its changes has not been sent is void."""
-        if self._backend is not None:
-            self._backend.forget_changes(uri)
+        if self._process is not None:
+            self._process.forget_changes(uri)
 
     def ask(self, ask: Ask) -> None:
         """Send an editor's request on, or keep it until the server is ready; or say at once why neither can be."""
@@ -430,21 +340,24 @@ class WrappedServer:
     def sync_kind(self) -> int:
         return synchronisation.kind(self.capabilities, self.registered.values())
 
-    # Its death
+    # From its process (Owner)
 
-    def _exited(self, backend: Backend, error: BackendExited) -> None:
-        if backend is not self._backend:
-            return  # it was ended on purpose
+    def process_said(self, process: Generation, body: bytes, envelope: Envelope) -> None:
+        self.events.server_said(self, body, envelope)
+
+    def process_replied(self, process: Generation, id: Id, body: bytes) -> None:
+        self._reply(id, body)
+
+    def process_exited(self, process: Generation, error: BackendExited) -> None:
         self.why_not = str(error)
         if self.editor.ending:
             self._fail_asks(str(error))
-        elif self._initialized:  # else whoever starts it hears of it
-            self._crashed(error)
+        elif process is self._process:
+            self._crashed(error, process.age)
 
-    def _crashed(self, error: BackendExited) -> None:
-        if time.monotonic() - self._since > STABLE:
+    def _crashed(self, error: BackendExited, age: float = 0.0) -> None:
+        if age > STABLE:
             self._crashes, self._told = 0, False
-        self._initialized = False
         self._forget()
         gave_up = self._crashes >= len(BACK_OFF)
         self._fail_asks(str(error), keep_safe=not gave_up)
@@ -471,8 +384,6 @@ class WrappedServer:
         self.events.server_lost(self, self.names.next_generation())
 
     def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
-        if self._client is not None:
-            self._client.protocol.fail(reason)
         for ask in list(self._asks.values()):
             if keep_safe and ask.reads and not ask.retried and not ask.cancelled:
                 ask.retried = True

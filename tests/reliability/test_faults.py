@@ -21,7 +21,7 @@ from tests.reliability.texts import Document
 
 SOON = {  # so that a fault costs little time
     "lsp_server.servers.server.BACK_OFF": (0.05, 0.05, 0.05),
-    "lsp_server.servers.server.SHUTDOWN_PATIENCE": 0.5,
+    "lsp_server.servers.generation.SHUTDOWN_PATIENCE": 0.5,
     "lsp_server.routing.one_command.SHUTDOWN_PATIENCE": 0.5,
     "lsp_server.routing.requests.CANCEL_GRACE": 0.1,
     "lsp_server.jsonrpc.child.SILENT_GRACE": 0.1,

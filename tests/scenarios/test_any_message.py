@@ -67,7 +67,7 @@ async def test_what_passes_passes_as_it_came(tmp_path: Path, seed: int, monkeypa
         assert server is not None
         for _ in range(150):
             note = message(rng, '"method":"odd/note"', f'"params":{value(rng)}')
-            server._backend._received(note)  # type: ignore[union-attr]
+            server._process._backend._received(note)  # type: ignore[union-attr]
             assert editor.received[-1] == note
 
 
@@ -81,5 +81,5 @@ async def test_an_answer_passes_as_it_came(tmp_path: Path, seed: int) -> None:
             id = rng.choice((f"{1000 + number}", f'"r{number}"', f"{number}.5"))
             editor.request("odd/request", None, json.loads(id))
             answer = message(rng, f'"id":{id}', rng.choice((f'"result":{value(rng)}', f'"error":{value(rng)}')))
-            server._backend._received(answer)  # type: ignore[union-attr]
+            server._process._backend._received(answer)  # type: ignore[union-attr]
             assert editor.received[-1] == answer

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.servers.server import State
 from tests.fakes.editor import URI, FakeRanker, editing, log_of, ranking, received_in
 from tests.scenarios.harness import until
 from tests.scenarios.several import several
@@ -147,7 +148,8 @@ async def test_no_change_overtakes_a_question_to_several_servers(tmp_path: Path)
     ) as scene:
         editor = scene.editor
         editor.open("x", language_id="toy")
-        await editor.ask("textDocument/references", WHERE)
+        servers = [server for server in editor.session.pool if server.handles("toy")]
+        await until(lambda: [server.state for server in servers] == [State.RUNNING] * 2)
         change = {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [{"text": "y"}]}
         editor.request("textDocument/references", WHERE, "refs")
         editor.notify("textDocument/didChange", change)

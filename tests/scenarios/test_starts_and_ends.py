@@ -16,6 +16,7 @@ import pytest
 
 from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe
+from lsp_server.servers import generation
 from lsp_server.servers import server as server_module
 from lsp_server.settings import Settings
 from tests.fakes.editor import URI, FakeEditor, editing, received_in
@@ -30,7 +31,7 @@ WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "BACK_OFF", (0.05, 0.05, 0.05))
-    monkeypatch.setattr(server_module, "SHUTDOWN_PATIENCE", 0.5)
+    monkeypatch.setattr(generation, "SHUTDOWN_PATIENCE", 0.5)
 
 
 def processes_of(folder: Path) -> list[int]:
