@@ -27,6 +27,7 @@ from lsp_server.servers.server import WrappedServer
 from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
+logging.getLogger("pygls").setLevel(logging.WARNING)  # it tells of each feature that is registered
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ GRACE_MS = 15  # beyond the deadline, for the reply's own way back
 LISTS = 4  # with the ranker at once: of words typed fast each list is ranked, and what waits is bounded
 STUCK = 1.0  # seconds without an answer to a list: no other list waits for it meanwhile
 PING_EVERY, PINGS = 5.0, 5  # seconds; so many in a row without an answer, and it is ended
+FIRST_PINGS = 24  # for its first answer: it loads libraries, perhaps from a slow disk
 UNREAD = 32_000_000  # bytes that it has not read when it is ended
 
 
@@ -94,6 +95,7 @@ class RankerClient:
         self._deaths = 0
         self._since = 0.0
         self._unanswered_pings = 0
+        self._heard = False  # this process has answered something
         self._closing = False
         self._starting: asyncio.Task[None] | None = None
         self._pinging: asyncio.TimerHandle | None = None
@@ -232,7 +234,7 @@ class RankerClient:
         for body in self._snapshot():
             self.forward(body)
         self.tell("starling/configure", {"ranker": settings.ranker, "deadline": settings.deadline})
-        self._unanswered_pings = 0
+        self._unanswered_pings, self._heard = 0, False
         self._pinging = asyncio.get_running_loop().call_later(PING_EVERY, self._ping)
 
     def _new_outbox(self) -> Outbox:
@@ -248,8 +250,9 @@ class RankerClient:
             self._send_next()
 
     def _ping(self) -> None:
-        if self._unanswered_pings >= PINGS:
-            self._replace(f"has not answered for {PING_EVERY * PINGS:g} s")
+        allowed = PINGS if self._heard else FIRST_PINGS
+        if self._unanswered_pings >= allowed:
+            self._replace(f"has not answered for {PING_EVERY * allowed:g} s")
             return
         self._unanswered_pings += 1
         self._pinging = asyncio.get_running_loop().call_later(PING_EVERY, self._ping)
@@ -270,7 +273,7 @@ class RankerClient:
         if isinstance(body, wire.WireError):
             log.warning("the ranker process sent bytes that are no message: %s", body)
             return
-        self._unanswered_pings = 0
+        self._unanswered_pings, self._heard = 0, True
         reply = _reply.decode(body)
         asked = self._asked.get(reply.id)
         if reply.early:

@@ -123,6 +123,7 @@ async def test_a_ranker_that_does_not_read_gets_no_list_and_then_the_newest(scen
 async def test_one_that_answers_no_ping_is_ended_and_replaced(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     child = await scene.child()
     monkeypatch.setattr(ranker_client, "PING_EVERY", 0.001)
+    child.on_body(wire.response(0, None))  # it has started
     scene.client._ping()
     second = await scene.child(1)
     assert not child.alive
