@@ -58,10 +58,14 @@
             (setq at end)))
         (nreverse names)))))
 
-(defun starling-patiently (ask)
-  "What ASK returns; asked once more where a server that still loads its project let Eglot's ten seconds run out."
-  (condition-case nil (funcall ask)
-    (jsonrpc-error (message "asked again: the server let the time run out") (funcall ask))))
+(defun starling-patiently (ask &optional left)
+  "What ASK returns; asked again, LEFT times (5), where a server that still loads let Eglot's ten seconds run out."
+  (let ((left (or left 5)))
+    (condition-case problem (funcall ask)
+      (jsonrpc-error
+       (when (= left 0) (signal (car problem) (cdr problem)))
+       (message "asked again: the server let the time run out")
+       (starling-patiently ask (1- left))))))
 
 (defun starling-came ()
   "The items behind Eglot's candidates at point: what Starling sent."
