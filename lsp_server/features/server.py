@@ -23,7 +23,6 @@ from lsp_server import __version__
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id
 from lsp_server.protocol.typed import TypedProtocol, UnreadableParams
-from lsp_server.servers.server import WrappedServer
 from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -71,11 +70,6 @@ class StarlingServer(LanguageServer):
         """The preferred wrapped server of a document, to ask as pygls's clients are asked; None where there is none."""
         servers = self.session.pool.of_document(uri)
         return servers[0].client if servers else None
-
-    async def forward(self, server: WrappedServer, body: bytes | None = None) -> bytes:
-        """Put the request, or `body` in its place, to a wrapped server: its whole reply."""
-        request = self.request
-        return await self.session.requests.ask(request.id, server, request.body if body is None else body)
 
     async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
         """The whole reply to a request that is owned; None where it was left to the wrapped servers, unranked."""
