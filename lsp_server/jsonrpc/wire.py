@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import msgspec
 
 Json = Any
+T = TypeVar("T")
 Id = int | str | float | None
 
 MAX_HEADER = 8 * 1024
@@ -36,6 +38,10 @@ REQUEST_CANCELLED = -32800
 
 class WireError(Exception):
     """Bytes that are no message; carries what is wrong with them."""
+
+
+class Malformed(WireError):
+    """A message with a part that is not what its method says; carries where and what."""
 
 
 class Oversized(WireError):
@@ -124,6 +130,22 @@ def loads(raw: bytes | msgspec.Raw) -> Json:
             return json.loads(bytes(raw))
         except (ValueError, RecursionError) as error:
             raise WireError(str(error)) from error
+
+
+def read(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Decode JSON as a `kind` that msgspec knows (a Struct, say); members that it does not name are skipped. Raises Malformed."""
+    try:
+        return _decoder(kind).decode(raw)
+    except _REFUSED:
+        try:
+            return msgspec.convert(loads(raw), kind)
+        except (msgspec.ValidationError, WireError) as error:
+            raise Malformed(str(error)) from error
+
+
+@cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
 
 
 def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:

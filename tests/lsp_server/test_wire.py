@@ -78,3 +78,19 @@ def test_messages_with_half_a_surrogate_pair_are_routed_like_others() -> None:
     envelope = wire.peek(body)
     assert (envelope.id, envelope.method) == (1, "m")
     assert json.loads(wire.with_id(body, 2)) == {**json.loads(body), "id": 2}
+
+
+class _Item(msgspec.Struct, rename="camel"):
+    language_id: str
+    version: int | None = None
+
+
+def test_reads_what_is_named_and_skips_the_rest():
+    assert wire.read(b'{"languageId":"x","other":[1]}', _Item) == _Item(language_id="x")
+    assert wire.read(b'{"languageId":"\\ud800"}', _Item).language_id == "\ud800"
+
+
+@pytest.mark.parametrize("raw", [b'{"languageId":1}', b"{}", b"[]", b"{", b'{"languageId":' + b"[" * 5000])
+def test_says_which_part_is_malformed(raw: bytes):
+    with pytest.raises(wire.Malformed):
+        wire.read(raw, _Item)
