@@ -85,7 +85,7 @@ bench-servers: $(INSTALLED)
 bench-rank: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m corpus.rankbench fetch
-	$(BIN)/python -m tuning.ranking.evaluate --source --plots docs/rankbench --json docs/rankbench/figures.json
+	$(BIN)/python -m tuning.ranking evaluate --source --plots docs/rankbench --json docs/rankbench/figures.json
 
 bench-live: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install

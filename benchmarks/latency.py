@@ -34,7 +34,7 @@ from lsp_server.jsonrpc import wire
 from lsp_server.probe import Probe, items_of
 from lsp_server.ranking.ranker_client import Ranking
 from lsp_server.servers.presets import by_name
-from tuning.ranking.index import WorkspaceIndex
+from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
 console = Console()
 MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")

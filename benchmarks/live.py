@@ -26,8 +26,8 @@ from corpus.syntax.candidate import name_of
 from corpus.syntax.language import language_for
 from lsp_server.documents.positions import units
 from lsp_server.probe import Probe, in_order, items_of
-from tuning.ranking.calibration import calibration_error
-from tuning.ranking.metrics import summary
+from tuning.ranking.evaluating.calibration import calibration_error
+from tuning.ranking.evaluating.metrics import summary
 
 console = Console()
 KEYS = 4

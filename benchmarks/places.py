@@ -17,7 +17,7 @@ from corpus.sources import snapshot
 from corpus.workspace import unfold
 from lsp_server.servers.placeholders import expanded
 from lsp_server.servers.presets import by_name
-from tuning.ranking.evaluate import sample
+from tuning.ranking.evaluating.evaluate import sample
 
 WARM_SECONDS = 120.0  # what a server may take until its first list
 

@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuning.ranking.base import default_base_dir, is_installed
+from tuning.ranking.serving.model.install import default_base_dir, is_installed
 
 WAYS = ("float32", "bfloat16", "int8", "nf4")
 WINDOW, RANK = 128, 16

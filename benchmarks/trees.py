@@ -18,13 +18,13 @@ from rich.table import Table
 
 from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import read_lists
-from tuning.ranking.blend import KINDS, Blend
-from tuning.ranking.cases import cases
-from tuning.ranking.features import MODEL, SIGNALS
-from tuning.ranking.fitting import FOLDS, Sample, fitted, fitted_model, folds, samples
-from tuning.ranking.metrics import gained, signed, summary
-from tuning.ranking.recipe import is_kept_out
-from tuning.ranking.window_files import KnownScores
+from tuning.ranking.evaluating.cases import cases
+from tuning.ranking.evaluating.known_scores import KnownScores
+from tuning.ranking.evaluating.metrics import gained, signed, summary
+from tuning.ranking.learning.blend_fitting import FOLDS, Sample, fitted, fitted_model, folds, samples
+from tuning.ranking.learning.recipe import is_kept_out
+from tuning.ranking.serving.blend import KINDS, Blend
+from tuning.ranking.serving.features import MODEL, SIGNALS
 
 console = Console()
 TREES = {"objective": "rank_xendcg", "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 50, "lambda_l2": 1.0}

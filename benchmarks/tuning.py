@@ -27,7 +27,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuning.ranking.base import default_base_dir, is_installed
+from tuning.ranking.serving.model.install import default_base_dir, is_installed
 
 WINDOW, RANK, SEED = 512, 16, 0
 SHAPE: dict[str, Any] = {  # SmolLM2-135M's

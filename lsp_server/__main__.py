@@ -182,7 +182,7 @@ def _job(arguments: argparse.Namespace, settings: Settings) -> int:
         from lsp_server.cli.doctor import run as doctor
 
         return doctor(arguments, settings)
-    from tuning.ranking.base import main as install
+    from tuning.ranking.serving.model.install import main as install
 
     return install([])
 

@@ -43,7 +43,7 @@ def agreeing_mean(tensors: Tensor, weights: Tensor, majority: str) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
+class Variant:
     """How tensors become one: `pruned` each, then `joined`."""
 
     joined: Callable[[Tensor, Tensor, str], Tensor]
@@ -60,10 +60,10 @@ class Way:
         return self.joined(stacked, by.view(shape), majority)
 
 
-WAYS: Mapping[str, Way] = {
-    "linear": Way(joined=summed),
-    "magnitude_prune": Way(joined=summed, pruned=largest_kept),
-    "ties": Way(joined=agreeing_mean, pruned=largest_kept),
-    "dare_linear": Way(joined=summed, pruned=random_kept),
-    "dare_ties": Way(joined=agreeing_mean, pruned=random_kept),
+WAYS: Mapping[str, Variant] = {
+    "linear": Variant(joined=summed),
+    "magnitude_prune": Variant(joined=summed, pruned=largest_kept),
+    "ties": Variant(joined=agreeing_mean, pruned=largest_kept),
+    "dare_linear": Variant(joined=summed, pruned=random_kept),
+    "dare_ties": Variant(joined=agreeing_mean, pruned=random_kept),
 }

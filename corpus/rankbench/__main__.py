@@ -4,7 +4,7 @@
     python -P -m corpus.rankbench fetch [--language NAME]    bring the source of its positions back, once
     python -P -m corpus.rankbench record --against CORPUS    record the lists anew (hours)
 
-Rankers are scored by `python -P -m tuning.ranking.evaluate`. Lists are kept without source, so baselines that look at the list
+Rankers are scored by `python -P -m tuning.ranking evaluate`. Lists are kept without source, so baselines that look at the list
 alone need no fetch.
 """
 

@@ -99,7 +99,7 @@ def _model(settings: Settings) -> list[Finding]:
                 remedy="pip install 'starling-lsp[model]' (signals rank without it)",
             )
         ]
-    from tuning.ranking.base import default_base_dir, is_installed
+    from tuning.ranking.serving.model.install import default_base_dir, is_installed
 
     found = [Finding(what="model libraries", found=f"torch {importlib.metadata.version('torch')}")]
     if not settings.base and not is_installed():
@@ -118,8 +118,8 @@ def _model(settings: Settings) -> list[Finding]:
 
 def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
     """One scoring, as a list at a warm prompt would get it."""
-    from tuning.ranking.prompt import build_prompt
-    from tuning.ranking.scorer import Scorer
+    from tuning.ranking.serving.model.prompt import build_prompt
+    from tuning.ranking.serving.model.scorer import Scorer
 
     started = time.perf_counter()
     try:

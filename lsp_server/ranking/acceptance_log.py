@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tuning.ranking.accepted import Accepted
+from tuning.ranking.serving.acceptance_log import Accepted
 
 CONTEXT = 64  # bytes before the identifier by which its place is known again
 LONGEST = 400  # bytes of an identifier

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsp_server.ranking.freed_memory import give_back_freed_memory
-from tuning.ranking.prompt import Prompt
-from tuning.ranking.trie import Scores
+from tuning.ranking.serving.model.prompt import Prompt
+from tuning.ranking.serving.model.trie import Scores
 
 if TYPE_CHECKING:
-    from tuning.ranking.scorer import Scorer
+    from tuning.ranking.serving.model.scorer import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -190,8 +190,8 @@ class ModelWorker(threading.Thread):
         log.info("model with %s ready", adapter or "no adapter")
 
     def _load(self, adapter: str) -> Scorer:
-        from tuning.ranking.base import default_base_dir, is_installed
-        from tuning.ranking.scorer import Scorer
+        from tuning.ranking.serving.model.install import default_base_dir, is_installed
+        from tuning.ranking.serving.model.scorer import Scorer
 
         if not self._base and not is_installed():
             raise FileNotFoundError("the default base is not installed; run: starling install-model")

@@ -28,12 +28,12 @@ from lsp_server.documents.uris import path_of
 from lsp_server.ranking.acceptance_log import Accepting
 from lsp_server.ranking.model_worker import ModelWorker, SearchJob
 from lsp_server.ranking.workspace import NOTHING, Workspace
-from tuning.ranking import accepted
-from tuning.ranking.blend import Blend
-from tuning.ranking.prompt import Prompt, build_prompt
-from tuning.ranking.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
-from tuning.ranking.repeats import Nearby
-from tuning.ranking.shelf import Watched
+from tuning.ranking.serving import acceptance_log
+from tuning.ranking.serving.blend import Blend
+from tuning.ranking.serving.index.repeats import Nearby
+from tuning.ranking.serving.model.adapter_registry import Watched
+from tuning.ranking.serving.model.prompt import Prompt, build_prompt
+from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,9 @@ class Ranker:
         self._reading: asyncio.TimerHandle | None = None
         self._installed = Watched()
         self._last: dict[str, Any] | None = None  # of the last ranking: how it was made
-        self._accepting = Accepting(lambda entry: self.workspace.later(accepted.keep, entry)) if log_accepted else None
+        self._accepting = (
+            Accepting(lambda entry: self.workspace.later(acceptance_log.keep, entry)) if log_accepted else None
+        )
 
     # Documents
 
@@ -201,7 +203,7 @@ class Ranker:
         for place, score in zip(chosen.tolist(), odds.tolist(), strict=True):
             best.setdefault(known.candidates[place].name, round(score, 4))
         prompt = self._prompt(uri, site)
-        entry = accepted.Accepted(
+        entry = acceptance_log.Accepted(
             path=str(path),
             language=language.id,
             kind=site.kind,

@@ -17,8 +17,8 @@ from corpus.syntax.language import languages
 from lsp_server.documents.uris import path_of
 from lsp_server.ranking.model_worker import yield_to_others
 from lsp_server.ranking.upkeep import Upkeep
-from tuning.ranking.index import WorkspaceIndex
-from tuning.ranking.repeats import Nearby
+from tuning.ranking.serving.index.repeats import Nearby
+from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
 log = logging.getLogger(__name__)
 

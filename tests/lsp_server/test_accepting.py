@@ -11,9 +11,9 @@ from lsp_server.ranking.acceptance_log import Accepting
 from lsp_server.ranking.ranker import Ranker
 from tests.lsp_server.test_ranker import LIST, TEXT, at_end, kept_up, opened
 from tests.tuning.models import byte_level
-from tuning.ranking import accepted
-from tuning.ranking.accepted import Accepted
-from tuning.ranking.windowing import accepted_windows
+from tuning.ranking.learning.window_building import accepted_windows
+from tuning.ranking.serving import acceptance_log
+from tuning.ranking.serving.acceptance_log import Accepted
 
 ENTRY = Accepted(
     path="/w/shop.py", language="python", kind="member", text="self", tail=".", names=["count", "lock", "größe"], beside=[1.0, 0.5, 0.0], truth=""
@@ -22,7 +22,7 @@ ENTRY = Accepted(
 
 @pytest.fixture(autouse=True)
 def own_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(accepted, "file", lambda: tmp_path / "data" / "accepted.jsonl")
+    monkeypatch.setattr(acceptance_log, "file", lambda: tmp_path / "data" / "accepted.jsonl")
     return tmp_path / "data" / "accepted.jsonl"
 
 
@@ -65,10 +65,14 @@ async def test_what_was_written_is_kept_for_its_owner_alone_and_learned_from(tmp
     await written(tmp_path, await opened(tmp_path, tmp_path / "own.py", log_accepted=True))
     assert stat.S_IMODE(own_log.stat().st_mode) == 0o600
     assert stat.S_IMODE(own_log.parent.stat().st_mode) == 0o700
-    (entry,) = accepted.read([tmp_path], ["python"])
+    (entry,) = acceptance_log.read([tmp_path], ["python"])
     assert (entry.truth, entry.tail, entry.kind) == ("copy", ".", "member")
     assert set(entry.names) == {"alpha", "beta", "copy", "value"}
-    assert list(accepted.read([tmp_path / "other"], ["python"])) == list(accepted.read([tmp_path], ["java"])) == []
+    assert (
+        list(acceptance_log.read([tmp_path / "other"], ["python"]))
+        == list(acceptance_log.read([tmp_path], ["java"]))
+        == []
+    )
     tokenizer = byte_level()
     (window,) = accepted_windows([entry], lambda text: tokenizer.encode(text, add_special_tokens=False))
     (site,) = window.sites
@@ -82,12 +86,12 @@ async def test_nothing_is_kept_unless_it_is_asked_for(tmp_path: Path, own_log: P
 
 
 def test_a_long_log_makes_way_and_half_a_line_is_left_out(own_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accepted, "LARGEST", 400)
+    monkeypatch.setattr(acceptance_log, "LARGEST", 400)
     for _ in range(9):
-        accepted.keep(ENTRY)
+        acceptance_log.keep(ENTRY)
     assert own_log.stat().st_size <= 800
     with own_log.open("ab") as log:
         log.write(b'{"path": "/w/sh')
-    found = list(accepted.read([Path("/w")], ["python"]))
+    found = list(acceptance_log.read([Path("/w")], ["python"]))
     assert 0 < len(found) < 9
     assert all(entry.names == ENTRY.names for entry in found)

@@ -51,7 +51,7 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_that_was_loaded_or_dropped_leaves_no_freed_memory(
     monkeypatch: pytest.MonkeyPatch, adapters: int
 ) -> None:
-    from tuning.ranking.scorer import Scorer
+    from tuning.ranking.serving.model.scorer import Scorer
 
     given_back: list[str] = []
     monkeypatch.setattr(Scorer, "load", lambda *_, **__: object())

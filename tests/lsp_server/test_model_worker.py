@@ -13,8 +13,8 @@ import torch
 import tuning
 from lsp_server.ranking.model_worker import KEPT, ModelWorker, SearchJob
 from tests.tuning.models import TEXT, byte_level, tiny
-from tuning.ranking.prompt import Prompt
-from tuning.ranking.scorer import Scorer
+from tuning.ranking.serving.model.prompt import Prompt
+from tuning.ranking.serving.model.scorer import Scorer
 
 NAMES = ("value", "_value", "values", "name")
 PROMPT = Prompt(text=TEXT + "        self", tail=".")

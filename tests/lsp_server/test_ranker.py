@@ -11,9 +11,9 @@ import pytest
 
 from lsp_server.ranking.ranker import Ranker
 from lsp_server.ranking.workspace import FOLDERS
-from tuning.ranking import shelf
-from tuning.ranking.index import WorkspaceIndex
-from tuning.ranking.repeats import Nearby
+from tuning.ranking.serving.index.repeats import Nearby
+from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
+from tuning.ranking.serving.model import adapter_registry
 
 SIBLING = "def check(self, value):\n    if value is None:\n        return self.default.copy\n"
 TEXT = "def check(self, value):\n    if value is None:\n        return self.fallback."
@@ -109,8 +109,8 @@ async def test_upkeep_that_fails_is_logged_and_costs_only_itself(
 async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_named_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "home", lambda: tmp_path / "shelf")
-    monkeypatch.setattr(shelf, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(adapter_registry, "home", lambda: tmp_path / "adapters")
+    monkeypatch.setattr(adapter_registry, "LOOK_AGAIN", 0.0)
     made, root = tmp_path / "made", tmp_path / "shop"
     made.mkdir()
     root.mkdir()
@@ -121,13 +121,15 @@ async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_name
         return ranker._adapter_for(path.as_uri())  # pyright: ignore[reportPrivateUsage]
 
     assert adapter(inside) == ""
-    installed = shelf.install("shop", made, shelf.Card(base="", workspaces=[str(root)], languages=["python"]))
+    installed = adapter_registry.install(
+        "shop", made, adapter_registry.Card(base="", workspaces=[str(root)], languages=["python"])
+    )
     assert adapter(inside) == str(installed.folder)  # from now on, without a new start
     assert adapter(outside) == ""
-    shelf.roll_back("shop")
+    adapter_registry.roll_back("shop")
     assert adapter(inside) == ""
     ranker._adapter = "none"  # pyright: ignore[reportPrivateUsage]
-    shelf.install("shop", made, shelf.Card(base="", workspaces=[str(root)]))
+    adapter_registry.install("shop", made, adapter_registry.Card(base="", workspaces=[str(root)]))
     assert adapter(inside) == "none"
 
 

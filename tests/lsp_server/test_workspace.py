@@ -13,9 +13,9 @@ import pytest
 from corpus.syntax.tokens import hash_names
 from lsp_server.ranking import upkeep
 from lsp_server.ranking.workspace import Workspace
-from tuning.ranking.context import FileContext
-from tuning.ranking.index import WorkspaceIndex
-from tuning.ranking.repeats import Nearby
+from tuning.ranking.serving.index.context import FileContext
+from tuning.ranking.serving.index.repeats import Nearby
+from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
 SOURCE = "client.send(data)\n"
 

@@ -22,9 +22,9 @@ from rich.markup import escape
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
 from tuning.errors import TuningError
-from tuning.ranking import cli_fit, cli_learn, cli_train
-from tuning.ranking.errors import ScorerError
-from tuning.ranking.shelf import ShelfError
+from tuning.ranking.learning import cli_fit, cli_learn, cli_train
+from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError
+from tuning.ranking.serving.model.errors import ScorerError
 
 OURS = ("corpus", "lsp_server", "tuning")
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code: 2 where nothing could be done."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["evaluate"]:
-        from tuning.ranking.evaluate import main as evaluate
+        from tuning.ranking.evaluating.evaluate import main as evaluate
 
         return evaluate(arguments[1:])
     options = argparse.ArgumentParser(
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = options.parse_args(arguments)
     try:
         return given.run(given)
-    except (CorpusError, SourceError, TuningError, ShelfError, ScorerError, OSError) as error:
+    except (CorpusError, SourceError, TuningError, AdapterRegistryError, ScorerError, OSError) as error:
         Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False)
         return 2
     except ModuleNotFoundError as error:

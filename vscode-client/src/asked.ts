@@ -10,7 +10,7 @@ import { offer, showing } from './offer.ts';
 import { moduleOf, scriptOf } from './python.ts';
 
 const run = promisify(execFile);
-const WHERE = 'from tuning.ranking.accepted import file; print(file())';
+const WHERE = 'from tuning.ranking.serving.acceptance_log import file; print(file())';
 
 interface Adapter {
   readonly name: string;

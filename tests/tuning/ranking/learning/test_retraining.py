@@ -1,0 +1,208 @@
+"""An adapter from a user's own repository, by the command that makes one; lists as a server would give them, and a tiny model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pygit2
+import pytest
+
+from corpus.candidates import Project, Tally, recorded
+from corpus.lists import Recorded
+from corpus.sources import SourceUnknown
+from corpus.syntax.candidate import Candidate
+from tests.corpus.repositories import repository
+from tests.tuning.models import byte_level, tiny
+from tuning.ranking.__main__ import main
+from tuning.ranking.learning import retraining
+from tuning.ranking.learning.cli_train import is_better
+from tuning.ranking.learning.splitting import split
+from tuning.ranking.serving.model import adapter_registry
+
+SERVERS = {"python": "ty"}
+DAYS = ("evening", "late", "night", "early", "noon", "dawn", *(f"day{number}" for number in range(5)))
+METHODS = [
+    f"{verb}_{noun}" for verb in ("count", "lock", "open", "empty") for noun in ("till", "door", "drawer", "safe")
+]
+
+
+def shop() -> bytes:
+    """A class whose members other files use."""
+    return ("class Shop:\n" + "".join(f"    def {name}(self):\n        return 1\n" for name in METHODS)).encode()
+
+
+def day(name: str, lines: int) -> bytes:
+    """Functions that use it."""
+    body = "".join(
+        f"def {name}_{number}(shop: Shop):\n    shop.{METHODS[number % 5]}()\n    return shop.{METHODS[(number + 3) % 7]}()\n\n\n"
+        for number in range(lines)
+    )
+    return f"from shop import Shop\n\n\n{body}".encode()
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A repository of four commits, the last three of which add lines."""
+    first = {"shop.py": shop(), **{f"day{number}.py": day(f"day{number}", 12) for number in range(5)}}
+    second = {**first, "evening.py": day("evening", 14), "late.py": day("late", 14)}
+    third = {**second, "night.py": day("night", 14), "early.py": day("early", 14)}
+    fourth = {**third, "noon.py": day("noon", 14), "dawn.py": day("dawn", 14)}
+    return repository(tmp_path / "code" / ".git", first, second, third, fourth).parent
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    tokenizer = byte_level()
+    tiny("llama", len(tokenizer)).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter_registry, "home", lambda: tmp_path / "adapters")
+    monkeypatch.setattr(retraining, "record", offered_everywhere)
+
+
+def offered_everywhere(projects: Sequence[Project], work: Path, **_: object) -> tuple[list[Recorded], Tally]:
+    """Every name of the code, at every place."""
+    names = [*METHODS, "Shop", "shop", "self", *(f"{day}_{n}" for day in DAYS for n in range(14))]
+    offered = [
+        Candidate(label=name, name=name, kind=2, place=place, detail="", deprecated=False, edits_elsewhere=False)
+        for place, name in enumerate(names)
+    ]
+    return [
+        recorded(project, asked, position, offered)
+        for project in projects
+        for asked in project.files
+        for position in asked.positions
+    ], Tally()
+
+
+def test_what_is_judged_on_are_lines_of_later_commits(code: Path) -> None:
+    found = split(code, SERVERS, learned=40, judged=60)
+    assert found.by_commits
+    commits = [str(commit.id) for commit in pygit2.Repository(str(code)).walk(pygit2.Repository(str(code)).head.target)]
+    judged = {project.revision for project in found.judging}
+    (learned,) = {project.revision for project in found.learning}
+    assert judged <= set(commits[1:])
+    assert learned == max(judged, key=commits.index)
+    assert {file.path for project in found.learning for file in project.files} <= {
+        "shop.py",
+        *(f"day{n}.py" for n in range(5)),
+        "evening.py",
+    }
+    assert {position.form for project in found.judging for file in project.files for position in file.positions} == {
+        "written"
+    }
+    assert found.languages == ["python"]
+
+
+def test_without_history_files_are_kept_apart(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        (tmp_path / "plain" / f"day{number}.py").write_bytes(day(f"day{number}", 12))
+    found = split(tmp_path / "plain", SERVERS, learned=500, judged=60)
+    assert not found.by_commits
+    learned, judged = (
+        {file.path for project in part for file in project.files} for part in (found.learning, found.judging)
+    )
+    assert judged
+    assert not learned & judged
+
+
+def test_code_in_no_language_that_is_served_is_said(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "notes.txt").write_text("none")
+    with pytest.raises(SourceUnknown, match="too little code in these languages to learn from: python"):
+        split(tmp_path / "plain", SERVERS, learned=500, judged=60)
+
+
+def train(code: Path, base: Path, *more: str) -> int:
+    given = ["train", "--repo", str(code), "--base", str(base), "--server", "python=ty", "--language", "python"]
+    return main(
+        [*given, "--minutes", "0.1", "--positions", "80", "--judged", "60", "--work", str(code.parent / "work"), *more]
+    )
+
+
+def test_a_repository_becomes_an_installed_adapter_and_back(
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(code, base, "--keep-worse") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "lines that its last commits added" in said
+    assert "later lists of the same code" in said
+    assert "python -P -m tuning.ranking rollback code" in said
+    first = adapter_registry.used("code")
+    assert first is not None
+    assert first.card.workspaces == [str(code.resolve())]
+    assert first.card.languages == ["python"]
+    assert set(first.card.figures) == {"R@1", "R@5", "MRR", "R@1 gained", "R@5 gained", "MRR gained"}
+    assert json.loads((first.folder / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    weights = (first.folder / "adapter_model.safetensors").read_bytes()
+
+    assert train(code, base, "--keep-worse") == 0  # all of it was done already
+    second = adapter_registry.used("code")
+    assert second is not None
+    assert second.version == 2
+    assert (second.folder / "adapter_model.safetensors").read_bytes() == weights
+
+    assert main(["adapters"]) == 0
+    assert "code" in capsys.readouterr().out
+    assert main(["adapters", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["name"], listed["version"], listed["folder"]) == ("code", 2, str(second.folder))
+    assert main(["rollback", "code"]) == 0
+    assert "code 1 of" in capsys.readouterr().out
+    assert main(["rollback", "code"]) == 0
+    assert main(["rollback", "code"]) == 2
+    assert "no adapter 'code' is used" in capsys.readouterr().err
+
+
+def test_too_little_code_is_said_before_anything_is_trained(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = repository(tmp_path / "small" / ".git", {f"day{n}.py": day(f"day{n}", 2) for n in range(4)}).parent
+    assert train(small, base) == 2
+    assert "too little" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "work").is_dir()
+    assert not list((tmp_path / "work").glob("adapter*"))
+
+
+@pytest.mark.parametrize(
+    ("repo", "name", "said"),
+    [
+        ("missing", "", "missing: is not there. Give --repo a git repository, or a folder of source."),
+        ("file", "", "file: is no folder. Give --repo a git repository"),
+        ("unborn", "", "unborn: has no commit yet. Commit its files, then train on them."),
+        ("plain", "", "plain: has too little code in these languages to learn from: python. Give another --repo"),
+        ("plain", "my shop", "'my shop' is no name for an adapter. Give one with --name: letters, digits"),
+    ],
+)
+def test_what_can_not_be_learned_from_is_said_before_anything_is_made(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], repo: str, name: str, said: str
+) -> None:
+    there = tmp_path / "there"
+    (there / "plain").mkdir(parents=True)
+    (there / "file").touch()
+    pygit2.init_repository(str(there / "unborn"))
+    assert train(there / repo, base, *(("--name", name) if name else ())) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (there / "work").exists()
+
+
+def test_only_what_is_better_is_installed() -> None:
+    assert is_better(now=[0, 2, 3, 9], then=[0, 1, 3, 9])
+    assert not is_better(now=[0, 2, 3, 9], then=[0, 2, 3, 9])
+    assert not is_better(now=[0, 2, 3, 9], then=[1, 0, 30, 90])  # as often first, further down else
+
+
+def test_a_library_that_is_not_installed_is_said(
+    code: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygit2", None)
+    assert main(["train", "--repo", str(code)]) == 2
+    assert "pygit2 is not installed. Run: pip install 'starling-lsp[model,corpus]'" in capsys.readouterr().err

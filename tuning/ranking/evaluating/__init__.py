@@ -1,0 +1,1 @@
+"""How good rankers are, on RankBench."""

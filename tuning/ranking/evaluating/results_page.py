@@ -1,0 +1,106 @@
+"""RankBench's figures as a page of Markdown, docs/results.md, so that a page never says what no run has shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from corpus.positions import CLASSES, FORMS
+from tuning.files import replacing
+from tuning.ranking.evaluating.calibration import calibration_error, error_by_chance
+from tuning.ranking.evaluating.metrics import gained, signed, summary
+from tuning.ranking.evaluating.ranker_variants import WITHOUT
+
+if TYPE_CHECKING:
+    from tuning.ranking.evaluating.ranker_scores import Scores
+
+OVERALL = "all"
+IN_EDITOR = ", in VS Code"
+HEAD = """# Results on RankBench
+
+Made by `python -P -m tuning.ranking evaluate --page`; what is measured, and how, is in [rankbench.md](rankbench.md). No repository of RankBench was
+learned from, and nothing was chosen on it. In brackets: 95 % intervals, from 1,000 resamples. Figures are over positions whose list has
+what was written; no model has a deadline here.
+"""
+
+
+def write_page(found: Mapping[str, Scores], path: Path, plots: Path | None) -> None:
+    """Write the page, whole or not at all; with the pictures of a folder, if there are any."""
+    parts = [HEAD]
+    for language, scores in found.items():
+        parts += [f"## {language}", _facts(scores), _rankers(scores), _by_class(scores)]
+        if any(WITHOUT in name for name in scores.ranks):
+            parts += ["What each part is worth, fitted anew without it:", _ablations(scores)]
+        if scores.firsts:
+            parts.append(_calibration(scores))
+    if plots is not None:
+        parts.append("## Pictures")
+        for picture in sorted(plots.glob("*.svg")):
+            parts.append(f"![{picture.stem}]({os.path.relpath(picture, path.parent)})")
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+
+
+def _facts(scores: Scores) -> str:
+    share = scores.positions / max(1, scores.asked)
+    candidates = int(np.median(scores.candidates or [0]))
+    return (
+        f"{scores.positions:,} positions of {scores.repositories} repositories ({share:.0%} of {scores.asked:,} lists have the truth), "
+        f"{candidates} candidates at the median."
+    )
+
+
+def _rankers(scores: Scores) -> str:
+    rows = [
+        [name, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(slices[OVERALL]).values())]
+        for name, slices in scores.ranks.items()
+        if WITHOUT not in name
+    ]
+    return _table(["ranker", "R@1", "R@5", "MRR"], rows)
+
+
+def _by_class(scores: Scores) -> str:
+    shown = [*CLASSES, *(f"form: {form}" for form in FORMS)]
+    shown = [name for name in shown if any(name in slices for slices in scores.ranks.values())]
+    counts = [str(max(len(slices.get(name, ())) for slices in scores.ranks.values())) for name in shown]
+    rows = [["n", *counts]]
+    for ranker, slices in scores.ranks.items():
+        if WITHOUT in ranker:
+            continue
+        cells: list[str] = []
+        for name in shown:
+            figures = summary(slices[name]) if slices.get(name) else None
+            cells.append(f"{figures['R@1'][0]:.2f} / {figures['R@5'][0]:.2f}" if figures else "")
+        rows.append([ranker, *cells])
+    return _table(["R@1 / R@5", *shown], rows)
+
+
+def _ablations(scores: Scores) -> str:
+    rows: list[list[str]] = []
+    for name, slices in scores.ranks.items():
+        whole, without, group = name.partition(WITHOUT)
+        if not without or IN_EDITOR in name or whole not in scores.ranks:
+            continue
+        change = gained(scores.ranks[whole][OVERALL], slices[OVERALL])
+        figures = summary(slices[OVERALL])
+        cells = [f"{figures[figure][0]:.3f}" for figure in ("R@1", "R@5")]
+        rows.append([whole, group, *cells, signed(change)])
+    return _table(["ranker", "without", "R@1", "R@5", "change of R@1"], rows)
+
+
+def _calibration(scores: Scores) -> str:
+    rows = [
+        [name, f"{calibration_error(firsts):.3f}", f"{error_by_chance(firsts):.3f}"]
+        for name, firsts in scores.firsts.items()
+        if WITHOUT not in name
+    ]
+    return _table(["ranker", "expected calibration error of first items", "by chance, if every p were exact"], rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,350 @@
+"""`python -P -m tuning.ranking train`, `adapters` and `rollback`: an adapter of one's own code, and what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+from rich.console import Console
+from rich.table import Table
+
+from corpus.candidates import installed_servers
+from corpus.cli_candidates import servers_of
+from corpus.shards import alone
+from corpus.sources import RevisionMissing, SourceUnknown, snapshot
+from corpus.syntax.language import languages
+from tuning.files import replacing
+from tuning.ranking.evaluating.metrics import gained, signed, summary
+from tuning.ranking.learning.progress import bar
+from tuning.ranking.learning.recipe import Recipe
+from tuning.ranking.learning.splitting import Split, split
+from tuning.ranking.serving import acceptance_log
+from tuning.ranking.serving.acceptance_log import Accepted
+from tuning.ranking.serving.model import adapter_registry
+from tuning.ranking.serving.model.adapter_spec import shipped
+
+DESCRIPTION = """Train an adapter on your own repositories and install it, if it is better on their own later lines than what is used now.
+
+  1. lists: your language servers are asked for completion at places in the code as it was before its last commits
+  2. training: the model learns to rank the name that was written first
+  3. comparison: on lines that the last commits added, which nothing was learned from
+  4. installation: only if it is better there; a running server uses it from its next completion on
+
+Nothing of a repository is run and nothing connects anywhere. Run the same again after it was cut off: it goes on where
+it stopped."""
+EPILOG = """python -P -m tuning.ranking adapters          what is installed, and how good it was
+python -P -m tuning.ranking rollback NAME     use the version before"""
+FEWEST = 10  # steps
+ENOUGH = 7000  # positions to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
+ON_GPU = 8  # windows a step, at once
+METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser's."""
+    raw = argparse.RawDescriptionHelpFormatter
+    job = commands.add_parser(
+        "train", help="an adapter of your own repositories", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+    )
+    job.add_argument(
+        "--repo",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="PATH",
+        help="a git repository or a folder; may be repeated",
+    )
+    job.add_argument("--name", default="", help="what the adapter is called (default: the first repository's folder)")
+    job.add_argument(
+        "--language", action="append", default=[], choices=sorted(languages()), help="only this one; may be repeated"
+    )
+    job.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="[LANGUAGE=]NAME",
+        help="ask this one; may be repeated (default: the first installed)",
+    )
+    job.add_argument(
+        "--from-accepted",
+        action="store_true",
+        help="also learn from what was written there while `starling --log-accepted` ran",
+    )
+    job.add_argument("--minutes", type=float, default=15, metavar="M", help="of training itself (default %(default)s)")
+    job.add_argument(
+        "--times", type=float, default=6, metavar="T", help="how often at most through its lists (default %(default)s)"
+    )
+    job.add_argument(
+        "--positions", type=int, default=1500, metavar="N", help="to learn from, a repository (default %(default)s)"
+    )
+    job.add_argument(
+        "--judged", type=int, default=150, metavar="N", help="to judge on, a repository (default %(default)s)"
+    )
+    job.add_argument("--method", choices=METHODS, default="LORA", help="default %(default)s")
+    job.add_argument("--rank", type=int, default=16, help="of LoRA (default %(default)s)")
+    job.add_argument("--base", default="", metavar="FOLDER", help="another model than the default")
+    job.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="where a run is kept to go on from (default: in the cache folder, by name)",
+    )
+    job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
+    job.set_defaults(run=run)
+    shown = commands.add_parser("adapters", help="what is installed, and how good it was")
+    shown.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    shown.set_defaults(run=show_adapters)
+    back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
+    back.add_argument("name", metavar="NAME")
+    back.set_defaults(run=roll_back)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Train, compare, install; 1 where what came out was not better and is not installed."""
+    console = Console(stderr=True)
+    name = adapter_registry.checked(given.name or given.repo[0].resolve().name)
+    splits = _read(given, console)  # before anything is made: of a mistyped path nothing is left
+    work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "training" / name
+    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with alone(work):
+        return _run(given, name, splits, work, console)
+
+
+def _read(given: argparse.Namespace, console: Console) -> list[Split]:
+    servers = installed_servers(servers_of(given.server))
+    for repo in given.repo:
+        _look_at(repo)
+    with console.status("reading the repositories"):
+        return [
+            split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)
+            for repo in given.repo
+        ]
+
+
+def _look_at(repo: Path) -> None:
+    """Raises SourceError where there is nothing to read."""
+    if not repo.is_dir():
+        problem = "is no folder." if repo.exists() else "is not there."
+        raise SourceUnknown(str(repo), problem, "Give --repo a git repository, or a folder of source.")
+    try:
+        snapshot(str(repo))
+    except RevisionMissing as error:
+        raise RevisionMissing(str(repo), "has no commit yet.", "Commit its files, then train on them.") from error
+
+
+def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Path, console: Console) -> int:
+    for one in splits:
+        learned, judged = (sum(project.count for project in part) for part in (one.learning, one.judging))
+        where = (
+            "lines that its last commits added"
+            if one.by_commits
+            else "files that are kept apart, for there are too few commits"
+        )
+        console.print(f"{one.name}: {learned:,} places to learn from, {judged:,} to judge on: {where}", highlight=False)
+    from tuning.ranking.learning import retraining
+
+    with _bar(console, "asking the servers", sum(p.count for s in splits for p in (*s.learning, *s.judging))) as done:
+        lists = retraining.lists_of(splits, work, jobs=given.jobs, done=done)
+    for project, problem in lists.tally.failed.items():
+        console.print(f"[yellow]{project}: {problem}[/]", highlight=False)
+    known = [row for row in lists.learning if row.has_truth]
+    judged_rows = [row for row in lists.judging if row.has_truth]
+    console.print(
+        f"{len(known):,} of {len(lists.learning):,} lists to learn from have the name that was written", highlight=False
+    )
+    if len(known) < 50 or len(judged_rows) < 20:
+        console.print(
+            "[red]That is too little to learn from.[/] Give more code with --repo, or name a server that knows it with --server NAME.",
+            highlight=False,
+        )
+        return 2
+    written = _written(given, splits, console) if given.from_accepted else []
+    out = work / f"adapter-{_key(given, splits, len(written))}"
+    _train(given, lambda done: retraining.looked_up(known, splits, done), written, len(known), out, console)
+    with _bar(console, "looking up what is judged on", len(judged_rows)) as done:
+        judging = list(retraining.looked_up(judged_rows, splits, done))
+    return _judge(given, name, splits, judging, out, console)
+
+
+def _train(
+    given: argparse.Namespace,
+    looked_up: Callable[[Callable[[str, int], None]], Iterator[Any]],
+    written: Sequence[Accepted],
+    count: int,
+    out: Path,
+    console: Console,
+) -> None:
+    from tuning.ranking.learning import retraining, training
+    from tuning.ranking.serving.model.scorer import base_and_tokenizer
+
+    recipe = Recipe(method=given.method, rank=given.rank)
+    recipe = recipe if training.device().type == "cpu" else replace(recipe, batch=ON_GPU)
+    model, tokenizer = base_and_tokenizer(given.base, adapter="")
+    with _bar(console, "looking up what is learned from", count) as done:
+        found = retraining.windows_of(looked_up(done), written, tokenizer)
+    adapted = recipe.adapted(model.to(training.device()), steps=FEWEST)
+    loss = recipe.objective(adapted, tokenizer)
+    with console.status("measuring how long a step takes here"):
+        measure = partial(retraining.seconds_a_window, adapted, loss, found, recipe.batch)
+        total = _steps(given, measure, recipe.batch, len(found), out)
+    sites = sum(len(window.sites) for window in found)
+    console.print(
+        f"training {given.method} on {sites:,} lists in {len(found):,} windows: {total:,} steps of {recipe.batch} windows, "
+        f"{total * recipe.batch / max(1, len(found)):.1f} times through",
+        highlight=False,
+    )
+    training.trained(adapted, loss, found, recipe, steps=total, out=out)
+    adapter_registry.write_card(out, adapter_registry.Card(base=given.base, beneath=shipped(given.base)))
+
+
+def _written(given: argparse.Namespace, splits: Sequence[Split], console: Console) -> list[Accepted]:
+    languages = sorted({language for one in splits for language in one.languages})
+    found = list(acceptance_log.read([repo.resolve() for repo in given.repo], languages))
+    console.print(
+        f"{len(found):,} names that were written where a list was shown, from {acceptance_log.file()}", highlight=False
+    )
+    if not found:
+        console.print("The log is kept while the server runs with --log-accepted (or logAccepted among its options).")
+    return found
+
+
+def _key(given: argparse.Namespace, splits: Sequence[Split], written: int) -> str:
+    """What a run is known by: the same goes on where it stopped, and after new commits it is another."""
+    learned = [project.key for one in splits for project in one.learning]
+    return hashlib.sha256(
+        json.dumps([given.method, given.rank, given.base, shipped(given.base), written, *learned]).encode()
+    ).hexdigest()[:12]
+
+
+def _steps(given: argparse.Namespace, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
+    """As many as fit into the minutes, measured once and kept, so that a run that goes on has the same."""
+    plan = out.with_suffix(".json")
+    if plan.is_file():
+        return int(json.loads(plan.read_text("utf-8"))["steps"])
+    count = max(FEWEST, min(round(given.minutes * 60 / (seconds() * batch)), int(given.times * windows // batch)))
+    with replacing(plan) as temporary:
+        temporary.write_text(json.dumps({"steps": count}) + "\n", encoding="utf-8")
+    return count
+
+
+def _judge(
+    given: argparse.Namespace, name: str, splits: Sequence[Split], judging: Sequence[Any], out: Path, console: Console
+) -> int:
+    from tuning.ranking.learning import retraining
+    from tuning.ranking.serving.model.install import default_base_dir
+    from tuning.ranking.serving.model.scorer import Scorer
+
+    used = adapter_registry.used(name)
+    base = given.base or default_base_dir()
+    now = Scorer.load(base, adapter=str(used.folder) if used is not None else "")
+    then = Scorer.load(base, adapter=str(out))
+    with _bar(console, "comparing", len(judging)) as done:
+        places = retraining.compare(judging, now, then, done)
+    before = f"now ({name} {used.version})" if used is not None else "now (no adapter of its own)"
+    console.print(_table({"signals": places.signals, before: places.now, "with what was learned": places.then}))
+    figures = {key: value[0] for key, value in summary(places.then).items()}
+    rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
+    console.print(f"R@1 {signed(gained(places.now, places.then))}", highlight=False)
+    if not is_better(places.now, places.then) and not given.keep_worse:
+        more = (
+            f"more lists and time (--positions {10 * given.positions} --minutes …)"
+            if given.positions < ENOUGH
+            else "more code"
+        )
+        console.print(f"Not better, so not installed; it is in {out}. What may help: {more}.", highlight=False)
+        return 1
+    card = adapter_registry.Card(
+        base=given.base,
+        beneath=adapter_registry.beneath(out),
+        workspaces=[str(repo.resolve()) for repo in given.repo],
+        languages=sorted({language for one in splits for language in one.languages}),
+        figures={**figures, **{f"{key} gained": value for key, value in rose.items()}},
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    installed = adapter_registry.install(name, out, card)
+    console.print(
+        f"Installed as {name} {installed.version}: used in {', '.join(card.workspaces)} from the next completion on. "
+        f"Back: python -P -m tuning.ranking rollback {name}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def is_better(now: Sequence[int], then: Sequence[int]) -> bool:
+    """Whether the truth's places, from 0, are better on the whole, and the first one right no less often."""
+    before, after = ({key: value[0] for key, value in summary(places).items()} for places in (now, then))
+    return after["MRR"] > before["MRR"] and after["R@1"] >= before["R@1"]
+
+
+def _table(ranks: dict[str, Sequence[int]]) -> Table:
+    table = Table(title=f"{len(next(iter(ranks.values())))} later lists of the same code")
+    for column in ("", "R@1", "R@5", "MRR"):
+        table.add_column(column)
+    for name, places in ranks.items():
+        table.add_row(name, *(f"{value:.3f} [{low:.3f}, {high:.3f}]" for value, low, high in summary(places).values()))
+    return table
+
+
+@contextmanager
+def _bar(console: Console, what: str, total: int) -> Generator[Callable[[str, int], None]]:
+    began = time.monotonic()
+    with bar(console, what, total) as advance:
+        yield lambda name, count: advance(count)
+    console.print(f"{what}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
+
+
+def show_adapters(given: argparse.Namespace) -> int:
+    """A table of what is installed."""
+    console = Console()
+    found = adapter_registry.all_used()
+    if given.json:
+        rows = [
+            {"name": one.name, "version": one.version, "folder": str(one.folder), **msgspec.to_builtins(one.card)}
+            for one in found
+        ]
+        print(json.dumps(rows, indent=1))
+        return 0
+    if not found:
+        console.print("No adapter is installed. Train one on your code: python -P -m tuning.ranking train --repo PATH")
+        return 0
+    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained")
+    for one in found:
+        card = one.card
+        figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]
+        table.add_row(
+            one.name,
+            str(one.version),
+            card.made,
+            ", ".join(card.languages),
+            "\n".join(card.workspaces) or "all",
+            figures[0].lstrip("+"),
+            figures[1],
+        )
+    console.print(table)
+    return 0
+
+
+def roll_back(given: argparse.Namespace) -> int:
+    """One step back."""
+    found = adapter_registry.roll_back(given.name)
+    console = Console()
+    if found is None:
+        console.print(
+            f"{given.name} had no version before: what comes with Starling is used there from now on.", highlight=False
+        )
+    else:
+        console.print(f"{found.name} {found.version} of {found.card.made} is used from now on.", highlight=False)
+    return 0

@@ -1,0 +1,89 @@
+"""Which adapters a base is given, as a user says it, and the base with them in its weights.
+
+    SPEC = [LABEL=]ADAPTER[@WEIGHT][,…]      ADAPTER: a folder in PEFT's format, or the name of an installed one
+
+Several are stacked in their order; with weights they are summed, which LoRA adapters can be. "" is what comes with Starling for the
+default base (`SHIPPED`, trained to rank in its languages), "none" is the base alone. What `train` makes for the default base stands
+on SHIPPED, and its card says so; a folder without a card stands on the base alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuning.errors import AdapterError
+from tuning.ranking.serving.model import adapter_registry
+from tuning.ranking.serving.model.install import default_base_dir
+
+NONE = "none"
+SHIPPED = Path(__file__).with_name("adapter")
+LABEL = re.compile(r"[\w-]+=")
+WEIGHT = re.compile(r"@(-?\d+(?:\.\d+)?)\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One adapter of several."""
+
+    folder: Path
+    weight: float
+
+
+def shipped(base: str | Path) -> str:
+    """What stands for the adapter that comes with Starling for this base: its digest; "" where none does."""
+    file = SHIPPED / "adapter_model.safetensors"
+    is_default = not base or Path(base) == default_base_dir()
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if is_default and file.is_file() else ""
+
+
+def on_base(model: Any, base: str | Path, spec: str) -> Any:
+    """The model of a base with all that a text names in its weights, and with SHIPPED beneath where that belongs. Raises TuningError, AdapterRegistryError."""
+    wanted, there = parsed(spec), shipped(base)
+    beneath = {adapter_registry.beneath(one.folder) for one in wanted} if spec else {there}
+    if unknown := beneath - {"", there}:
+        names = ", ".join(str(one.folder) for one in wanted if adapter_registry.beneath(one.folder) in unknown)
+        raise AdapterError(f"{names}: trained with another version of Starling's own adapter beneath; train it again")
+    if there and there in beneath:
+        model = merged(model, [Wanted(folder=SHIPPED, weight=1.0)])
+    return merged(model, wanted)
+
+
+def parsed(spec: str) -> list[Wanted]:
+    """The adapters that a text names. Raises AdapterError where one is not there."""
+    found: list[Wanted] = []
+    if spec == NONE:
+        return found
+    for text in filter(None, map(str.strip, spec.split(","))):
+        text = LABEL.sub("", text, count=1) if not Path(text).expanduser().is_dir() else text
+        weight = WEIGHT.search(text)
+        name = WEIGHT.sub("", text)
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            installed = adapter_registry.used(name) if adapter_registry.NAME.fullmatch(name) else None
+            if installed is None:
+                there = ", ".join(one.name for one in adapter_registry.all_used()) or "none"
+                raise AdapterError(f"'{name}' is neither an adapter's folder nor installed; installed: {there}")
+            folder = installed.folder
+        found.append(Wanted(folder=folder, weight=float(weight[1]) if weight else 1.0))
+    return found
+
+
+def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
+    """The base with these adapters in its weights. Raises TuningError."""
+    from tuning.model import PeftModel
+
+    if not wanted:
+        return model
+    names = [f"adapter{number}" for number in range(len(wanted))]
+    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0])
+    for name, one in zip(names[1:], wanted[1:], strict=True):
+        adapted.load_adapter(one.folder, name)
+    if all(one.weight == 1 for one in wanted):
+        return adapted.merge_and_unload(adapter_names=names)
+    adapted.add_weighted_adapter(names, [one.weight for one in wanted], "sum", combination_type="cat")
+    return adapted.merge_and_unload(adapter_names=["sum"])
