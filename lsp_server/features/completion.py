@@ -14,7 +14,7 @@ import msgspec
 from lsprotocol import types
 
 from lsp_server.features.items import ItemList, Marks, joined, ranked
-from lsp_server.features.server import StarlingServer
+from lsp_server.features.server import NotOurs, StarlingServer
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.capabilities import at
@@ -53,6 +53,17 @@ def recent(session: Session) -> RecentLists:
     return session.lists
 
 
+class _Document(msgspec.Struct):
+    uri: str
+
+
+class _Place(msgspec.Struct, rename="camel"):
+    """What is read of CompletionParams; the rest is for the wrapped server to judge."""
+
+    text_document: _Document
+    position: dict[str, Any]
+
+
 def register(server: StarlingServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_COMPLETION)
     async def completion(ls: StarlingServer, params: types.CompletionParams | None) -> bytes:  # pyright: ignore[reportUnusedFunction]
@@ -68,8 +79,12 @@ async def _completion(ls: StarlingServer) -> bytes:
     if "partialResultToken" in members:  # a list that comes in parts can't be ordered as one
         del members["partialResultToken"]
         body = wire.dumps({**wire.fields(body), "params": members})
-    where = {"textDocument": wire.loads(members["textDocument"]), "position": wire.loads(members["position"])}
-    ranking_on = session.state.settings.ranks(session.state.language_of(where["textDocument"]["uri"]))
+    try:
+        place = wire.read(wire.params_of(ls.request.envelope), _Place)
+    except wire.Malformed as error:
+        raise NotOurs(str(error)) from error
+    where = {"textDocument": {"uri": place.text_document.uri}, "position": place.position}
+    ranking_on = session.state.settings.ranks(session.state.language_of(place.text_document.uri))
     mode = session.mode
     assert mode is not None
     targets = mode.completion_targets(where, wire.loads(members["context"]) if "context" in members else None)
@@ -89,8 +104,10 @@ async def _completion(ls: StarlingServer) -> bytes:
         if items is None:
             return reply
         return _reordered(session, items, ranking, message) or reply
-    except Exception:  # a wrong ranker, or items that no editor could show: the list goes on as it came
-        log.exception("a list could not be ranked")
+    except wire.WireError as error:
+        log.warning("a list of the wrapped server is malformed and goes on as it came: %s", error)
+    except Exception:  # a defect of ours costs the ranking, never the list
+        log.exception("a defect in Starling: a list could not be ranked")
     return reply if items is None else _reordered(session, items, None, message) or reply
 
 

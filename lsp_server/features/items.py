@@ -57,7 +57,7 @@ class ItemList:
                 defaults, kinds = (_object(envelope, name) for name in ("itemDefaults", "applyKind"))
             else:
                 return None
-        except wire.SENSELESS:
+        except (wire.WireError, msgspec.DecodeError, RecursionError):
             return None
         if not items:
             return None
@@ -82,15 +82,15 @@ class ItemList:
 def joined(lists: Sequence[ItemList]) -> ItemList:
     """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'.
 
-    A list that makes no sense is left out.
+    A malformed list is left out.
     """
     items: list[Item] = []
     servers: list[str] = []
     for each in lists:
         try:
             items += [with_defaults(item, each) for item in each.items]
-        except wire.SENSELESS as error:
-            log.warning("a list of %s makes no sense: %r", each.server_of(0), error)
+        except wire.WireError as error:
+            log.warning("a list of %s is malformed and left out: %s", each.server_of(0), error)
         else:
             servers += [each.server_of(index) for index in range(len(each.items))]
     incomplete = any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
@@ -98,7 +98,9 @@ def joined(lists: Sequence[ItemList]) -> ItemList:
 
 
 def with_defaults(item: Item, of: ItemList) -> Item:
-    """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList")."""
+    """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList"). Raises WireError for a malformed one."""
+    if "label" not in item:
+        raise wire.Malformed("an item without a label")
     defaults = of.defaults
     full = {**{name: value for name, value in defaults.items() if name in WRITTEN_OUT}, **item}
     data = of.data_of(item)
@@ -106,7 +108,7 @@ def with_defaults(item: Item, of: ItemList) -> Item:
         full["data"] = data
     name = "commitCharacters"
     if not _absent(item, name) and name in defaults and bytes(of.kinds.get(name, b"")) == MERGE:
-        full[name] = wire.raw(list(dict.fromkeys([*wire.loads(defaults[name]), *wire.loads(item[name])])))
+        full[name] = wire.raw(list(dict.fromkeys([*_texts(defaults[name]), *_texts(item[name])])))
     if "editRange" in defaults and _absent(item, "textEdit"):
         span = defaults["editRange"]
         given = wire.fields(span)
@@ -161,12 +163,11 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
         if ranking.stars[index]:
             star(item, defaults, ranking.stars[index], marks)
-    for index in (
-        ranking.unequal
-    ):  # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it
+    # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it.
+    for index in ranking.unequal:
         item = out[index]
         word = item["label"] if _absent(item, "filterText") else item["filterText"]
-        item["filterText"] = wire.raw(wire.loads(word).lstrip(" ") + " ")
+        item["filterText"] = wire.raw(_text(word).lstrip(" ") + " ")
     if preselects:
         out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
 
@@ -174,7 +175,7 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -
 def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
     """Mark an item. Where its label changes, what filtered and inserted by the label is written down first."""
     if marks.place == "detail":
-        given = "" if _absent(item, "detail") else wire.loads(item["detail"])
+        given = "" if _absent(item, "detail") else _text(item["detail"])
         item["detail"] = wire.raw((marks.star + given).strip())
         return
     label = item["label"]
@@ -187,7 +188,7 @@ def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
             item["insertText"] = label
     if _absent(item, "filterText"):
         item["filterText"] = label
-    item["label"] = wire.raw(marks.star + wire.loads(label).lstrip(" "))  # some servers indent their labels
+    item["label"] = wire.raw(marks.star + _text(label).lstrip(" "))  # some servers indent their labels
     if marks.ratings:
         given = item.get("labelDetails")
         details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)
@@ -212,6 +213,14 @@ class Origin:
     data: msgspec.Raw | None
 
 
+class _WayBack(msgspec.Struct, array_like=True):
+    """What `ranked` writes into an item's `data`."""
+
+    number: int
+    index: int
+    server: str = ""
+
+
 def origin(item: Item) -> Origin | None:
     """The way back that `ranked` wrote into an item's `data`; None for an item that we never touched."""
     data = item.get("data")
@@ -221,12 +230,12 @@ def origin(item: Item) -> Origin | None:
     if KEY not in members or not set(members) <= {KEY, "data"}:
         return None
     try:
-        number, index, *server = wire.loads(members[KEY])
-    except (TypeError, ValueError):
+        way_back = wire.read(members[KEY], _WayBack)
+    except wire.Malformed:
         return None
-    if not (type(number) is type(index) is int and index >= 0):
+    if way_back.index < 0:
         return None
-    return Origin(server=str(server[0]) if server else "", number=number, index=index, data=members.get("data"))
+    return Origin(server=way_back.server, number=way_back.number, index=way_back.index, data=members.get("data"))
 
 
 def without_marks(item: Item, found: Origin, star_text: str) -> Item:
@@ -235,7 +244,7 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
     del original["data"]
     if found.data is not None:
         original["data"] = found.data
-    label = wire.loads(item["label"])
+    label = wire.loads(item["label"]) if "label" in item else None
     if isinstance(label, str) and star_text and label.startswith(star_text):
         original["label"] = wire.raw(label.removeprefix(star_text))
     detail = wire.loads(item["detail"]) if not _absent(item, "detail") else ""
@@ -245,6 +254,14 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
         if not own:
             del original["detail"]
     return original
+
+
+def _text(raw: msgspec.Raw) -> str:
+    return wire.read(raw, str)
+
+
+def _texts(raw: msgspec.Raw) -> list[str]:
+    return wire.read(raw, list[str])
 
 
 def _object(members: Item, name: str) -> Item:

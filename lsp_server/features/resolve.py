@@ -66,7 +66,8 @@ async def _resolve(session: Session, request: Request) -> bytes:
     for name in OVERLAID:
         if name in item and bytes(item[name]) != bytes(original.get(name, b"")):
             result[name] = item[name]
-    result["label"] = item["label"]
+    if "label" in item:
+        result["label"] = item["label"]
     ranking = kept.ranking.get("") if kept is not None else None
     if ranking is not None and found.index < len(ranking.p):
         formats = at(

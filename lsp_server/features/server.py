@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from cattrs import Converter
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.lsp.client import LanguageClient
 from pygls.lsp.server import LanguageServer
 from pygls.protocol import default_converter
@@ -41,6 +41,10 @@ class Request:
     def params(self) -> dict[str, msgspec.Raw]:
         """The members of its params, undecoded."""
         return wire.fields(wire.params_of(self.envelope))
+
+
+class NotOurs(Exception):
+    """A feature leaves the request to the wrapped servers."""
 
 
 _current: ContextVar[Request] = ContextVar("request")
@@ -75,24 +79,28 @@ class StarlingServer(LanguageServer):
         """The whole reply to a request that is owned; None where it was left to the wrapped servers, unranked."""
         method = str(envelope.method)
         _current.set(Request(id=id, body=body, envelope=envelope))
-        handler = self.protocol.fm.features[method]
         try:
-            params = self.protocol.params(method, wire.loads(wire.params_of(envelope)), self.custom.get(method))
-        except UnreadableParams as error:
-            if method in self.custom:
-                return wire.failure(id, wire.INVALID_PARAMS, str(error.__cause__))
-            log.info("%s", error)
-            if method not in self.lenient:
-                assert self.session.mode is not None
-                self.session.mode.request(id, method, body, envelope)
-                return None
-            params = None
-        try:
-            result = handler(params)
+            result = self.protocol.fm.features[method](self._params(method, envelope))
             result = await result if inspect.isawaitable(result) else result
+        except NotOurs as error:
+            log.info("%s is left to the wrapped servers: %s", method, error)
+            assert self.session.mode is not None
+            self.session.mode.request(id, method, body, envelope)
+            return None
         except JsonRpcException as error:
             return wire.dumps({"jsonrpc": "2.0", "id": id, "error": self.protocol.plain(error.to_response_error())})
         return result if isinstance(result, bytes) else wire.response(id, self.protocol.plain(result))
+
+    def _params(self, method: str, envelope: Envelope) -> Any:
+        """Typed params of a request. Raises NotOurs or JsonRpcInvalidParams where they are not what they should be."""
+        try:
+            return self.protocol.params(method, wire.loads(wire.params_of(envelope)), self.custom.get(method))
+        except UnreadableParams as error:
+            if method in self.custom:
+                raise JsonRpcInvalidParams(str(error.__cause__)) from error
+            if method not in self.lenient:
+                raise NotOurs(str(error)) from error
+            return None
 
     def hear(self, method: str, params: msgspec.Raw) -> None:
         """A notification that was passed on, for a feature that listens to it. Never raises."""

@@ -56,10 +56,6 @@ class NotFrames(WireError):
     """The other end of a socket does not speak LSP's base protocol; the connection is to be closed."""
 
 
-# What reading a message raises where its parts are not what its sender should have written.
-SENSELESS = (WireError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
-
-
 class Envelope(msgspec.Struct, frozen=True):
     """A message with everything but its address left undecoded. Absent parts are UNSET."""
 

@@ -17,6 +17,13 @@ from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
+SENSELESS = (
+    wire.WireError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)  # what merging a malformed answer raises
 TARDY = 1.0  # seconds that the others get after the first server that had something to say
 
 
@@ -63,7 +70,7 @@ def _merged(results: Sequence[msgspec.Raw], route: Route) -> msgspec.Raw:
     """One result of all; without those that make no sense beside others."""
     try:
         return route.merge(results)
-    except wire.SENSELESS as error:
+    except SENSELESS as error:
         log.warning("an answer of several makes no sense: %r", error)
         return route.merge([result for result in results if _makes_sense(result, route)])
 
@@ -71,7 +78,7 @@ def _merged(results: Sequence[msgspec.Raw], route: Route) -> msgspec.Raw:
 def _makes_sense(result: msgspec.Raw, route: Route) -> bool:
     try:
         route.merge([result, result])
-    except wire.SENSELESS:
+    except SENSELESS:
         return False
     return True
 

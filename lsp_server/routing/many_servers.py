@@ -117,7 +117,11 @@ class ManyServers:
         for server in self._pool:
             if not server.handles(language_id) or (cell and server.knows_notebooks):
                 continue
-            if method == CHANGE:
+            if method == OPEN:
+                server.tell_open(uri, body)
+            elif method == CLOSE:
+                server.tell_close(uri, body)
+            elif method == CHANGE:
                 if server.sync_kind == synchronisation.INCREMENTAL:
                     server.tell_change(lambda: uri, body)
             elif method == SAVE:

@@ -10,7 +10,7 @@ import msgspec
 from lsp_server.documents import notebooks
 from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.positions import Encoding
-from lsp_server.documents.texts import CHANGE, OPEN
+from lsp_server.documents.texts import CHANGE, CLOSE, OPEN
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol import capabilities
@@ -43,7 +43,6 @@ class OneCommand:
             self._editor.show(str(error), kind=ERROR)
             return wire.response(id, capabilities.announced({}))
         self._state.documents.encoding = server.encoding
-        server.state = State.RUNNING
         return wire.response(id, capabilities.announced(result))
 
     async def shutdown(self, id: Id, body: bytes) -> bytes:
@@ -65,14 +64,22 @@ class OneCommand:
         return self._server
 
     def sent_first(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        """As it came, before anything is read of it."""
+        """As it came; a change before anything is read of it."""
+
+        def uri() -> str:
+            return str(capabilities.document_of(wire.loads(params)))
+
         if method == CHANGE:
-            self._server.tell_change(lambda: str(capabilities.document_of(wire.loads(params))), body)
+            self._server.tell_change(uri, body)
+        elif method == OPEN:
+            self._server.tell_open(uri(), body)
+        elif method == CLOSE:
+            self._server.tell_close(uri(), body)
         elif method.startswith(("textDocument/", notebooks.PREFIX)):
             self._server.tell(body)
 
     def initialized(self, body: bytes) -> None:
-        self._server.tell(body)
+        self._server.tell_initialized(body)
 
     def opening(self, body: bytes, params: Json) -> tuple[bytes, Json]:
         return body, params

@@ -12,7 +12,8 @@ from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.routing.table import OTHER, ROUTES
-from lsp_server.servers.server import Ask, WrappedServer
+from lsp_server.servers.asks import Ask
+from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """One process of a wrapped server: started, initialized, told what the session knows, ended. It is never started twice.
 
-Who owns it decides whether there is another after it (`server`). It goes one way: STARTING, INITIALIZED, ENDED.
+Its owner (`server`) decides whether to start another one. Phases go one way: STARTING, INITIALIZED, RUNNING, ENDED; so
+`initialized` is sent once, and a document that the process has open is never opened again.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ INITIALIZE_PATIENCE = 120.0
 
 class Phase(Enum):
     STARTING = "starting"
-    INITIALIZED = "initialized"
+    INITIALIZED = "initialized"  # it has answered initialize
+    RUNNING = "running"  # it has been sent `initialized`
     ENDED = "ended"
 
 
@@ -63,6 +65,7 @@ class Generation:
         self._plan, self._editor, self._owner = plan, editor, owner
         self._since = time.monotonic()
         self._client: ServerClient | None = None
+        self._open: set[str] = set()  # URIs of the documents that it has open
         self._folder = editor.working_folder
         self._backend = Backend(
             plan.started_by(self._folder),
@@ -116,9 +119,9 @@ class Generation:
         return result
 
     def introduce(self, handles: Callable[[str], bool], *, notebooks: bool) -> None:
-        """Tell it what the session knows, of the languages that it handles."""
+        """Send `initialized`, the configuration and the open documents of the languages that it handles."""
         editor, backend = self._editor, self._backend
-        backend.notify("initialized", {})
+        self.initialized(wire.notification("initialized", {}))
         if editor.configuration is not None:
             backend.send(editor.configuration)
         cells: frozenset[str] = frozenset()
@@ -129,7 +132,26 @@ class Generation:
                     cells |= uris
         for document in editor.documents:
             if handles(document.language_id) and document.uri not in cells:
-                backend.notify("textDocument/didOpen", {"textDocument": document.as_item()})
+                opening = {"textDocument": document.as_item()}
+                self.open(document.uri, wire.notification("textDocument/didOpen", opening))
+
+    def initialized(self, body: bytes) -> None:
+        """Send `initialized` (`body`); a second one is dropped."""
+        if self.phase is Phase.INITIALIZED:
+            self.phase = Phase.RUNNING
+            self._backend.send(body)
+
+    def open(self, uri: str, body: bytes) -> None:
+        """Send a didOpen (`body`); a document that is open is closed first."""
+        if uri in self._open:
+            self._backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+        self._open.add(uri)
+        self._backend.send(body)
+
+    def close(self, uri: str, body: bytes) -> None:
+        """Send a didClose (`body`)."""
+        self._open.discard(uri)
+        self._backend.send(body)
 
     def send(self, body: bytes) -> None:
         self._backend.send(body)
@@ -168,7 +190,7 @@ class Generation:
     def _decoded(self, result: msgspec.Raw) -> Json:
         try:
             return wire.loads(result)
-        except wire.SENSELESS as error:
+        except wire.WireError as error:
             raise BackendGarbled(self._plan.command[0], "initialize", error) from error
 
     def _received(self, body: bytes, envelope: Envelope) -> None:
@@ -194,5 +216,8 @@ class Generation:
     def _exited(self, error: BackendExited) -> None:
         was, self.phase = self.phase, Phase.ENDED
         self.fail_client(str(error))
-        if was is Phase.INITIALIZED:  # of one that starts, `start` raises; of one that was ended it is no news
+        if was in (
+            Phase.INITIALIZED,
+            Phase.RUNNING,
+        ):  # while it starts, `start` raises; an end that was asked for is no news
             self._owner.process_exited(self, error)

@@ -21,6 +21,7 @@ from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.capabilities import at, resolves
+from lsp_server.servers.asks import Ask, OpenAsks
 from lsp_server.servers.backend import BackendError, BackendExited, BackendMissing, find_command
 from lsp_server.servers.generation import Generation, Phase
 from lsp_server.servers.id_mapping import Left, ServerNames
@@ -64,21 +65,6 @@ class ServerEvents(Protocol):
 
 
 @dataclass(kw_only=True, eq=False)
-class Ask:
-    """An editor's request at one wrapped server. `on_reply` gets the one reply, whole, or why there is none.
-
-    One that only `reads` is asked again of a server that crashed over it, once.
-    """
-
-    id: Id
-    body: bytes
-    on_reply: Callable[[bytes], None]
-    reads: bool = False
-    retried: bool = False
-    cancelled: bool = False
-
-
-@dataclass(kw_only=True, eq=False)
 class WrappedServer:
     """`plan.language_ids` says whose documents it gets: those, or all where there are none."""
 
@@ -91,7 +77,7 @@ class WrappedServer:
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
     announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
-    _asks: dict[tuple[type, Id], Ask] = field(default_factory=dict[tuple[type, Id], Ask])
+    _asks: OpenAsks = field(default_factory=OpenAsks)
     _process: Generation | None = None  # the newest; it may have ended
     _crashes: int = 0
     _missing: bool = False  # its command was not found
@@ -150,7 +136,12 @@ class WrappedServer:
     # Starting and ending
 
     async def start(self) -> msgspec.Raw:
-        """A process that has answered initialize. Returns its result. Raises BackendError, and leaves no process then."""
+        """Start it for an editor that waits for its result of initialize. Raises BackendError; no process is left then."""
+        result = await self._start_process()
+        self.state = State.RUNNING
+        return result
+
+    async def _start_process(self) -> msgspec.Raw:
         process = self._process = Generation(self.plan, self.editor, self)
         try:
             result = await process.start()
@@ -174,12 +165,16 @@ class WrappedServer:
         return find_command(self.plan.command) is not None
 
     async def restart(self) -> None:
-        """End its process, if there is one, and start another, however often it has failed."""
-        await self._leave(politely=True)
-        self._crashes, self._told, self.state = 0, False, State.IDLE
-        self._result = None
+        """End its process, if there is one, and start another, however often it has failed.
+
+        Requests that come meanwhile wait for the new process.
+        """
+        leaving = self._leave(politely=True, keep_reads=True)
+        self._crashes, self._told, self._result = 0, False, None
         self._answered.clear()
-        self.wake()
+        self.state = State.STARTING
+        self._task = asyncio.get_running_loop().create_task(self._bring_up())
+        await leaving
 
     async def _bring_up(self, *, delay: float = 0.0) -> None:
         """A process that knows what the session knows; `delay`: again, after a crash."""
@@ -188,7 +183,7 @@ class WrappedServer:
             if self._leaving is not None:  # one process at a time: they may share a folder on disk
                 await asyncio.wait([self._leaving])
             await asyncio.sleep(delay)
-            self._result = await self.start()
+            self._result = await self._start_process()
         except BackendExited as error:
             if again:
                 self._crashed(error)
@@ -224,7 +219,7 @@ class WrappedServer:
     def _ready(self) -> None:
         """From here on it gets messages as they come; those that waited go first."""
         self.state = State.RUNNING
-        for ask in self._asks.values():
+        for ask in self._asks:
             if not ask.cancelled:
                 self.send(ask.body)
 
@@ -249,7 +244,7 @@ class WrappedServer:
         """exit (it was asked to shut down, or nobody is left to ask), and its process ended. Begins at once."""
         return self._leave(politely=False)
 
-    def _leave(self, *, politely: bool) -> Awaitable[None]:
+    def _leave(self, *, politely: bool, keep_reads: bool = False) -> Awaitable[None]:
         """Let go of the process, whatever it was doing: what it says or does from here on is no news."""
         if self._idle is not None:
             self._idle.cancel()
@@ -266,7 +261,7 @@ class WrappedServer:
             if process is not None:
                 await process.end(politely=politely)
 
-        self._fail_asks(self.why_not)
+        self._asks.fail(self.why_not, keep_reads=keep_reads)
         if process is not None:
             process.fail_client(self.why_not)
             process.phase = Phase.ENDED
@@ -290,6 +285,21 @@ class WrappedServer:
         if self.state is State.RUNNING:
             self.send(body)
 
+    def tell_initialized(self, body: bytes) -> None:
+        """The editor's `initialized`; each process gets one."""
+        if self.state is State.RUNNING and self._process is not None:
+            self._process.initialized(body)
+
+    def tell_open(self, uri: str, body: bytes) -> None:
+        """A didOpen. A document that the process has open already is closed first."""
+        if self.state is State.RUNNING and self._process is not None:
+            self._process.open(uri, body)
+
+    def tell_close(self, uri: str, body: bytes) -> None:
+        """A didClose."""
+        if self.state is State.RUNNING and self._process is not None:
+            self._process.close(uri, body)
+
     def tell_change(self, uri: Callable[[], str], body: bytes) -> None:
         """A document's didChange, likewise."""
         if self.state is State.RUNNING and self._process is not None:
@@ -306,31 +316,24 @@ class WrappedServer:
         if not waits and (self.state is not State.RUNNING or not self.alive):
             ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
             return
-        self._asks[wire.key_of(ask.id)] = ask
+        self._asks.add(ask)
         if not waits:
             self.send(ask.body)
 
     def cancel(self, ask: Ask, body: bytes) -> None:
         """The editor cancels a request: the server may still answer it."""
         ask.cancelled = True
-        if self._asks.get(wire.key_of(ask.id)) is ask and self.state is State.RUNNING:
+        if ask in self._asks and self.state is State.RUNNING:
             self.send(body)
 
     def forget(self, ask: Ask) -> bool:
         """Its answer is not waited for any more. Whether it was."""
-        if self._asks.get(wire.key_of(ask.id)) is not ask:
+        if ask not in self._asks:
             return False
-        del self._asks[wire.key_of(ask.id)]
+        self._asks.remove(ask)
         if not ask.cancelled:
             self.tell(wire.notification("$/cancelRequest", {"id": ask.id}))
         return True
-
-    def _reply(self, id: Id, body: bytes) -> None:
-        ask = self._asks.pop(wire.key_of(id), None)
-        if ask is None:
-            log.debug("%s answered %r, which nobody waits for", self.key, id)
-        else:
-            ask.on_reply(body)
 
     @property
     def knows_notebooks(self) -> bool:
@@ -346,12 +349,13 @@ class WrappedServer:
         self.events.server_said(self, body, envelope)
 
     def process_replied(self, process: Generation, id: Id, body: bytes) -> None:
-        self._reply(id, body)
+        if not self._asks.reply(id, body):
+            log.debug("%s answered %r, which nobody waits for", self.key, id)
 
     def process_exited(self, process: Generation, error: BackendExited) -> None:
         self.why_not = str(error)
         if self.editor.ending:
-            self._fail_asks(str(error))
+            self._asks.fail(str(error))
         elif process is self._process:
             self._crashed(error, process.age)
 
@@ -360,7 +364,7 @@ class WrappedServer:
             self._crashes, self._told = 0, False
         self._forget()
         gave_up = self._crashes >= len(BACK_OFF)
-        self._fail_asks(str(error), keep_safe=not gave_up)
+        self._asks.fail(str(error), keep_reads=not gave_up)
         if gave_up:
             self.state = State.FAILED
             message = f"{error}, {self._crashes + 1} times now; not started again. {last_words(error)}"
@@ -376,19 +380,12 @@ class WrappedServer:
 
     def _fail(self, reason: str) -> None:
         self.state, self.why_not = State.FAILED, reason
-        self._fail_asks(reason)
+        self._asks.fail(reason)
 
     def _forget(self) -> None:
         """The process has gone, and what it registered and asked for."""
         self.registered.clear()
         self.events.server_lost(self, self.names.next_generation())
-
-    def _fail_asks(self, reason: str, *, keep_safe: bool = False) -> None:
-        for ask in list(self._asks.values()):
-            if keep_safe and ask.reads and not ask.retried and not ask.cancelled:
-                ask.retried = True
-            else:
-                self._reply(ask.id, wire.failure(ask.id, wire.REQUEST_FAILED, reason))
 
 
 def last_words(error: BackendExited) -> str:

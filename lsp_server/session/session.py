@@ -33,6 +33,14 @@ from lsp_server.settings import Settings, updated
 
 log = logging.getLogger(__name__)
 
+DEFECT = "a defect in Starling: this message was not handled"
+
+
+class _Cancel(msgspec.Struct):
+    """CancelParams."""
+
+    id: Id
+
 
 class Client(Protocol):
     """The editor's end, whatever it is connected by."""
@@ -163,11 +171,18 @@ class Session:
                 self._notification(body, envelope)
             else:
                 self._response(body, envelope)
-        except wire.SENSELESS as error:
-            log.exception("a message of the editor could not be handled")
-            if envelope.is_request:
-                id = wire.id_of(envelope)
-                self.requests.reply(id, wire.failure(id, wire.INVALID_PARAMS, repr(error)))
+        except wire.WireError as error:
+            log.warning("a message of the editor is malformed: %s: %s", envelope.method, error)
+            self._refuse(envelope, wire.INVALID_PARAMS, str(error))
+        except Exception as error:  # a defect of ours: it must not cost the session
+            log.exception(DEFECT)
+            self._refuse(envelope, wire.INTERNAL_ERROR, repr(error))
+
+    def _refuse(self, envelope: Envelope, code: int, why: str) -> None:
+        """Answer a message with an error, if it is a request."""
+        if envelope.is_request:
+            id = wire.id_of(envelope)
+            self.requests.reply(id, wire.failure(id, code, why))
 
     def _oversized(self, error: wire.Oversized) -> None:
         """A message that was thrown away: whoever waits for it is told. A document's text that is lost ends the session."""
@@ -220,7 +235,7 @@ class Session:
         if method == "exit":
             self._end(0 if self._phase is Phase.SHUT_DOWN else 1)  # LSP 3.18
         elif method == "$/cancelRequest":
-            self.requests.cancel(wire.loads(wire.params_of(envelope)).get("id"), body)
+            self.requests.cancel(wire.read(wire.params_of(envelope), _Cancel).id, body)
         elif self._notifications is not None and self._phase is not Phase.NEW:
             if method == "initialized":
                 self.state.initialized.set()
@@ -312,10 +327,16 @@ class Session:
         try:
             if self.mode is not None:
                 self.send(self.mode.from_server(server, body, envelope))
-        except wire.SENSELESS:
-            log.exception("a message of the wrapped server could not be handled")
-            if envelope.is_request:
-                server.send(wire.failure(wire.id_of(envelope), wire.INVALID_PARAMS, "not understood"))
+        except wire.WireError as error:
+            log.warning("a message of %s is malformed: %s: %s", server.key, envelope.method, error)
+            code, why = wire.INVALID_PARAMS, str(error)
+        except Exception as error:  # a defect of ours: it must not cost the session
+            log.exception(DEFECT)
+            code, why = wire.INTERNAL_ERROR, repr(error)
+        else:
+            return
+        if envelope.is_request:
+            server.send(wire.failure(wire.id_of(envelope), code, why))
 
     def server_ready(self, server: WrappedServer) -> None:
         if self.mode is not None:
