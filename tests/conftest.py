@@ -1,8 +1,9 @@
-"""Every test gets the environment back as it was, and a run in which no test ran is a failure.
+"""Every test gets the environment back as it was; one in which the server had a defect of its own fails; and a run in which no test ran is a failure.
 
 With FAIL_SKIPPED set, as in CI, a skipped test fails as well unless its reason is in MAY_SKIP.
 """
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 from typing import TypeVar
@@ -26,6 +27,28 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+class _Defects(logging.Handler):
+    """Keeps what the server logs of its own defects: it goes on after one, so nothing else would fail."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "a defect in Starling" in record.getMessage():
+            self.found.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def defects() -> Iterator[None]:
+    """A test during which the server had a defect fails."""
+    handler = _Defects()
+    logging.getLogger("lsp_server").addHandler(handler)
+    yield
+    logging.getLogger("lsp_server").removeHandler(handler)
+    assert not handler.found, handler.found[0]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

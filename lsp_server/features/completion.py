@@ -137,7 +137,7 @@ def _reordered(
     session: Session, items: ItemList, ranking: Ranking | None, message: dict[str, msgspec.Raw]
 ) -> bytes | None:
     """The reply with a ranking laid over. Without one, with whose each item is among several servers; else None."""
-    if ranking is not None and sorted(ranking.order) != list(range(len(items.items))):
+    if ranking is not None and not ranking.fits(len(items.items)):
         ranking = None
     if ranking is None and not (session.mode is not None and session.mode.marks_lists):
         return None

@@ -99,8 +99,6 @@ def joined(lists: Sequence[ItemList]) -> ItemList:
 
 def with_defaults(item: Item, of: ItemList) -> Item:
     """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList"). Raises WireError for a malformed one."""
-    if "label" not in item:
-        raise wire.Malformed("an item without a label")
     defaults = of.defaults
     full = {**{name: value for name, value in defaults.items() if name in WRITTEN_OUT}, **item}
     data = of.data_of(item)
@@ -113,7 +111,7 @@ def with_defaults(item: Item, of: ItemList) -> Item:
         span = defaults["editRange"]
         given = wire.fields(span)
         edit: Item = dict(given) if "insert" in given else {"range": span}
-        edit["newText"] = item["label"] if _absent(item, "textEditText") else item["textEditText"]
+        edit["newText"] = _label(item) if _absent(item, "textEditText") else item["textEditText"]
         full["textEdit"] = wire.raw(edit)
     return full
 
@@ -166,7 +164,7 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -
     # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it.
     for index in ranking.unequal:
         item = out[index]
-        word = item["label"] if _absent(item, "filterText") else item["filterText"]
+        word = _label(item) if _absent(item, "filterText") else item["filterText"]
         item["filterText"] = wire.raw(_text(word).lstrip(" ") + " ")
     if preselects:
         out[ranking.order[0]]["preselect"] = msgspec.Raw(b"true")
@@ -178,7 +176,7 @@ def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
         given = "" if _absent(item, "detail") else _text(item["detail"])
         item["detail"] = wire.raw((marks.star + given).strip())
         return
-    label = item["label"]
+    label = _label(item)
     item.setdefault("filterText", label)
     if _absent(item, "textEdit"):
         has_range = "editRange" in defaults
@@ -254,6 +252,12 @@ def without_marks(item: Item, found: Origin, star_text: str) -> Item:
         if not own:
             del original["detail"]
     return original
+
+
+def _label(item: Item) -> msgspec.Raw:
+    if "label" not in item:
+        raise wire.Malformed("an item without a label")
+    return item["label"]
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -48,6 +48,12 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: float
     unequal: list[int] = []  # items that an editor should not take for the typed word itself
 
+    def fits(self, count: int) -> bool:
+        """Whether it is a ranking of a list of so many items."""
+        whole = sorted(self.order) == list(range(count)) and set(self.unequal) <= set(self.order)
+        by_item = (self.p, self.places, self.uses_here, self.uses_workspace, self.stars)
+        return whole and all(len(each) == count for each in by_item)
+
 
 class _Reply(msgspec.Struct):
     id: int

@@ -129,7 +129,10 @@ class FakeRanker:
 
     async def rank(self, params: Mapping[str, Any]) -> Ranking | None:
         items = wire.loads(wire.raw(params["result"]))
-        count = len(items["items"] if isinstance(items, dict) else items)
+        items = items.get("items") if isinstance(items, dict) else items
+        if not isinstance(items, list):
+            return None  # as the real one answers what is no list
+        count = len(items)
         return reversing(count) if self.answer is None else self.answer(count)
 
     async def ask(self, method: str, params: Mapping[str, Any], seconds: float) -> bytes | None:

@@ -6,7 +6,8 @@ SPEC: completion (result), nothing_on (lines without one), capabilities (laid ov
 resolve (adds documentation), results (by method), errors (methods that fail), on_open (message sent then), log (a file: one line a message received), stubborn (ignores exit and end of input).
 raw (bytes of a result by method, as latin-1), dies_after (methods that it answers, and ends), deaf_on (methods after which it
 reads nothing), closes_output_on, spawns (method to {file, session}: starts a process that ignores SIGTERM), stderr_on
-(method to a number of lines), life (a file in which starts are counted) with lives (what the second, the third … has else).
+(method to a number of lines), life (a file in which starts are counted) with lives (what the second, the third … has else), slow
+(method to the seconds before it is answered).
 The notification `fake/send` makes it send its params; any other request is answered with its own params.
 """
 
@@ -108,6 +109,7 @@ while True:
         time.sleep(600)
     if method in spec.get("deaf_on", ()):
         time.sleep(600)
+    time.sleep(spec.get("slow", {}).get(method, 0))
     if method in spec.get("errors", ()):
         send({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32803, "message": "as told"}})
     elif "id" in message and method is not None and method not in spec.get("hang", ()):

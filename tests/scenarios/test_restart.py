@@ -11,6 +11,7 @@ import pytest
 from lsp_server.jsonrpc import wire
 from lsp_server.servers import server as server_module
 from tests.fakes.editor import URI, FakeEditor, FakeRanker, editing, log_of
+from tests.scenarios.harness import until
 
 COMPLETION = "textDocument/completion"
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 2}}
@@ -132,3 +133,34 @@ async def test_initialize_may_be_tried_again_after_an_error(tmp_path: Path, para
         assert "result" in await editor.initialize()
         assert "result" in await editor.ask("odd/thing", {})
         await editor.gone()
+
+
+async def test_requests_during_a_restart_wait_for_the_new_process(tmp_path: Path) -> None:
+    async with editing(tmp_path, slow={"shutdown": 0.3}) as editor:
+        editor.open("text")
+        restarting = editor.request("starling/restart", {})
+        await until(lambda: any(json.loads(line).get("method") == "shutdown" for line in log_of(tmp_path)))
+        assert (await editor.ask("textDocument/rename", WHERE))["result"] == {"echo": WHERE}
+        assert "result" in await editor.reply(restarting)
+        heard = second_life(tmp_path)
+        assert [message["method"] for message in heard] == [
+            "initialize", "initialized", "textDocument/didOpen", "textDocument/rename",
+        ]  # fmt: skip
+
+
+async def test_a_process_hears_initialized_once_and_no_document_opened_twice(tmp_path: Path) -> None:
+    async with editing(tmp_path) as editor:
+        editor.open("one")
+        editor.notify("initialized", {})
+        editor.open("two")
+        await editor.ask("textDocument/hover", WHERE)
+        heard = [json.loads(line) for line in log_of(tmp_path)]
+        methods = [message["method"] for message in heard if message.get("method") != "textDocument/hover"]
+        assert methods == [
+            "initialize",
+            "initialized",
+            "textDocument/didOpen",
+            "textDocument/didClose",
+            "textDocument/didOpen",
+        ]
+        assert heard[-2]["params"]["textDocument"]["text"] == "two"
