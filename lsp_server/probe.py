@@ -58,7 +58,7 @@ class Probe:
         self.result: Json = None
         self.backend = Backend(command, on_message=self._message, on_exit=self._exit)
         self._answers = {"workspace/configuration": _no_configuration, **(answers or {})}
-        self._hear = hear or (lambda method, params: self.messages.append((method, params)))
+        self._hear = hear or self._keep
         self._news = asyncio.Event()
 
     async def start(
@@ -116,6 +116,9 @@ class Probe:
             self.backend.notify("exit", None)
             await self.backend.stop()
 
+    def _keep(self, method: str, params: Json) -> None:
+        self.messages.append((method, params))
+
     def _message(self, body: bytes, envelope: Envelope) -> None:
         params = wire.loads(envelope.params) if isinstance(envelope.params, msgspec.Raw) else None
         method = str(envelope.method)
@@ -132,8 +135,7 @@ class Probe:
 
 def items_of(result: Json) -> list[Json]:
     """The items of a completion result, whichever shape it has."""
-    items = result.get("items", []) if isinstance(result, dict) else result
-    return items or []
+    return (result.get("items") if wire.is_object(result) else result) or []
 
 
 def in_order(items: list[Json]) -> list[Json]:

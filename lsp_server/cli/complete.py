@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from corpus.interpreter import module_command
+from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import Probe, in_order, items_of
+from lsp_server.protocol.capabilities import at
 from lsp_server.servers.backend import BackendError, BackendMissing, find_command
 from lsp_server.servers.plans import plan_for
 from lsp_server.settings import Settings, as_flags
@@ -87,8 +89,7 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
         "wrapped": list(chosen.command),
         "server": [item["label"] for item in in_order(items_of(before))],
         "starling": [
-            {"label": item["label"], "rating": (item.get("labelDetails") or {}).get("description", "")}
-            for item in ordered
+            {"label": item["label"], "rating": at(item, "labelDetails", "description") or ""} for item in ordered
         ],
         "why": whys,
         "milliseconds": {"server": alone_ms, "starling": through_ms, "starling first": first_ms},
@@ -113,7 +114,7 @@ async def _asked(
         if status is not None and status["index"] and status["model"] != "loading":
             break
         await asyncio.sleep(POLL)
-    times = []
+    times: list[float] = []
     result: Json = None
     for _ in range(3):
         started = time.perf_counter()
@@ -125,7 +126,7 @@ async def _asked(
 async def _why(probe: Probe, item: Json) -> str:
     resolved = await probe.backend.request("completionItem/resolve", item, 10.0)
     documentation = resolved.get("documentation")
-    value = documentation.get("value", "") if isinstance(documentation, dict) else documentation or ""
+    value = str(documentation.get("value", "") if wire.is_object(documentation) else documentation or "")
     return value.rsplit("★ Starling: ", 1)[-1] if "★ Starling: " in value else ""
 
 
@@ -162,7 +163,7 @@ def _table(found: dict[str, Any], top: int) -> None:
         item = found["starling"][place] if place < len(found["starling"]) else {"label": "", "rating": ""}
         table.add_row(str(place + 1), found["server"][place], item["label"], item["rating"])
     console.print(table)
-    ranker = found["status"]["ranker"] or {}
+    ranker: dict[str, Any] = found["status"]["ranker"] or {}
     times = found["milliseconds"]
     console.print(
         f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (warm medians), "

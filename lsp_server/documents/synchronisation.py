@@ -21,10 +21,10 @@ ANNOUNCED = {"openClose": True, "change": INCREMENTAL, "save": {"includeText": F
 def kind(capabilities: Mapping[str, Any], registered: Iterable[tuple[str, Json]]) -> int:
     """How a server wants changes; one that says nothing of it is taken to want them as they come."""
     for method, options in registered:
-        if method == "textDocument/didChange" and isinstance(options, Mapping):
+        if method == "textDocument/didChange" and wire.is_object(options):
             return _kind(options.get("syncKind"))
     announced = capabilities.get("textDocumentSync")
-    return _kind(announced.get("change") if isinstance(announced, Mapping) else announced)
+    return _kind(announced.get("change") if wire.is_object(announced) else announced)
 
 
 def _kind(value: Json) -> int:
@@ -34,7 +34,7 @@ def _kind(value: Json) -> int:
 def saved(body: bytes, params: Json, capabilities: Mapping[str, Any], document: OpenDocument | None) -> bytes:
     """The didSave for a server, with the text where it asked for it."""
     announced = capabilities.get("textDocumentSync")
-    save = announced.get("save") if isinstance(announced, Mapping) else None
-    if document is None or "text" in params or not (isinstance(save, Mapping) and save.get("includeText")):
+    save = announced.get("save") if wire.is_object(announced) else None
+    if document is None or "text" in params or not (wire.is_object(save) and save.get("includeText")):
         return body
     return wire.notification("textDocument/didSave", {**params, "text": document.as_item()["text"]})

@@ -42,7 +42,7 @@ class LazyFeatures:
             await self._loaded()
 
     def owns(self, method: str) -> bool:
-        return method in OWNED or (self._server is not None and method in self._server.protocol.fm.features)
+        return method in OWNED or (self._server is not None and method in self._server.protocol.handlers)
 
     async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
         """The whole reply to a request that is owned; None where it was left to the wrapped servers."""

@@ -72,7 +72,7 @@ async def _rank(session: Session, params: RankParams) -> Json:
 
 
 def _problem(params: object) -> str:
-    if not isinstance(params, dict):
+    if not wire.is_object(params):
         return "starling/rank takes {textDocument, position, items}"
     for name, kind in (("textDocument", dict), ("position", dict), ("items", list)):
         if not isinstance(params.get(name), kind):
@@ -81,6 +81,6 @@ def _problem(params: object) -> str:
         return "starling/rank: 'textDocument' needs a uri"
     if not all(isinstance(params["position"].get(name), int) for name in ("line", "character")):
         return "starling/rank: 'position' needs a line and a character"
-    if not all(isinstance(item, dict) and isinstance(item.get("label"), str) for item in params["items"]):
+    if not all(wire.is_object(item) and isinstance(item.get("label"), str) for item in params["items"]):
         return "starling/rank: each item needs a label"
     return ""

@@ -94,7 +94,7 @@ def with_reasons(documentation: msgspec.Raw | None, why: str, *, markdown: bool)
     """Documentation (text, MarkupContent or none) with the reasons at its end."""
     given = None if documentation is None else wire.loads(documentation)
     line = f"★ Starling: {why}"
-    if isinstance(given, dict) and isinstance(given.get("value"), str):
+    if wire.is_object(given) and isinstance(given.get("value"), str):
         value = given["value"]
         rule = "\n\n---\n" if given.get("kind") == "markdown" else "\n\n"
         return {**given, "value": f"{value}{rule}{line}" if value else line}

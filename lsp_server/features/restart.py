@@ -41,7 +41,7 @@ def register(server: StarlingServer) -> None:
 
 
 def _checked(given: Any, _: object) -> RestartParams:
-    name = given.get("server") if isinstance(given, dict) else None
-    if not isinstance(given, dict | None) or not isinstance(name, str | None):
+    name = given.get("server") if wire.is_object(given) else None
+    if not (given is None or wire.is_object(given)) or not isinstance(name, str | None):
         raise ValueError("starling/restart takes {server?: a name}")
     return RestartParams(server=name)

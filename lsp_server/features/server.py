@@ -59,7 +59,9 @@ class StarlingServer(LanguageServer):
         self.session = session
         self.custom: dict[str, type[Any]] = {}  # the params' type of requests that LSP does not have
         self.lenient: set[str] = set()  # methods whose features take None for params that are not LSP's
-        super().__init__("Starling", __version__, protocol_cls=TypedProtocol, converter_factory=default_converter)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            "Starling", __version__, protocol_cls=TypedProtocol, converter_factory=default_converter
+        )
         self.protocol.send = session.send
 
     @property
@@ -80,7 +82,7 @@ class StarlingServer(LanguageServer):
         method = str(envelope.method)
         _current.set(Request(id=id, body=body, envelope=envelope))
         try:
-            result = self.protocol.fm.features[method](self._params(method, envelope))
+            result = self.protocol.handlers[method](self._params(method, envelope))
             result = await result if inspect.isawaitable(result) else result
         except NotOurs as error:
             log.info("%s is left to the wrapped servers: %s", method, error)
@@ -104,7 +106,7 @@ class StarlingServer(LanguageServer):
 
     def hear(self, method: str, params: msgspec.Raw) -> None:
         """A notification that was passed on, for a feature that listens to it. Never raises."""
-        handler = self.protocol.fm.features.get(method)
+        handler = self.protocol.handlers.get(method)
         if handler is None:
             return
         try:

@@ -27,8 +27,8 @@ def main(life: int, command: list[str]) -> None:
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     terminated: list[int] = []
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: terminated.append(1))
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
     pid = start(command, life)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # an end of file on the command's streams is to be its own

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
@@ -152,9 +152,9 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
         return _shallow(bytes(raw))
     except _REFUSED as error:
         value = loads(raw)
-        if not isinstance(value, dict):
+        if not is_object(value):
             raise WireError(f"not a JSON object: {error}") from error
-        return {str(name): msgspec.Raw(dumps(member)) for name, member in value.items()}
+        return {name: msgspec.Raw(dumps(member)) for name, member in value.items()}
 
 
 def _slow_envelope(body: bytes, error: Exception) -> Envelope:
@@ -203,9 +203,9 @@ def dumps(value: Json) -> bytes:
 def _plain(value: Json) -> Json:
     if isinstance(value, msgspec.Raw):
         return loads(value)
-    if isinstance(value, dict):
+    if is_object(value):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if is_array(value):
         return [_plain(item) for item in value]
     return value
 
@@ -213,6 +213,16 @@ def _plain(value: Json) -> Json:
 def raw(value: Json) -> msgspec.Raw:
     """A value encoded now, to be put among undecoded ones."""
     return msgspec.Raw(dumps(value))
+
+
+def is_object(value: Json) -> TypeGuard[dict[str, Any]]:
+    """Whether a decoded value is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: Json) -> TypeGuard[list[Any]]:
+    """Whether a decoded value is a JSON array."""
+    return isinstance(value, list)
 
 
 def frame(body: bytes) -> bytes:

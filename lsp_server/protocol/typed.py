@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from cattrs.errors import BaseValidationError
 from lsprotocol import types
@@ -39,6 +39,11 @@ class TypedProtocol(LanguageServerProtocol):
 
     def get_result_type(self, method: str) -> type[Any] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return types.METHOD_TO_TYPES.get(method, (None, None))[1]
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[[Any], Any]]:
+        """What is registered, by method."""
+        return cast("Mapping[str, Callable[[Any], Any]]", self.fm.features)  # pyright: ignore[reportUnknownMemberType]
 
     def _send_data(self, data: Any) -> None:
         if data:

@@ -61,8 +61,8 @@ class BackendSilent(BackendError):
 class BackendRefused(BackendError):
     def __init__(self, method: str, error: Json) -> None:
         self.method, self.error = method, error
-        self.code = error.get("code") if isinstance(error, dict) else None
-        message = error.get("message") if isinstance(error, dict) else error
+        self.code = error.get("code") if wire.is_object(error) else None
+        message = error.get("message") if wire.is_object(error) else error
         super().__init__(f"{method} failed: {message}")
 
 
@@ -104,6 +104,10 @@ def _fails(command: Sequence[str], cwd: str | None) -> bool:
     except OSError:
         return True
     return done.returncode != 0
+
+
+def _no_news(error: BackendExited) -> None:
+    """An end that was asked for."""
 
 
 class Backend:
@@ -211,7 +215,7 @@ class Backend:
     async def stop(self, grace: float = 2.0) -> None:
         """End the process whatever it takes. It has been asked politely (shutdown, exit) by then."""
         if self._child is not None:
-            self._on_exit = lambda _: None
+            self._on_exit = _no_news
             await self._child.stop(grace)
 
     def kill(self) -> None:

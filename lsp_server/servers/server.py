@@ -126,7 +126,7 @@ class WrappedServer:
     @property
     def announced_commands(self) -> list[str]:
         found = at(self.provider("executeCommandProvider", "workspace/executeCommand"), "commands")
-        return [command for command in found if isinstance(command, str)] if isinstance(found, list) else []
+        return [command for command in found if isinstance(command, str)] if wire.is_array(found) else []
 
     @property
     def resolves(self) -> bool:

@@ -66,7 +66,7 @@ class Lifecycle:
         host, state = self._host, self._state
         params = wire.fields(body).get("params", wire.raw(None))
         decoded = wire.loads(params)
-        if not isinstance(decoded, dict):
+        if not wire.is_object(decoded):
             return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
         state.client_capabilities = decoded.get("capabilities") or {}
         state.roots = _roots(decoded)
@@ -76,7 +76,7 @@ class Lifecycle:
             asyncio.get_running_loop().call_soon(host.closed_by_client)  # after our reply
             return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
         host.client.admitted()
-        if isinstance(given, dict):
+        if wire.is_object(given):
             given = {name: value for name, value in given.items() if name != "token"}
         host.configure(given, trusted=host.admission.trusting, origin="a client on a socket")
         self._ranker.settings = state.settings
@@ -116,8 +116,8 @@ class Lifecycle:
             self._host.close(code)
 
 
-def _roots(params: Json) -> list[str]:
+def _roots(params: dict[str, Json]) -> list[str]:
     """The workspace's folders as URIs."""
-    folders = params.get("workspaceFolders") or ()
-    uris = [folder["uri"] for folder in folders if isinstance(folder, dict) and "uri" in folder]
+    folders: list[Json] = params.get("workspaceFolders") or []
+    uris = [str(folder["uri"]) for folder in folders if wire.is_object(folder) and "uri" in folder]
     return uris or [uri for uri in (params.get("rootUri"),) if isinstance(uri, str)]

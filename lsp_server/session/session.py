@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
@@ -74,7 +74,7 @@ class Admission:
 
     def ask(self, options: Json) -> bool:
         """Whether these settings of initialize bring the token."""
-        brought = options.get("token") if isinstance(options, Mapping) else None
+        brought = options.get("token") if wire.is_object(options) else None
         brought = brought if isinstance(brought, str) else ""
         self.given = not self.token or hmac.compare_digest(brought.encode(), self.token.encode())
         return self.given
