@@ -43,6 +43,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --level error
+	$(BIN)/basedpyright --level error --pythonplatform Windows lsp_server
 	$(BIN)/python -m pytest tests/test_architecture.py
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run check

@@ -1,7 +1,7 @@
 """A child process that speaks frames on its standard streams. It knows nothing of what the frames say.
 
-A `guarded` child runs below a small process that ends it and all of its descendants with us (see `guard`). Of another, or
-on Windows, its standard input closes when we end, and it ends itself.
+A `guarded` child ends with us, and with it all processes that it started: it runs below a small process that sees to it
+(`guard`), or on Windows in a job object (`job`). Another child ends itself when its standard input closes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ UNSENT = 1 << 18  # bytes on their way to a child before `on_flow` says that it 
 LAST_WORDS = 0.5  # seconds for what it wrote to be read after its end
 SILENT_GRACE = 1.0  # seconds for a child to end after it closed its output
 GUARD = str(Path(__file__).with_name("guard.py"))
+# On Windows: a Ctrl+C of ours is none of its own, and no console window opens.
+CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -55,7 +58,7 @@ class Child(asyncio.SubprocessProtocol):
         self._frames = Frames(MAX_REPLY)
         self._stopping = False
         self._transport: asyncio.SubprocessTransport | None = None
-        self._life: socket.socket | None = None  # its end of file has the guard kill everything
+        self._end_all: Callable[[], None] | None = None  # kills it and all that it started
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -77,7 +80,7 @@ class Child(asyncio.SubprocessProtocol):
         def child() -> Child:
             return cls(name or command[0], on_body, on_exit, on_flow, stderr_level)
 
-        spawn = _spawn_guarded if guarded and sys.platform != "win32" else _spawn
+        spawn = _spawn_guarded if guarded else _spawn
         spawning = asyncio.get_running_loop().create_task(spawn(child, command, cwd, env))
         try:
             return await asyncio.shield(spawning)
@@ -120,11 +123,15 @@ class Child(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End it at once, and all that it started."""
-        if self._life is not None:
-            self._life.close()
-            self._life = None
+        if self._end_all is not None:
+            self._end_everything()
         elif self.alive:
             self._kill_leader()
+
+    def _end_everything(self) -> None:
+        if self._end_all is not None:
+            self._end_all()
+            self._end_all = None
 
     def _terminate(self) -> None:
         if self.alive and self._transport is not None:
@@ -138,9 +145,7 @@ class Child(asyncio.SubprocessProtocol):
                 os.kill(self._transport.get_pid(), SIGKILL)
 
     def _close(self) -> None:
-        if self._life is not None:
-            self._life.close()
-            self._life = None
+        self._end_everything()
         if self._transport is not None:
             self._transport.close()
 
@@ -207,9 +212,9 @@ class Child(asyncio.SubprocessProtocol):
 
     # For those that start it
 
-    def guarded_by(self, life: socket.socket, pid: int) -> None:
-        """It is the process `pid`, below the one that we started."""
-        self._life, self.pid = life, pid
+    def guarded_by(self, end_all: Callable[[], None], pid: int) -> None:
+        """It is the process `pid`; `end_all` kills it and all that it started."""
+        self._end_all, self.pid = end_all, pid
 
 
 async def _spawn(
@@ -221,33 +226,50 @@ async def _spawn(
         cwd=cwd,
         env=None if env is None else dict(env),
         start_new_session=True,
+        creationflags=CREATION_FLAGS,
     )
     return started
 
 
-async def _spawn_guarded(
-    child: Callable[[], Child], command: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
-) -> Child:
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    try:
-        with theirs:
-            _, started = await loop.subprocess_exec(
-                child,
-                *(sys.executable, "-I", "-S", GUARD, str(theirs.fileno())),
-                *command,
-                cwd=cwd,
-                env=None if env is None else dict(env),
-                start_new_session=True,
-                pass_fds=(theirs.fileno(),),
-            )
-        said = (await loop.sock_recv(ours, 64)).split()
-        if len(said) != 2 or said[0] != b"started":
-            number = int(said[1]) if len(said) == 2 else 0
-            raise OSError(number, os.strerror(number) if number else "the process that guards it ended")
-    except BaseException:
-        ours.close()
-        raise
-    started.guarded_by(ours, int(said[1]))
-    return started
+if sys.platform == "win32":
+
+    async def _spawn_guarded(
+        child: Callable[[], Child], command: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+    ) -> Child:
+        from lsp_server.jsonrpc.job import Job
+
+        started = await _spawn(child, command, cwd, env)
+        try:
+            started.guarded_by(Job(started.pid).end, started.pid)
+        except OSError as error:  # it still ends by itself when its standard input closes
+            log.warning("%s is in no job object: %s", command[0], error)
+        return started
+
+else:
+
+    async def _spawn_guarded(
+        child: Callable[[], Child], command: Sequence[str], cwd: str | None, env: Mapping[str, str] | None
+    ) -> Child:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        try:
+            with theirs:
+                _, started = await loop.subprocess_exec(
+                    child,
+                    *(sys.executable, "-I", "-S", GUARD, str(theirs.fileno())),
+                    *command,
+                    cwd=cwd,
+                    env=None if env is None else dict(env),
+                    start_new_session=True,
+                    pass_fds=(theirs.fileno(),),
+                )
+            said = (await loop.sock_recv(ours, 64)).split()
+            if len(said) != 2 or said[0] != b"started":
+                number = int(said[1]) if len(said) == 2 else 0
+                raise OSError(number, os.strerror(number) if number else "the process that guards it ended")
+        except BaseException:
+            ours.close()
+            raise
+        started.guarded_by(ours.close, int(said[1]))  # the guard kills everything at the socket's end of file
+        return started

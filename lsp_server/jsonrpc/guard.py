@@ -15,6 +15,8 @@ import signal
 import sys
 import time
 
+assert sys.platform != "win32"  # which has job objects (`job`)
+
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 PATIENCE = 5.0  # seconds for killed processes to be gone

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import IO, cast
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Frames, frame, header
 from lsp_server.session.session import Admission, Session
+from lsp_server.transport.threads import ThreadReader, ThreadWriter
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,7 @@ class Connection(asyncio.Protocol):
         self._frames = Frames(is_socket=is_socket)
         self._writer: asyncio.WriteTransport | None = None
         self._reader: asyncio.ReadTransport | None = None
-        self._reading = threading.Event()  # for input that a thread reads
-        self._reading.set()
+        self._holding = False  # nothing is read of an editor that does not read
         self._is_socket = is_socket
         self._writer_lost = False
         self._code: int | None = None  # of the exit, once the session has ended
@@ -67,7 +65,7 @@ class Connection(asyncio.Protocol):
             self._writer.write(body)
         else:
             self._writer.write(frame(body))
-        if self._writer.get_write_buffer_size() > UNREAD and self._reading.is_set():
+        if self._writer.get_write_buffer_size() > UNREAD and not self._holding:
             log.warning("the editor does not read what it is sent: nothing more is read of it until it does")
             self._read_on(False)
 
@@ -135,7 +133,7 @@ class Connection(asyncio.Protocol):
             server.pause(False)
 
     def _read_on(self, on: bool) -> None:
-        (self._reading.set if on else self._reading.clear)()
+        self._holding = not on
         if self._reader is not None and not self._reader.is_closing():
             (self._reader.resume_reading if on else self._reader.pause_reading)()
 
@@ -146,36 +144,34 @@ class Connection(asyncio.Protocol):
 
     # Standard streams
 
-    async def use_standard_streams(self) -> None:
-        """Speak with the editor that started us. From here on a stray print goes to stderr, never to the editor."""
+    async def use_standard_streams(self, *, threads: bool = sys.platform == "win32") -> None:
+        """Speak with the editor that started us. From here on a stray print goes to stderr, never to the editor.
+
+        `threads`: threads read and write, since Windows' event loop can't wait for the pipes that editors make.
+        """
         out = os.fdopen(os.dup(1), "wb", 0)
         os.dup2(2, 1)
-        loop = asyncio.get_running_loop()
+        if threads or not await self._writes_pipe(out):
+            self.connect(cast(asyncio.WriteTransport, ThreadWriter(out, _Writing(self))))
+        if threads or not await self._reads_pipe():
+            self._reader = cast(asyncio.ReadTransport, ThreadReader(0, self.data_received, self.eof_received))
+
+    async def _writes_pipe(self, out: IO[bytes]) -> bool:
+        """Whether the loop can write to it."""
         try:
-            writer, _ = await loop.connect_write_pipe(lambda: _Writing(self), out)
-            self.connect(writer)
-        except (ValueError, NotImplementedError, OSError):  # a regular file, or Windows
-            self.connect(cast(asyncio.WriteTransport, _BlockingWriter(out)))
+            writer, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: _Writing(self), out)
+        except (ValueError, OSError):  # a regular file
+            return False
+        self.connect(writer)
+        return True
+
+    async def _reads_pipe(self) -> bool:
+        """Whether the loop can read standard input."""
         try:
-            await loop.connect_read_pipe(lambda: self, sys.stdin.buffer)
-        except (ValueError, NotImplementedError, OSError):
-            threading.Thread(target=self._read_blocking, args=(loop,), name="stdin", daemon=True).start()
-
-    def _read_blocking(self, loop: asyncio.AbstractEventLoop) -> None:
-        taken = threading.Semaphore(1)  # a chunk at a time
-
-        def take(data: bytes) -> None:
-            try:
-                self.data_received(data)
-            finally:
-                taken.release()
-
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            while data := os.read(0, 1 << 16):
-                taken.acquire()
-                self._reading.wait()
-                loop.call_soon_threadsafe(take, data)
-            loop.call_soon_threadsafe(self.eof_received)
+            await asyncio.get_running_loop().connect_read_pipe(lambda: self, sys.stdin.buffer)
+        except (ValueError, OSError):  # a regular file
+            return False
+        return True
 
 
 class _Writing(asyncio.Protocol):
@@ -193,24 +189,3 @@ class _Writing(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.writer_lost()
         self._connection.session.closed_by_client()
-
-
-class _BlockingWriter:
-    """Just enough of a WriteTransport over a file descriptor that can't be polled."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) or 0 :]
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self._file.closed
-
-    def close(self) -> None:
-        self._file.close()

@@ -102,6 +102,7 @@ async def serve_pipe(connect: Connect, path: Path) -> int:
 
 def _is_our_socket(path: Path) -> bool:
     """Whether a socket of this user is there; raises ListenError for anything else."""
+    assert sys.platform != "win32"
     try:
         there = path.lstat()
     except FileNotFoundError:
@@ -115,6 +116,7 @@ def _is_our_socket(path: Path) -> bool:
 
 def _private_socket(path: Path) -> socket.socket:
     """A listening socket at `path` that only this user can open, from its first moment on."""
+    assert sys.platform != "win32"
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
