@@ -1,7 +1,7 @@
 """The requests of LSP that wrapped servers answer: one row a capability, and all that is known of its requests.
 
 Who can answer is told by the capability, who is asked and how several answers become one by the request's route. Adding a
-request is a line here. `tests/lsp_server/test_table.py` sets the table against every message of LSP 3.18.
+request is a line here. `tests/lsp_server/routing/test_table.py` sets the table against every message of LSP 3.18.
 """
 
 from __future__ import annotations

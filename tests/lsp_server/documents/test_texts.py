@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lsp_server.documents.positions import ENCODINGS, Encoding
 from lsp_server.documents.texts import Documents
-from tests.lsp_server.test_columns import reference, texts
+from tests.lsp_server.documents.test_positions import reference, texts
 
 URI = "file:///a.py"
 spans = st.tuples(st.integers(0, 6), st.integers(0, 12), st.integers(0, 6), st.integers(0, 12))

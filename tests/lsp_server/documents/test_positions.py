@@ -1,4 +1,4 @@
-"""Positions in three encodings, against a plain reference that walks over characters."""
+"""Positions in three encodings, compared with a plain reference that walks over the characters."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ def test_every_characters_start_goes_there_and_back(text: str, data: st.DataObje
     source = SourceText(encoded(text))
     offset = len(encoded(text[:at]))
     line, column = to_position(source, offset, encoding)
+    before = encoded(text[:at])[source.line_start(line) :].decode("utf-8", "surrogatepass")
+    assert column == sum(width(character, encoding) for character in before)
     assert to_offset(source, line, column, encoding) == offset
 
 
@@ -73,6 +75,13 @@ def test_columns_after_a_character_outside_the_basic_plane(encoding: Encoding, c
 def test_inside_a_character_means_its_start() -> None:
     assert column_to_byte("a😀b".encode(), 2, "utf-16") == 1
     assert column_to_byte("aéb".encode(), 2, "utf-8") == 1
+    assert check_position("a😀b", 0, 2, "utf-16") == 1
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_beyond_the_end_is_the_end_in_every_encoding(encoding: Encoding) -> None:
+    assert check_position("é\r\nb", 0, 99, encoding) == 2
+    assert check_position("é\r\nb", 9, 0, encoding) == 5
 
 
 def test_beyond_the_line_is_its_end_and_beyond_the_text_is_the_texts_end() -> None:

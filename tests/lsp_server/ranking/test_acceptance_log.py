@@ -9,7 +9,7 @@ import pytest
 
 from lsp_server.ranking.acceptance_log import Accepting
 from lsp_server.ranking.ranker import Ranker
-from tests.lsp_server.test_ranker import LIST, TEXT, at_end, kept_up, opened
+from tests.lsp_server.ranking.test_ranker import LIST, TEXT, at_end, kept_up, opened
 from tests.tuning.models import byte_level
 from tuning.ranking.learning.window_building import accepted_windows
 from tuning.ranking.serving import acceptance_log
