@@ -31,10 +31,8 @@ def _kind(value: Json) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2 else INCREMENTAL
 
 
-def saved(body: bytes, params: Json, capabilities: Mapping[str, Any], document: OpenDocument | None) -> bytes:
-    """The didSave for a server, with the text where it asked for it."""
-    announced = capabilities.get("textDocumentSync")
-    save = announced.get("save") if wire.is_object(announced) else None
-    if document is None or "text" in params or not (wire.is_object(save) and save.get("includeText")):
+def with_text(body: bytes, params: Json, document: OpenDocument) -> bytes:
+    """A didSave with the document's text, for a server that asked for it."""
+    if "text" in params:
         return body
     return wire.notification("textDocument/didSave", {**params, "text": document.as_item()["text"]})

@@ -11,12 +11,14 @@ from typing import Any
 
 from corpus.syntax.text import SourceText
 from lsp_server.documents.positions import Encoding, to_offset
+from lsp_server.documents.uris import key_of
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 
 log = logging.getLogger(__name__)
 
 OPEN, CHANGE, CLOSE, SAVE = (f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
+WILL_SAVE = "textDocument/willSave"
 
 
 def encoded(text: str) -> bytes:
@@ -52,6 +54,7 @@ class OpenDocument:
         self.uri: str = item["uri"]
         self.language_id: str = item.get("languageId", "")
         self.version: Any = item.get("version")
+        self.changes = 0  # since it was opened
         self.text = SourceText(encoded(item.get("text", "")))
 
     def as_item(self) -> Json:
@@ -70,7 +73,7 @@ class OpenDocument:
 
 
 class Documents:
-    """All open documents by URI. Bad notifications are logged and change nothing."""
+    """All open documents, each once however its URI is spelled. Bad notifications are logged and change nothing."""
 
     def __init__(self) -> None:
         self.encoding: Encoding = "utf-16"
@@ -80,25 +83,36 @@ class Documents:
         return iter(self._open.values())
 
     def get(self, uri: str) -> OpenDocument | None:
-        return self._open.get(uri)
+        return self._open.get(key_of(uri))
+
+    def spelled(self, uri: str) -> str:
+        """The URI as the editor wrote it when it opened the document; itself where it is not open."""
+        document = self.get(uri)
+        return uri if document is None else document.uri
+
+    def changes_of(self, uri: str) -> int:
+        """How often an open document has been changed; -1 where it is not open."""
+        document = self.get(uri)
+        return -1 if document is None else document.changes
 
     def whole_change(self, uri: str) -> bytes | None:
         """The didChange that makes an open document what it is now, for a process that was behind; None where it is not open."""
-        document = self._open.get(uri)
+        document = self.get(uri)
         return None if document is None else document.whole_change()
 
     def did_open(self, params: dict[str, Any]) -> None:
         document = OpenDocument(params["textDocument"])
-        self._open[document.uri] = document
+        self._open[key_of(document.uri)] = document
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
-        document = self._open.get(uri)
+        document = self.get(uri)
         if document is None:
             log.warning("a change to %s, which is not open", uri)
             return
+        document.changes += 1
         document.version = params["textDocument"].get("version", document.version)
         apply_changes(document.text, params, self.encoding, document.text.replace)
 
     def did_close(self, params: dict[str, Any]) -> None:
-        self._open.pop(params["textDocument"]["uri"], None)
+        self._open.pop(key_of(params["textDocument"]["uri"]), None)

@@ -25,7 +25,10 @@ from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
-TARDY = 0.1  # seconds that other servers of a language get after the first list
+TARDY = (
+    0.1  # seconds that other servers of a language get after the first list; a list without one's items is incomplete
+)
+PREFERRED = 2.0  # seconds that the preferred one gets
 KEPT_LISTS = 4  # whose items can still be resolved as the wrapped server sent them
 
 
@@ -118,12 +121,20 @@ async def _asked(
     if len(targets) == 1:
         reply = await session.requests.ask(id, targets[0], body)
         return reply, lambda result: ItemList.parse(result, server=targets[0].key)
-    found = await fanout.replies(session.requests, id, targets, body, TARDY)
-    parsed = [ItemList.parse(wire.fields(reply).get("result"), server=server.key) for server, reply in found]
+    asking = {server: session.requests.ask(id, server, body) for server in targets}
+    try:
+        answers = await fanout.with_grace(asking, tardy=TARDY, preferred=PREFERRED)
+    finally:
+        for server, answer in asking.items():
+            if not answer.done():
+                session.requests.give_up(server, answer)
+    found = [(server, wire.fields(reply).get("result"), reply) for server, reply in answers.found]
+    parsed = [ItemList.parse(result, server=server.key) for server, result, _ in found]
     lists = [items for items in parsed if items is not None]
     if not lists:
-        return found[0][1] if found else wire.response(id, None), lambda _: None
-    merged = lists[0] if len(lists) == 1 else joined(lists)
+        whole = [reply for _, result, reply in found if result is not None] or [reply for *_, reply in found]
+        return whole[0] if whole else wire.response(id, None), lambda _: None
+    merged = lists[0] if len(lists) == 1 and not answers.late else joined(lists, incomplete=bool(answers.late))
     return wire.response(id, merged.result()), lambda _: merged
 
 

@@ -79,10 +79,10 @@ class ItemList:
         return wire.raw(self.items if self.envelope is None else {**self.envelope, "items": self.items})
 
 
-def joined(lists: Sequence[ItemList]) -> ItemList:
+def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
     """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'.
 
-    A malformed list is left out.
+    incomplete: some server's items are missing, so that the editor is to ask again. A malformed list is left out.
     """
     items: list[Item] = []
     servers: list[str] = []
@@ -93,7 +93,7 @@ def joined(lists: Sequence[ItemList]) -> ItemList:
             log.warning("a list of %s is malformed and left out: %s", each.server_of(0), error)
         else:
             servers += [each.server_of(index) for index in range(len(each.items))]
-    incomplete = any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
+    incomplete = incomplete or any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
     return ItemList(servers=tuple(servers), items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
 
 

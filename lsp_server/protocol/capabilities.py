@@ -20,11 +20,13 @@ KEY = "starling"
 def server_params(params: msgspec.Raw, *, encodings: Sequence[Encoding] = ()) -> dict[str, msgspec.Raw]:
     """The client's initialize params as a wrapped server gets them, undecoded but for what Starling changes.
 
-    Starling's own key is gone from initializationOptions, and `processId` is ours: the wrapped server watches
-    that process and ends with it, also where its stdin stays open. `encodings` replaces the client's offer.
+    Starling's own key is gone from initializationOptions. `processId` is ours: the wrapped server watches that process and ends
+    with it, also where its stdin stays open. A null stays: there, processes of either side can't see the other's (containers).
+    `encodings` replaces the client's offer.
     """
     given = wire.fields(params)
-    given["processId"] = wire.raw(os.getpid())
+    if bytes(given.get("processId", b"")).strip() != b"null":
+        given["processId"] = wire.raw(os.getpid())
     if "initializationOptions" in given:
         options = wire.loads(given["initializationOptions"])
         if isinstance(options, dict) and KEY in options:

@@ -48,6 +48,7 @@ class Notifications:
             "workspace/didChangeConfiguration": self._configuration,
             "workspace/didChangeWorkspaceFolders": self._folders,
             "window/workDoneProgress/cancel": self._progress_cancelled,
+            "$/setTrace": self._traced,
         }
 
     def take(self, method: str, body: bytes, params: msgspec.Raw) -> None:
@@ -58,15 +59,11 @@ class Notifications:
             self._mode.sent_first(method, body, params)
             self._of_document(method, body, params)
         else:
-            self._everyone(body)
+            self._mode.tell(method, body, params)
         if method == CHANGE:
             self._ranker.forward_change(lambda: str(document_of(wire.loads(params))), body)
         elif method in FOR_RANKER:
             self._ranker.forward(body)
-
-    def _everyone(self, body: bytes) -> None:
-        for server in self._pool:
-            server.tell(body)
 
     def _initialized(self, method: str, body: bytes, params: msgspec.Raw) -> None:
         self._mode.initialized(body)
@@ -78,11 +75,17 @@ class Notifications:
             self._configure(settings.pop(capabilities.KEY))
             body = wire.dumps({**wire.fields(body), "params": {**given, "settings": settings}})
         self._state.configuration = body
-        self._everyone(body)
+        self._mode.tell(method, body, params)
 
     def _folders(self, method: str, body: bytes, params: msgspec.Raw) -> None:
         self._state.change_folders(wire.loads(params).get("event") or {})  # for servers and rankers that start later
-        self._everyone(body)
+        self._mode.tell(method, body, params)
+
+    def _traced(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        given = wire.fields(params)
+        if "value" in given:
+            self._state.server_params["trace"] = given["value"]  # for servers that start later
+        self._mode.tell(method, body, params)
 
     def _progress_cancelled(self, method: str, body: bytes, params: msgspec.Raw) -> None:
         given = wire.loads(params)
@@ -91,7 +94,7 @@ class Notifications:
             if theirs is not None:
                 server.tell(wire.notification(method, {**given, "token": theirs}))
                 return
-        self._everyone(body)
+        self._mode.tell(method, body, params)
 
     def _of_document(self, method: str, body: bytes, params: msgspec.Raw) -> None:
         given = wire.loads(params)

@@ -16,6 +16,9 @@ from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol import capabilities
 from lsp_server.protocol.editor_link import ERROR, EditorLink
 from lsp_server.routing import server_messages
+from lsp_server.routing.abilities import Abilities
+from lsp_server.routing.announcer import refresh_requests
+from lsp_server.routing.diagnostics import PUBLISH, PublishedDiagnostics
 from lsp_server.routing.requests import Requests
 from lsp_server.servers.backend import BackendError, BackendExited, BackendRefused
 from lsp_server.servers.generation import SHUTDOWN_PATIENCE
@@ -28,6 +31,7 @@ class OneCommand:
 
     def __init__(self, server: WrappedServer, *, state: EditorState, requests: Requests, editor: EditorLink) -> None:
         self._server, self._state, self._requests, self._editor = server, state, requests, editor
+        self._published = PublishedDiagnostics(lambda uri: uri)
 
     async def initialize(self, id: Id) -> bytes:
         """The wrapped server's own result, with what Starling adds."""
@@ -94,11 +98,24 @@ class OneCommand:
     def notebook(self, body: bytes) -> None:
         """It has been sent."""
 
-    def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
+    def tell(self, method: str, body: bytes, params: msgspec.Raw) -> None:
+        self._server.tell(body)
+
+    def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
+        if envelope.method == PUBLISH:
+            return self._published.published(server.key, body, wire.params_of(envelope))
         return server_messages.for_editor(server, body, envelope)
 
     def ready(self, server: WrappedServer) -> None:
-        """Its capabilities went with the answer to initialize."""
+        """It was started again. Its capabilities went with the answer to initialize; what only requests bring is asked for anew."""
+        abilities = Abilities.of(server)
+        for number, method in enumerate(refresh_requests(abilities, self._state.client_capabilities)):
+            self._editor.send(wire.request(f"starling-refresh:{server.names.generation}:{number}", method, None))
 
     def lost(self, server: WrappedServer) -> None:
-        """It takes back its own diagnostics when it publishes new ones."""
+        """The process that takes its place may have nothing to say of the same documents."""
+        for body in self._published.forget(server.key):
+            self._editor.send(body)
+
+    def failed(self, server: WrappedServer) -> None:
+        """The editor has been told; requests are answered with the reason."""

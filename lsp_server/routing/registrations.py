@@ -1,20 +1,23 @@
-"""What Starling announces to the editor for several wrapped servers: at once, or as each of them starts.
+"""What Starling announces to the editor for several wrapped servers together. Pure functions.
 
-Where the editor takes registrations for a method, each server's own options are registered for its own documents
-when it starts. For the other methods the servers of the workspace's languages are started first and their
-capabilities merged.
+For each capability and document there is one registration, however many servers offer it: an editor asks every registration,
+and Starling asks every server. Where the editor takes no registrations, the answer to initialize has the capabilities merged.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lsp_server import __version__
 from lsp_server.documents import synchronisation
+from lsp_server.documents.selectors import Filter
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol.capabilities import COMPLETION, KEY, at, with_resolve
-from lsp_server.routing.table import REGISTRABLE, Capability
+from lsp_server.routing.abilities import Abilities, Offer, Options
+from lsp_server.routing.table import REGISTRABLE, ROWS, TABLE, Capability
 
 # An editor that takes registrations for these gets its answer before any server has started.
 _ENOUGH = ("hoverProvider", "definitionProvider", "referencesProvider", "documentSymbolProvider", "codeActionProvider")
@@ -24,9 +27,25 @@ _ANY = ("hover", "signatureHelp", "declaration", "definition", "typeDefinition",
         "documentHighlight", "documentSymbol", "codeAction", "rename", "foldingRange", "selectionRange", "inlayHint")  # fmt: skip
 ANY: Json = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
 
+WATCHED = "workspace/didChangeWatchedFiles"
+SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))  # announced always
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A registration that the editor is to have."""
+
+    method: str
+    options: Options
+
+    @property
+    def place(self) -> str:
+        """What two registrations share of which the editor may have one only."""
+        return f"{self.method} {json.dumps(self.options.get('documentSelector'))}"
+
 
 def takes_registration(client: Json, capability: Capability) -> bool:
-    return bool(at(client, *capability.client.split("."), "dynamicRegistration"))
+    return bool(capability.client) and bool(at(client, *capability.client.split("."), "dynamicRegistration"))
 
 
 def needs_servers_first(client: Json) -> bool:
@@ -34,26 +53,148 @@ def needs_servers_first(client: Json) -> bool:
     return not all(takes_registration(client, c) for c in REGISTRABLE if c.key in _ENOUGH)
 
 
+# With the answer to initialize
+
+
 def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]) -> Json:
     """The result of initialize for these servers' results (perhaps none). `triggers` start completion."""
-    found = [at(result, "capabilities") or {} for result in results]
+    found: list[Mapping[str, Any]] = [at(result, "capabilities") or {} for result in results]
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for one in found for name in one):
         merged[name] = merged_option([one[name] for one in found if name in one])
+    servers = [Abilities(language_ids=frozenset(), static=one) for one in found]
+    for row in TABLE:
+        offers = [offer for server in servers for offer in server.offers(row)]
+        if row.key in _SPECIAL and offers:
+            merged[row.key] = _SPECIAL[row.key](offers)
+    merged["textDocumentSync"] = _synchronisation(merged.get("textDocumentSync"), client)
     for capability in REGISTRABLE:
         if takes_registration(client, capability):
-            merged.pop(capability.key, None)  # registered as its server starts
-    completes = next(c for c in REGISTRABLE if c.method == COMPLETION)
-    if not takes_registration(client, completes):
+            merged = without(merged, capability.key)  # registered as its server starts
+    if at(client, "workspace", "workspaceFolders"):
+        folders = {"supported": True, "changeNotifications": True}
+        merged["workspace"] = {**(merged.get("workspace") or {}), "workspaceFolders": folders}
+    if not takes_registration(client, ROWS[COMPLETION]):
         known = at(merged, "completionProvider", "triggerCharacters") or []
         options = {"triggerCharacters": list(dict.fromkeys([*known, *triggers]))}
         merged["completionProvider"] = with_resolve({**(merged.get("completionProvider") or {}), **options})
-    merged |= {"positionEncoding": "utf-16", "textDocumentSync": synchronisation.ANNOUNCED}
+    merged["positionEncoding"] = "utf-16"
     experimental = merged.get("experimental")
     ours = {KEY: {"version": __version__, "rank": True}}
     merged["experimental"] = {**experimental, **ours} if isinstance(experimental, Mapping) else ours
     own = results[0] if len(results) == 1 and isinstance(results[0], Mapping) else {}
     return {"serverInfo": {"name": "Starling", "version": __version__}, **own, "capabilities": merged}
+
+
+def _synchronisation(merged: Json, client: Json) -> Json:
+    """What Starling itself needs, and what some server wants to hear before a document is saved."""
+    if takes_registration(client, ROWS["textDocument/willSave"]):
+        return synchronisation.ANNOUNCED
+    return {
+        **synchronisation.ANNOUNCED,
+        **{name: True for name in ("willSave", "willSaveWaitUntil") if at(merged, name)},
+    }
+
+
+def without(capabilities: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Capabilities without the one at a path ("a.b")."""
+    first, _, rest = path.partition(".")
+    inner = capabilities.get(first)
+    if rest and isinstance(inner, Mapping):
+        return {**capabilities, first: without(inner, rest)}
+    return {name: value for name, value in capabilities.items() if rest or name != first}
+
+
+# As servers start
+
+
+def wanted(
+    servers: Mapping[str, Sequence[Abilities]], everyone: Sequence[Abilities], client: Json, watched: Sequence[str]
+) -> list[Wanted]:
+    """All registrations for servers that run, each method and document once.
+
+    servers: by languageId, the preferred first. everyone: each of them once. watched: globs of the files that Starling itself reads.
+    """
+    found: list[Wanted] = []
+    for row in REGISTRABLE:
+        if not takes_registration(client, row):
+            continue
+        if row.by_document:
+            found += _by_document(row, servers)
+        else:
+            offers = [offer for one in everyone for offer in one.offers(row)]
+            if row.method == WATCHED and watched:
+                offers.append(Offer(options={"watchers": [{"globPattern": glob} for glob in watched]}))
+            if offers:
+                found.append(Wanted(method=row.method, options=options_of(row, offers)))
+    return found + _unknown(everyone)
+
+
+def _by_document(row: Capability, servers: Mapping[str, Sequence[Abilities]]) -> list[Wanted]:
+    """One registration for all languages in which the same servers offer the same."""
+    groups: dict[str, tuple[dict[str, Any], list[Filter]]] = {}
+    for language_id in sorted(servers):
+        found = [
+            (offer, filters)
+            for one in servers[language_id]
+            for offer in one.offers(row)
+            if (filters := _filters(offer, language_id))
+        ]
+        if row.key in _ONE_SERVER:
+            found = found[:1]
+        if not found:
+            continue
+        options = options_of(row, [offer for offer, _ in found])
+        filters = list(dict.fromkeys(each for _, of in found for each in of))
+        all_documents = Filter(language=language_id)
+        filters = [all_documents] if all_documents in filters else filters
+        narrowed = [{**each.as_json(), "language": None} for each in filters]
+        groups.setdefault(json.dumps([options, narrowed]), (options, []))[1].extend(filters)
+    return [
+        Wanted(method=row.method, options={**options, "documentSelector": [each.as_json() for each in filters]})
+        for options, filters in groups.values()
+    ]
+
+
+def _filters(offer: Offer, language_id: str) -> list[Filter]:
+    """An offer's filters as far as they are for documents of this language."""
+    if offer.selector is None:
+        return [Filter(language=language_id)]
+    return [
+        Filter(language=language_id, scheme=each.scheme, pattern=each.pattern)
+        for each in offer.selector
+        if each.for_language(language_id)
+    ]
+
+
+def _unknown(everyone: Sequence[Abilities]) -> list[Wanted]:
+    """Registrations of methods that the table does not have, equal ones once."""
+    found: dict[str, Wanted] = {}
+    for one in everyone:
+        for each in one.registered:
+            if each.method in ROWS or each.method in SYNCHRONISED:
+                continue
+            options: dict[str, Any] = dict(each.options) if isinstance(each.options, Mapping) else {}
+            if each.method.startswith("textDocument/"):
+                options["documentSelector"] = options.get("documentSelector") or selector(one.language_ids)
+            found.setdefault(json.dumps([each.method, options]), Wanted(method=each.method, options=options))
+    return list(found.values())
+
+
+def selector(language_ids: Iterable[str]) -> Json:
+    """All documents of a server, as registrations name them."""
+    return [{"language": language_id} for language_id in sorted(language_ids)]
+
+
+# Options of several servers as one
+
+
+def options_of(row: Capability, offers: Sequence[Offer]) -> dict[str, Any]:
+    """The options of a capability that several servers offer."""
+    merged = merged_option([dict(offer.options) for offer in offers])
+    special = _SPECIAL.get(row.key)
+    merged = merged if special is None else special(offers)
+    return with_resolve(merged) if row.method == COMPLETION else merged
 
 
 def merged_option(values: Sequence[Json]) -> Json:
@@ -63,7 +204,7 @@ def merged_option(values: Sequence[Json]) -> Json:
     if not objects:
         return said[0] if said else (values[0] if values else None)
     if any("legend" in one for one in objects):  # token numbers mean what one server's legend says
-        return objects[0]
+        return next(one for one in objects if "legend" in one)
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for one in objects for name in one):
         members = [one[name] for one in objects if name in one]
@@ -75,39 +216,35 @@ def merged_option(values: Sequence[Json]) -> Json:
     return merged
 
 
-def selector(language_ids: Iterable[str]) -> Json:
-    """The documents of a server, as registrations name them."""
-    return [{"language": language_id} for language_id in sorted(language_ids)]
+def _kinds(offers: Sequence[Offer]) -> dict[str, Any]:
+    """Code actions: `codeActionKinds` limits what an editor asks for, so every server must have named its own."""
+    merged: dict[str, Any] = merged_option([dict(offer.options) for offer in offers])
+    if not all("codeActionKinds" in offer.options for offer in offers):
+        merged.pop("codeActionKinds", None)
+    return merged
 
 
-def registrations(
-    client: Json,
-    capabilities: Mapping[str, Any],
-    *,
-    key: str,
-    language_ids: Iterable[str],
-    announced: set[str],
-    commands: Sequence[str],
-) -> list[Json]:
-    """What to register for a server that has just started, each thing once in its life.
+def _typed(offers: Sequence[Offer]) -> dict[str, Any]:
+    """Formatting while typing: the characters of all servers, one of them apart as LSP wants it."""
+    characters: dict[str, None] = {}
+    for offer in offers:
+        first, more = offer.options.get("firstTriggerCharacter"), offer.options.get("moreTriggerCharacter")
+        characters |= dict.fromkeys([*([first] if first else []), *(more or ())])
+    first, *more = characters or [""]
+    return {"firstTriggerCharacter": first, **({"moreTriggerCharacter": more} if more else {})}
 
-    `announced` are the ids that were registered, and gets those that are; `commands` are those of the server's that no other has.
-    """
-    found: list[Json] = []
-    for capability in REGISTRABLE:
-        options = capabilities.get(capability.key)
-        if options in (None, False) or not takes_registration(client, capability):
-            continue
-        given: dict[str, Any] = dict(options) if isinstance(options, Mapping) else {}
-        given.pop("workDoneProgress", None)
-        if capability.by_document:
-            given["documentSelector"] = selector(language_ids)
-        if capability.method == COMPLETION:
-            given = with_resolve(given)
-        if "commands" in given:  # an editor has one owner for each
-            given["commands"] = list(commands)
-        id = f"starling-{key}-{given.pop('id', None) or capability.method}"
-        if id not in announced:
-            announced.add(id)
-            found.append({"id": id, "method": capability.method, "registerOptions": given})
-    return found
+
+def _reports(offers: Sequence[Offer]) -> dict[str, Any]:
+    """Pulled diagnostics: each server is asked under its own `identifier`, the editor needs none."""
+    merged: dict[str, Any] = merged_option([dict(offer.options) for offer in offers])
+    if len(offers) > 1:
+        merged.pop("identifier", None)
+    return {"interFileDependencies": False, "workspaceDiagnostics": False, **merged}
+
+
+_SPECIAL = {
+    "codeActionProvider": _kinds,
+    "documentOnTypeFormattingProvider": _typed,
+    "diagnosticProvider": _reports,
+}
+_ONE_SERVER = frozenset(("semanticTokensProvider",))

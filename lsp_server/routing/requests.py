@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
+APART = "starling-apart:"  # ids of requests that may be answered after the editor's own has been
 CANCEL_GRACE = 0.5  # seconds a wrapped server gets to answer a cancelled request itself
 
 
@@ -26,7 +28,7 @@ class Pending:
 
     id: Id
     method: str
-    asked: dict[WrappedServer, Ask] = field(default_factory=dict[WrappedServer, Ask])
+    asked: list[tuple[WrappedServer, Ask]] = field(default_factory=list[tuple[WrappedServer, Ask]])
     waiting: int = 0  # servers that have not answered
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
@@ -39,6 +41,10 @@ class Requests:
         self._editor = editor
         self._on_stopped = on_stopped
         self._pending: dict[tuple[type, Id], Pending] = {}
+        self._asks: dict[
+            asyncio.Future[bytes], tuple[Pending, WrappedServer, Ask]
+        ] = {}  # that a server has not answered
+        self._count = itertools.count(1)
         self.begun = 0  # tasks that `run` has made: each starts at the loop's next turn
         self._background: set[asyncio.Task[object]] = set()
 
@@ -87,15 +93,23 @@ class Requests:
 
     def forward(self, id: Id, server: WrappedServer, body: bytes) -> None:
         """To one server, whose reply goes on as the bytes it comes as."""
-        self._put(id, server, body, lambda reply: self.reply(id, reply))
+        self._put(id, server, body, lambda reply: self.reply(id, reply), id)
 
-    def ask(self, id: Id, server: WrappedServer, body: bytes) -> asyncio.Future[bytes]:
-        """Put a request to a server at once, under the editor's own id: its whole reply, when it comes."""
+    def ask(self, id: Id, server: WrappedServer, body: bytes, *, apart: bool = False) -> asyncio.Future[bytes]:
+        """Put a request to a server at once: its whole reply, when it comes.
+
+        apart: under an id of ours instead of the editor's, so that the answer may still come after the editor has its reply.
+        """
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._put(id, server, body, lambda reply: None if future.done() else future.set_result(reply))
+        own = f"{APART}{next(self._count)}" if apart else id
+        sent = wire.with_id(body, own) if apart else body
+        ask = self._put(id, server, sent, lambda reply: None if future.done() else future.set_result(reply), own)
+        if not future.done():
+            self._asks[future] = self._pending[wire.key_of(id)], server, ask
+            future.add_done_callback(lambda done: self._asks.pop(done, None))
         return future
 
-    def _put(self, id: Id, server: WrappedServer, body: bytes, on_reply: Callable[[bytes], None]) -> None:
+    def _put(self, id: Id, server: WrappedServer, body: bytes, on_reply: Callable[[bytes], None], own: Id) -> Ask:
         pending = self._pending[wire.key_of(id)]
         pending.waiting += 1
 
@@ -103,17 +117,25 @@ class Requests:
             pending.waiting -= 1
             on_reply(reply)
 
-        ask = pending.asked[server] = Ask(
-            id=id, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads
-        )
+        ask = Ask(id=own, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads)
+        if pending.cancelled:  # the editor did not wait until it could be sent on
+            replied(wire.failure(own, wire.REQUEST_CANCELLED, "cancelled"))
+            return ask
+        pending.asked.append((server, ask))
         server.ask(ask)
+        return ask
 
-    def give_up_on(self, id: Id, server: WrappedServer) -> None:
-        """A server took too long beside others: its answer is not waited for any more."""
+    def is_cancelled(self, id: Id) -> bool:
+        """Whether the editor has cancelled a request, or has its reply."""
         pending = self._pending.get(wire.key_of(id))
-        ask = None if pending is None else pending.asked.get(server)
+        return pending is None or pending.cancelled
+
+    def give_up(self, server: WrappedServer, answer: asyncio.Future[bytes]) -> None:
+        """An answer is not waited for any more; the server is told."""
+        pending, _, ask = self._asks.pop(answer, (None, None, None))
         if pending is not None and ask is not None and server.forget(ask):
             pending.waiting -= 1
+        answer.cancel()
 
     def cancel(self, id: Id, body: bytes) -> None:
         """The editor cancels a request ($/cancelRequest, whose whole message `body` is)."""
@@ -121,8 +143,8 @@ class Requests:
         if pending is None or pending.cancelled:
             return
         pending.cancelled = True
-        for server, ask in pending.asked.items():
-            server.cancel(ask, body)
+        for server, ask in pending.asked:
+            server.cancel(ask, body if ask.id == pending.id else wire.notification("$/cancelRequest", {"id": ask.id}))
         cancelled = wire.failure(pending.id, wire.REQUEST_CANCELLED, "cancelled")
         if pending.asked and not pending.waiting:  # a feature is still at work, for nobody
             self.reply(id, cancelled)

@@ -1,150 +1,220 @@
-"""The requests of LSP that wrapped servers answer: one row a capability, and all that is known of its requests.
+"""What wrapped servers offer and the requests that they answer: one row a capability of LSP, all that is known of it.
 
-Who can answer is told by the capability, who is asked and how several answers become one by the request's route. Adding a
-request is a line here. `tests/lsp_server/routing/test_table.py` sets the table against every message of LSP 3.18.
+A capability says which servers can answer. A request's route says which of these are asked, how long their answers are waited
+for, how several become one, and what a late one causes. docs/several-servers.md is this table in words; a test compares them.
+`tests/lsp_server/routing/test_table.py` sets the table against every message of LSP 3.18.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from lsp_server.routing.merging import (
-    Merge,
-    concatenated,
-    diagnostic_reports,
-    first,
-    hovers,
-    workspace_edits,
-    workspace_reports,
-)
+from lsp_server.routing import merging
+from lsp_server.routing.merging import Merge
 
 
 class For(Enum):
-    """Whom a request is for."""
+    """Which servers may be asked."""
 
-    DOCUMENT = "document"  # the servers of the document that the params name
-    EVERYONE = "everyone"  # every server that can
-    MARK = "mark"  # the server that made the item
-    COMMAND = "command"  # the server that announced the command
+    DOCUMENT = "the document's servers"
+    EVERYONE = "every server"
+    ITEM = "the server that made the item"
+    COMMAND = "the server that announced the command"
+    LEGEND = "the server whose legend was announced"
+
+
+class Wait(Enum):
+    """How long answers are waited for."""
+
+    ORDER = "one at a time: the preferred, the next on null or an error"
+    ALL = "all of them"
+    GRACE = "all of them; once one has something, the others a moment longer"
+
+
+class Late(Enum):
+    """What an answer causes that came after the reply to the editor was sent."""
+
+    NOTHING = "nothing"
+    INCOMPLETE = "the list was marked incomplete: the editor asks again"
+    REFRESH = "the editor is told to ask again, and gets the late answer then"
+    ERROR = "the reply was an error: a part is not sent as the whole"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """`provider` is the capability (a path in ServerCapabilities) that tells whether a server can; "" where nothing tells.
+    """How one request is answered.
 
-    With `merge` = first only one server is asked. `marks`: items of the answer come back in a request without a document, so
-    they carry whose they are. `reads`: asking again, after a crash, changes nothing in the editor.
+    provider: the path in ServerCapabilities that says whether a server answers it; "" where none does.
+    item: for `For.ITEM`, the member of the params that is the item; "" where the params are.
+    marks: the member of each element of the result that comes back in a request `For.ITEM`; "" for the element itself, None for none.
+    reads: asking again after a crash changes nothing in the editor.
+    key, method: of the row that the request belongs to.
     """
 
     provider: str = ""
     target: For = For.DOCUMENT
-    merge: Merge = first
-    marks: bool = False
+    wait: Wait = Wait.ORDER
+    late: Late = Late.NOTHING
+    merge: Merge = merging.first
+    item: str = ""
+    marks: str | None = None
     reads: bool = False
+    key: str = ""
+    method: str = ""
+
+    @property
+    def member(self) -> tuple[str, ...]:
+        """The path below the capability's own key: which of its options the request needs; () for none."""
+        return tuple(self.provider[len(self.key) + 1 :].split(".")) if self.provider != self.key else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """A row. `key`: what it is called in ServerCapabilities. `method`: what it is registered under, "" where it can't be;
-    `client`: where a client's capabilities say that it takes the registration."""
+    """A row.
 
-    key: str
+    key: its path in ServerCapabilities; "" where servers can only register it.
+    method: what it is registered under; "" where it can't be. client: where a client's capabilities say that it takes the registration.
+    refresh: the request that makes an editor ask again, and refresh_client: where a client says that it takes this request.
+    """
+
+    key: str = ""
     method: str = ""
     client: str = ""
     by_document: bool = True
+    refresh: str = ""
+    refresh_client: str = ""
     requests: Mapping[str, Route] = field(default_factory=dict[str, Route])
 
 
 def _row(
-    name: str,
-    key: str,
-    merge: Merge = first,
-    *,
-    client: str = "",
-    marks: bool = False,
-    reads: bool = False,
-    **others: Route,
+    name: str, key: str, own: Route | None = None, *, client: str = "", refresh: str = "", **others: Route
 ) -> Capability:
-    """The usual row: a request of a document, registered under its own name. `others` by name, `__` for a slash."""
+    """The usual row: a request about a document, registered under its own name.
+
+    own: its route. others: further requests of the capability by name, with `__` for a slash. refresh: in the names of both the
+    request and the client capability, "request client" where they differ.
+    """
     method = f"textDocument/{name}"
-    own = Route(provider=key, merge=merge, marks=marks, reads=reads)
-    more = {other.replace("__", "/"): route for other, route in others.items()}
-    return Capability(key=key, method=method, client=f"textDocument.{client or name}", requests={method: own, **more})
+    request, _, refresh_client = refresh.partition(" ")
+    return Capability(
+        key=key,
+        method=method,
+        client=f"textDocument.{client or name}",
+        refresh=f"workspace/{request}/refresh" if request else "",
+        refresh_client=f"workspace.{refresh_client or request}" if request else "",
+        requests={
+            method: replace(own or Route(), provider=key),
+            **{other.replace("__", "/"): route for other, route in others.items()},
+        },
+    )
 
 
-MARKED = Route(target=For.MARK)
+READ = Route(reads=True)
+WRITE = Route()
+SHOWN = Route(
+    reads=True, wait=Wait.GRACE, merge=merging.locations
+)  # the editor shows it at once, and only while it is asked for
+WHOLE = Route(reads=True, wait=Wait.ALL, late=Late.ERROR, merge=merging.locations)
+EDITS = Route(target=For.EVERYONE, wait=Wait.ALL, late=Late.ERROR, merge=merging.workspace_edits)
+LISTED = Route(reads=True, wait=Wait.ALL, merge=merging.concatenated)
+REFRESHED = replace(LISTED, late=Late.REFRESH)
+RESOLVE = Route(target=For.ITEM)
 
 
-def _item(key: str) -> Route:
-    """A request about an item that names its document."""
-    return Route(provider=key, reads=True)
+def _of_item(marks: str) -> Route:
+    """A request about an item of a hierarchy, whose results have items too."""
+    return Route(target=For.ITEM, item="item", marks=marks, reads=True)
 
 
 def _file_operation(name: str) -> Capability:
-    key = f"workspace.fileOperations.{name}"
-    route = Route(provider=key, target=For.EVERYONE, merge=workspace_edits)
-    return Capability(key=key, by_document=False, requests={f"workspace/{name}Files": route})
+    key, method = f"workspace.fileOperations.{name}", f"workspace/{name}Files"
+    requests = {method: replace(EDITS, provider=key)} if name.startswith("will") else {}
+    return Capability(key=key, method=method, client="workspace.fileOperations", by_document=False, requests=requests)
 
 
-TABLE: tuple[Capability, ...] = (
-    _row("completion", "completionProvider", concatenated, reads=True),  # merged by features.completion
-    _row("hover", "hoverProvider", hovers, reads=True),
-    _row("signatureHelp", "signatureHelpProvider", reads=True),
-    _row("declaration", "declarationProvider", concatenated, reads=True),
-    _row("definition", "definitionProvider", concatenated, reads=True),
-    _row("typeDefinition", "typeDefinitionProvider", concatenated, reads=True),
-    _row("implementation", "implementationProvider", concatenated, reads=True),
-    _row("references", "referencesProvider", concatenated, reads=True),
-    _row("documentHighlight", "documentHighlightProvider", reads=True),
-    _row("documentSymbol", "documentSymbolProvider", reads=True),
-    _row("codeAction", "codeActionProvider", concatenated, marks=True, codeAction__resolve=MARKED),
-    _row("codeLens", "codeLensProvider", concatenated, marks=True, codeLens__resolve=MARKED),
-    _row("documentLink", "documentLinkProvider", concatenated, marks=True, documentLink__resolve=MARKED),
-    _row("inlayHint", "inlayHintProvider", concatenated, marks=True, reads=True, inlayHint__resolve=MARKED),
-    _row("inlineValue", "inlineValueProvider", concatenated),
-    _row("inlineCompletion", "inlineCompletionProvider"),
-    _row("documentColor", "colorProvider", concatenated, client="colorProvider",
+def _saving(name: str, method: str, requests: Mapping[str, Route] | None = None) -> Capability:
+    key = f"textDocumentSync.{name}"
+    return Capability(key=key, method=method, client="textDocument.synchronization", requests=requests or {})
+
+
+_ROWS: tuple[Capability, ...] = (
+    _row("completion", "completionProvider", Route(  # merged by features.completion
+        reads=True, wait=Wait.GRACE, late=Late.INCOMPLETE, merge=merging.concatenated)),
+    _row("hover", "hoverProvider", replace(SHOWN, merge=merging.hovers)),
+    _row("signatureHelp", "signatureHelpProvider", READ),
+    _row("declaration", "declarationProvider", SHOWN),
+    _row("definition", "definitionProvider", SHOWN),
+    _row("typeDefinition", "typeDefinitionProvider", SHOWN),
+    _row("implementation", "implementationProvider", WHOLE),
+    _row("references", "referencesProvider", WHOLE),
+    _row("documentHighlight", "documentHighlightProvider", READ),
+    _row("documentSymbol", "documentSymbolProvider", READ),
+    _row("codeAction", "codeActionProvider", replace(SHOWN, merge=merging.concatenated, marks="", reads=False),
+         codeAction__resolve=RESOLVE),
+    _row("codeLens", "codeLensProvider", replace(REFRESHED, marks="", reads=False), refresh="codeLens", codeLens__resolve=RESOLVE),
+    _row("documentLink", "documentLinkProvider", replace(LISTED, marks="", reads=False), documentLink__resolve=RESOLVE),
+    _row("inlayHint", "inlayHintProvider", replace(REFRESHED, marks=""), refresh="inlayHint", inlayHint__resolve=RESOLVE),
+    _row("inlineValue", "inlineValueProvider", replace(REFRESHED, reads=False), refresh="inlineValue"),
+    _row("inlineCompletion", "inlineCompletionProvider", WRITE),
+    _row("documentColor", "colorProvider", LISTED, client="colorProvider",
          textDocument__colorPresentation=Route(provider="colorProvider")),
-    _row("formatting", "documentFormattingProvider"),
-    _row("rangeFormatting", "documentRangeFormattingProvider",
+    _row("formatting", "documentFormattingProvider", WRITE),
+    _row("rangeFormatting", "documentRangeFormattingProvider", WRITE,
          textDocument__rangesFormatting=Route(provider="documentRangeFormattingProvider.rangesSupport")),
-    _row("onTypeFormatting", "documentOnTypeFormattingProvider"),
-    _row("rename", "renameProvider", textDocument__prepareRename=Route(provider="renameProvider.prepareProvider")),
-    _row("foldingRange", "foldingRangeProvider", reads=True),
-    _row("selectionRange", "selectionRangeProvider", reads=True),
-    _row("linkedEditingRange", "linkedEditingRangeProvider"),
-    _row("prepareCallHierarchy", "callHierarchyProvider", client="callHierarchy",
-         callHierarchy__incomingCalls=_item("callHierarchyProvider"),
-         callHierarchy__outgoingCalls=_item("callHierarchyProvider")),
-    _row("prepareTypeHierarchy", "typeHierarchyProvider", client="typeHierarchy",
-         typeHierarchy__supertypes=_item("typeHierarchyProvider"),
-         typeHierarchy__subtypes=_item("typeHierarchyProvider")),
-    Capability(key="semanticTokensProvider", method="textDocument/semanticTokens", client="textDocument.semanticTokens", requests={
-        "textDocument/semanticTokens/full": Route(provider="semanticTokensProvider", reads=True),
-        "textDocument/semanticTokens/full/delta": Route(provider="semanticTokensProvider"),
-        "textDocument/semanticTokens/range": Route(provider="semanticTokensProvider.range"),
+    _row("onTypeFormatting", "documentOnTypeFormattingProvider", WRITE),
+    _row("rename", "renameProvider", WRITE, textDocument__prepareRename=Route(provider="renameProvider.prepareProvider")),
+    _row("foldingRange", "foldingRangeProvider", READ, refresh="foldingRange"),
+    _row("selectionRange", "selectionRangeProvider", READ),
+    _row("linkedEditingRange", "linkedEditingRangeProvider", WRITE),
+    _row("prepareCallHierarchy", "callHierarchyProvider", Route(marks=""), client="callHierarchy",
+         callHierarchy__incomingCalls=_of_item("from"), callHierarchy__outgoingCalls=_of_item("to")),
+    _row("prepareTypeHierarchy", "typeHierarchyProvider", Route(marks=""), client="typeHierarchy",
+         typeHierarchy__supertypes=_of_item(""), typeHierarchy__subtypes=_of_item("")),
+    Capability(key="semanticTokensProvider", method="textDocument/semanticTokens", client="textDocument.semanticTokens",
+               refresh="workspace/semanticTokens/refresh", refresh_client="workspace.semanticTokens", requests={
+        "textDocument/semanticTokens/full": Route(provider="semanticTokensProvider", target=For.LEGEND, reads=True),
+        "textDocument/semanticTokens/full/delta": Route(provider="semanticTokensProvider", target=For.LEGEND, reads=True),
+        "textDocument/semanticTokens/range": Route(provider="semanticTokensProvider.range", target=For.LEGEND, reads=True),
     }),
-    _row("moniker", "monikerProvider"),
-    _row("diagnostic", "diagnosticProvider", diagnostic_reports, workspace__diagnostic=Route(
-        provider="diagnosticProvider.workspaceDiagnostics", target=For.EVERYONE, merge=workspace_reports)),
+    _row("moniker", "monikerProvider", WRITE),
+    _row("diagnostic", "diagnosticProvider", replace(REFRESHED, reads=True), refresh="diagnostic diagnostics",
+         workspace__diagnostic=Route(provider="diagnosticProvider.workspaceDiagnostics", target=For.EVERYONE,
+                                     wait=Wait.GRACE, late=Late.REFRESH, reads=True)),  # merged by pulled_diagnostics
     Capability(key="workspaceSymbolProvider", method="workspace/symbol", client="workspace.symbol", by_document=False, requests={
-        "workspace/symbol": Route(provider="workspaceSymbolProvider", target=For.EVERYONE, merge=concatenated, marks=True),
-        "workspaceSymbol/resolve": MARKED,
+        "workspace/symbol": Route(provider="workspaceSymbolProvider", target=For.EVERYONE, wait=Wait.ALL, late=Late.ERROR,
+                                  merge=merging.concatenated, marks="", reads=True),
+        "workspaceSymbol/resolve": RESOLVE,
     }),
     Capability(key="executeCommandProvider", method="workspace/executeCommand", client="workspace.executeCommand",
                by_document=False, requests={"workspace/executeCommand": Route(target=For.COMMAND)}),
     Capability(key="notebookDocumentSync", method="notebookDocument/sync", client="notebookDocument.synchronization",
                by_document=False),
-    Capability(key="textDocumentSync", requests={
-        "textDocument/willSaveWaitUntil": Route(provider="textDocumentSync.willSaveWaitUntil", merge=concatenated),
+    _saving("willSave", "textDocument/willSave"),
+    _saving("willSaveWaitUntil", "textDocument/willSaveWaitUntil", {
+        "textDocument/willSaveWaitUntil": Route(
+            provider="textDocumentSync.willSaveWaitUntil", wait=Wait.ALL, late=Late.ERROR, merge=merging.text_edits),
     }),
-    Capability(key="workspace.textDocumentContent", requests={
-        "workspace/textDocumentContent": Route(provider="workspace.textDocumentContent", reads=True),
+    _saving("save", "textDocument/didSave"),
+    Capability(key="workspace.textDocumentContent", method="workspace/textDocumentContent", client="workspace.textDocumentContent",
+               by_document=False, requests={
+        "workspace/textDocumentContent": Route(provider="workspace.textDocumentContent", target=For.EVERYONE, reads=True),
     }),
-    *map(_file_operation, ("willCreate", "willRename", "willDelete")),
+    *map(_file_operation, ("willCreate", "willRename", "willDelete", "didCreate", "didRename", "didDelete")),
+    Capability(key="workspace.workspaceFolders", method="workspace/didChangeWorkspaceFolders", by_document=False),
+    Capability(method="workspace/didChangeWatchedFiles", client="workspace.didChangeWatchedFiles", by_document=False),
 )  # fmt: skip
+
+
+def _named(row: Capability) -> Capability:
+    """The row, its routes with its own names."""
+    named = {method: replace(route, key=row.key, method=row.method) for method, route in row.requests.items()}
+    return replace(row, requests=named)
+
+
+TABLE: tuple[Capability, ...] = tuple(map(_named, _ROWS))
 ROUTES: Mapping[str, Route] = {method: route for row in TABLE for method, route in row.requests.items()}
-REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.method)
+ROWS: Mapping[str, Capability] = {row.method: row for row in TABLE if row.method}
+REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.client)
 OTHER = Route()  # of a request that LSP does not have

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ class Plan:
     check: tuple[str, ...] = ()  # arguments with which a stand-in of its name fails
     language_ids: frozenset[str] = frozenset()
     has_placeholders: bool = False
+    places: Mapping[str, int] = field(default_factory=dict[str, int])  # languageId -> place in its order of preference
+
+    def place_in(self, language_id: str) -> int:
+        return self.places.get(language_id, 0)
 
     def started_by(self, workspace: Path | None) -> tuple[str, ...]:
         """The command as it is started; this may make a folder that the server wants for the workspace."""
@@ -38,11 +42,12 @@ def plans(settings: Settings) -> list[Plan]:
     chosen = chosen_servers(settings)
     found: dict[tuple[str, ...], Plan] = {}
     for language_ids, given in chosen:
-        for server in given:
-            plan = _plan(server, language_ids)
+        for place, server in enumerate(given):
+            plan = replace(_plan(server, language_ids), places=dict.fromkeys(language_ids, place))
             known = found.get(plan.command)  # one process for all languages that it serves
             if known is not None:
-                plan = replace(known, language_ids=known.language_ids | plan.language_ids)
+                places = {**plan.places, **known.places}
+                plan = replace(known, language_ids=known.language_ids | plan.language_ids, places=places)
             found[plan.command] = plan
     return _named_apart(found.values())
 

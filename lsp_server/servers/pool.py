@@ -65,12 +65,16 @@ class Pool:
         return language_id if language is None or language_id in language.language_ids else language.language_ids[0]
 
     def of_document(self, uri: str) -> list[WrappedServer]:
-        language_id = self._editor.language_of(uri)
-        return [server for server in self.servers if server.handles(language_id)]
+        """Its servers, the preferred first."""
+        return self.of_language(self._editor.language_of(uri))
+
+    def of_language(self, language_id: str) -> list[WrappedServer]:
+        found = [server for server in self.servers if server.handles(language_id)]
+        return sorted(found, key=lambda server: server.plan.place_in(language_id))
 
     # Documents come and go
 
-    def opened(self, language_id: str) -> None:
+    def opened(self, uri: str, language_id: str) -> None:
         for server in self.servers:
             if server.handles(language_id):
                 server.wake()

@@ -156,12 +156,13 @@ class WrappedServer:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self.state is State.IDLE or (self.state is State.FAILED and self._missing and self._is_there()):
+        if self.state is State.IDLE or (self.state is State.FAILED and self._missing and self.is_installed):
             self.state = State.STARTING
             self._task = asyncio.get_running_loop().create_task(self._bring_up())
 
-    def _is_there(self) -> bool:
-        """Whether a command that was missing has been installed."""
+    @property
+    def is_installed(self) -> bool:
+        """Whether its command is there, as far as a quick look tells."""
         return find_command(self.plan.command) is not None
 
     async def restart(self) -> None:

@@ -325,8 +325,9 @@ class Session:
     def server_said(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
         """A request or notification of a wrapped server. Never raises."""
         try:
-            if self.mode is not None:
-                self.send(self.mode.from_server(server, body, envelope))
+            told = None if self.mode is None else self.mode.from_server(server, body, envelope)
+            if told is not None:
+                self.send(told)
         except wire.WireError as error:
             log.warning("a message of %s is malformed: %s: %s", server.key, envelope.method, error)
             code, why = wire.INVALID_PARAMS, str(error)
@@ -349,3 +350,5 @@ class Session:
 
     def server_failed(self, server: WrappedServer, message: str, *, for_good: bool) -> None:
         self.show(message, kind=ERROR if for_good else WARNING)
+        if self.mode is not None:
+            self.mode.failed(server)

@@ -50,6 +50,18 @@ class Several:
     async def until_heard(self, name: str, method: str, count: int = 1) -> list[Any]:
         return await until(lambda: found if len(found := self.heard(name, method)) >= count else None)
 
+    def registered(self) -> dict[str, Any]:
+        """The options of each registration that the editor has now, by method; a test has one of each method."""
+        found: dict[str, tuple[str, Any]] = {}
+        for message in self.editor.messages:
+            params = message.get("params") or {}
+            for each in params.get("registrations", ()):
+                found[each["id"]] = each["method"], each["registerOptions"]
+            for each in params.get("unregisterations", ()):
+                del found[each["id"]]
+        assert len({method for method, _ in found.values()}) == len(found), found
+        return dict(found.values())
+
     def running(self) -> dict[str, int | None]:
         return {server.key: server.pid for server in self.editor.session.pool}
 

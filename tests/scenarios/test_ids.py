@@ -226,4 +226,4 @@ async def test_nesting_without_end_that_starling_would_have_to_read_is_refused(t
     async with several(tmp_path, {"toy": {"toy": {}}}) as scene:
         scene.editor.say(b'{"id":1,"method":"odd/deep","params":' + DEEP + b"}")
         assert (await scene.editor.reply(1))["error"]["code"] == wire.INVALID_PARAMS
-        assert (await scene.editor.ask("odd/thing", {}))["result"] is None
+        assert (await scene.editor.ask("odd/thing", {}))["error"]["code"] == wire.METHOD_NOT_FOUND

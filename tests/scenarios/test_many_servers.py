@@ -49,7 +49,7 @@ async def test_a_document_under_an_editors_own_name_goes_by_its_files_name(tmp_p
         assert opened["textDocument"]["languageId"] == "python"
         assert (await scene.editor.ask("textDocument/hover", where(PY)))["result"] == {"echo": where(PY)}
         scene.editor.open("?\n", "file:///project/what", "what")
-        assert (await scene.editor.ask("textDocument/hover", where("file:///project/what")))["result"] is None
+        assert (await scene.editor.ask("textDocument/hover", where("file:///project/what")))["result"] is None  # another's can
 
 
 async def test_a_slow_starter_holds_up_nobody_else(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ async def test_what_a_server_can_is_registered_for_its_documents(tmp_path: Path)
     spec = {"capabilities": {"hoverProvider": True, "executeCommandProvider": {"commands": ["do.it"]}}}
     async with several(tmp_path, {"python": {"snake": spec}, "toy": {"toy": {}}}) as scene:
         scene.editor.open("x = 1\n", PY)
-        params = (await scene.editor.heard("client/registerCapability"))["params"]
-        by_method = {each["method"]: each["registerOptions"] for each in params["registrations"]}
+        await until(lambda: "textDocument/hover" in scene.registered())
+        by_method = scene.registered()
         assert by_method["textDocument/hover"] == {"documentSelector": [{"language": "python"}]}
         assert by_method["workspace/executeCommand"] == {"commands": ["do.it"]}
         assert by_method["textDocument/completion"] == {
@@ -78,7 +78,8 @@ async def test_what_a_server_can_is_registered_for_its_documents(tmp_path: Path)
         }
         result = await scene.editor.ask("workspace/executeCommand", {"command": "do.it"})
         assert result["result"] == {"echo": {"command": "do.it"}}
-        assert (await scene.editor.ask("workspace/executeCommand", {"command": "else"}))["result"] is None
+        refused = await scene.editor.ask("workspace/executeCommand", {"command": "else"})
+        assert "'else'" in refused["error"]["message"]
 
 
 async def test_capabilities_are_merged_for_an_editor_that_takes_no_registrations(tmp_path: Path) -> None:
@@ -112,11 +113,12 @@ async def test_a_file_without_a_folder_gets_what_any_server_may_do(tmp_path: Pat
         assert "documentFormattingProvider" not in capabilities  # an editor may have another formatter
 
 
-async def test_a_language_without_a_server_is_answered_with_nothing(tmp_path: Path) -> None:
+async def test_what_no_server_can_answer_is_refused(tmp_path: Path) -> None:
     async with several(tmp_path, TWO) as scene:
         other = "file:///project/c.other"
         scene.editor.open("words\n", other, "other")
-        assert (await scene.editor.ask("textDocument/hover", where(other)))["result"] is None
+        for method in ("textDocument/hover", "odd/thing"):
+            assert (await scene.editor.ask(method, where(other)))["error"]["code"] == wire.METHOD_NOT_FOUND
         assert (await scene.editor.ask("textDocument/completion", where(other)))["result"] is None
 
 
@@ -127,7 +129,7 @@ async def test_a_missing_server_is_told_once_and_the_others_go_on(tmp_path: Path
         scene.editor.open("toy\n", TOY, "toy")
         scene.editor.open("toy\n", TOY + "2", "toy")
         await scene.editor.heard("window/showMessage")
-        assert (await scene.editor.ask("textDocument/hover", where(TOY)))["result"] is None
+        assert (await scene.editor.ask("textDocument/hover", where(TOY)))["error"]["code"] == wire.METHOD_NOT_FOUND
         scene.editor.open("x = 1\n", PY)
         assert "result" in await scene.editor.ask("textDocument/hover", where(PY))
         assert len(scene.editor.shown()) == 1

@@ -55,7 +55,7 @@ MERGED = [
         "diagnostic",
         {"kind": "full", "resultId": "1", "items": [{"message": "one"}]},
         {"kind": "full", "items": [{"message": "two"}]},
-        {"kind": "full", "items": [{"message": "one"}, {"message": "two"}]},
+        {"kind": "full", "resultId": "starling:1", "items": [{"message": "one"}, {"message": "two"}]},
     ),
 ]
 

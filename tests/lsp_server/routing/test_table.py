@@ -62,7 +62,7 @@ def at_the_end_of(path: str, cls: type) -> bool:
 
 
 PROVIDERS = (
-    {row.key for row in TABLE}
+    {row.key for row in TABLE if row.key}
     | {route.provider for route in ROUTES.values() if route.provider}
     | set(ANY["capabilities"])
 )

@@ -1,0 +1,108 @@
+"""What a wrapped server offers: the capabilities of its initialize result, and what it registered later.
+
+A copy, kept apart from the server: while a server is started again after a crash, what it offered before still counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+from lsp_server.documents.selectors import Selector, selector_of, selects
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.protocol.capabilities import at
+from lsp_server.routing.table import Capability, Route
+from lsp_server.servers.server import WrappedServer
+
+log = logging.getLogger(__name__)
+
+Options = Mapping[str, Any]
+T = TypeVar("T")
+NOT_OPTIONS = ("documentSelector", "id", "workDoneProgress")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """One announcement of a capability. `selector`: its documents, None for all that the server handles."""
+
+    options: Options = field(default_factory=dict[str, Any])
+    selector: Selector = None
+
+    def has(self, member: Sequence[str]) -> bool:
+        """Whether it is announced with an option, given as a path; () is the capability itself."""
+        return not member or at(self.options, *member) not in (None, False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """A server's own registration, as it sent it."""
+
+    id: str
+    method: str
+    options: Json = None
+
+
+class Abilities:
+    """What one server offers. An announcement that is not what LSP says is logged and left out."""
+
+    def __init__(
+        self, *, language_ids: frozenset[str], static: Options, registered: Sequence[Registration] = ()
+    ) -> None:
+        self.language_ids = language_ids
+        self.static, self.registered = static, tuple(registered)
+
+    @classmethod
+    def of(cls, server: WrappedServer) -> Abilities:
+        """Those of a server as they are now."""
+        registered = [
+            Registration(id=id, method=method, options=options) for id, (method, options) in server.registered.items()
+        ]
+        return cls(language_ids=server.plan.language_ids, static=dict(server.capabilities), registered=registered)
+
+    def offers(self, row: Capability) -> list[Offer]:
+        """Every announcement of a capability, that of initialize first."""
+        return list(self._offers(row.key, row.method))
+
+    def can(self, route: Route, uri: str | None = None, language_id: str = "") -> bool:
+        """Whether it answers a request, about this document if one is given."""
+        return not route.provider or any(
+            offer.has(route.member) and (uri is None or selects(offer.selector, uri, language_id))
+            for offer in self._offers(route.key, route.method)
+        )
+
+    def options_of(self, route: Route) -> list[Options]:
+        return [offer.options for offer in self._offers(route.key, route.method)]
+
+    def _offers(self, key: str, method: str) -> Iterator[Offer]:
+        announced = at(self.static, *key.split(".")) if key else None
+        given = [] if announced in (None, False) else [announced]
+        given += [each.options for each in self.registered if each.method == method]
+        for options in given:
+            try:
+                yield _offer(options)
+            except wire.Malformed as error:
+                log.warning("%s is announced with options that are none: %s", key or method, error)
+
+
+def read_all(given: Json, kind: type[T]) -> list[T]:
+    """The elements of an array in a server's options, as `kind`; what is not one is logged and left out."""
+    found: list[T] = []
+    for each in given if isinstance(given, list) else ():
+        try:
+            found.append(msgspec.convert(each, kind))
+        except msgspec.ValidationError as error:
+            log.warning("an announcement is not what LSP says: %s", error)
+    return found
+
+
+def _offer(options: Json) -> Offer:
+    if not isinstance(options, Mapping):
+        return Offer()
+    given: Options = options
+    own = {name: value for name, value in given.items() if name not in NOT_OPTIONS}
+    return Offer(options=own, selector=selector_of(given.get("documentSelector")))

@@ -1,0 +1,222 @@
+"""Which wrapped servers a request or a notification is for: those that offer it, for its document, files or command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from lsp_server.documents.editor_state import EditorState
+from lsp_server.documents.selectors import Pattern, pattern_matches, selects
+from lsp_server.documents.texts import SAVE
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.protocol.capabilities import COMPLETION, at, document_of
+from lsp_server.routing.abilities import read_all
+from lsp_server.routing.announcer import Announcer
+from lsp_server.routing.registrations import takes_registration
+from lsp_server.routing.table import OTHER, ROUTES, ROWS, TABLE, For, Route
+from lsp_server.servers.pool import Pool
+from lsp_server.servers.server import State, WrappedServer
+
+TRIGGER_CHARACTER = 2  # CompletionTriggerKind
+WATCHED = "workspace/didChangeWatchedFiles"
+FILE_OPERATIONS = frozenset(row.method for row in TABLE if row.key.startswith("workspace.fileOperations."))
+FOLDERS = "workspace/didChangeWorkspaceFolders"
+Raw = msgspec.Raw
+Servers = list[WrappedServer]
+
+
+class _Watcher(msgspec.Struct, rename="camel"):
+    glob_pattern: Pattern
+    kind: int | None = 7  # WatchKind: created 1, changed 2, deleted 4
+
+
+class _Change(msgspec.Struct):
+    uri: str
+    type: int
+
+
+class _File(msgspec.Struct, rename="camel"):
+    """FileCreate, FileDelete or FileRename: filters look at the old name."""
+
+    uri: str | None = None
+    old_uri: str | None = None
+
+
+class _FilePattern(msgspec.Struct):
+    """LSP 3.18, "FileOperationPattern". `matches` ("file" or "folder") is not looked at: a deleted file is neither."""
+
+    glob: str
+
+
+class _FileFilter(msgspec.Struct):
+    pattern: _FilePattern
+    scheme: str | None = None
+
+    def matches(self, uri: str) -> bool:
+        if self.scheme not in (None, uri.partition(":")[0].lower()):
+            return False
+        return pattern_matches(self.pattern.glob, uri)
+
+
+class Targets:
+    """Looks at the pool and at what its servers offer; sends nothing."""
+
+    def __init__(self, pool: Pool, state: EditorState, announcer: Announcer) -> None:
+        self._pool, self._state, self._announcer = pool, state, announcer
+
+    # Requests
+
+    def of_request(self, method: str, params: Json) -> Servers:
+        """The servers that can answer, the preferred first; [] where nobody can (yet)."""
+        route = ROUTES.get(method, OTHER)
+        able = [server for server in self.candidates(route, params) if self._can(server, route, params)]
+        narrow = _NARROWED.get(method)
+        return able if narrow is None else narrow(self, able, params)
+
+    def of_completion(self, where: Json, context: Json) -> Servers:
+        """Those that asked for completion here; where none runs, those that are starting."""
+        route = ROUTES[COMPLETION]
+        found = self.of_request(COMPLETION, where)
+        if at(context, "triggerKind") == TRIGGER_CHARACTER:
+            character = at(context, "triggerCharacter")
+            asking = [one for one in found if character in self._values(one, route, "triggerCharacters")]
+            return asking if found else self.waking(route, where)
+        return found or self.waking(route, where)
+
+    def candidates(self, route: Route, params: Json) -> Servers:
+        """The servers that a request may be for, whatever they offer."""
+        uri = document_of(params) if route.target in (For.DOCUMENT, For.LEGEND) else None
+        found = list(self._pool) if uri is None else self._pool.of_document(uri)
+        if route.target is For.LEGEND:
+            owner = self._announcer.of_legend(found)
+            return [] if owner is None else [owner]
+        return found
+
+    def waking(self, route: Route, params: Json) -> Servers:
+        """Of these, the servers that are starting: what they offer is not known yet."""
+        states = (State.STARTING, State.RESTARTING) if route.reads else (State.STARTING,)
+        if route.target is For.LEGEND:
+            return [server for server in self._pool.of_document(document_of(params) or "") if server.state in states]
+        return [server for server in self.candidates(route, params) if server.state in states]
+
+    def _can(self, server: WrappedServer, route: Route, params: Json) -> bool:
+        abilities = self._announcer.abilities(server)
+        if server.state is not State.RUNNING or abilities is None:
+            return False
+        uri = document_of(params) if route.target is For.DOCUMENT else None
+        return abilities.can(route, uri, "" if uri is None else self._state.language_of(uri))
+
+    def _values(self, server: WrappedServer, route: Route, *names: str) -> list[Json]:
+        """What all announcements of a capability list together under these options."""
+        abilities = self._announcer.abilities(server)
+        found: list[Json] = []
+        for options in () if abilities is None else abilities.options_of(route):
+            for name in names:
+                given = options.get(name)
+                found += given if isinstance(given, list) else [] if given is None else [given]
+        return found
+
+    def of_command(self, able: Servers, params: Json) -> Servers:
+        """The server that announced the command; of several, one of a document that its arguments name."""
+        route = ROUTES["workspace/executeCommand"]
+        found = [one for one in able if at(params, "command") in self._values(one, route, "commands")]
+        if len(found) > 1:
+            named = [server for uri in _uris_in(at(params, "arguments")) for server in self._pool.of_document(uri)]
+            found = [one for one in named if one in found] or found
+        return found[:1]
+
+    def of_character(self, able: Servers, params: Json) -> Servers:
+        route, names = ROUTES["textDocument/onTypeFormatting"], ("firstTriggerCharacter", "moreTriggerCharacter")
+        return [one for one in able if at(params, "ch") in self._values(one, route, *names)]
+
+    def of_scheme(self, able: Servers, params: Json) -> Servers:
+        route = ROUTES["workspace/textDocumentContent"]
+        scheme = str(at(params, "uri")).partition(":")[0]
+        return [one for one in able if scheme in self._values(one, route, "schemes")]
+
+    # Notifications
+
+    def own_files(self, server: WrappedServer, method: str, params: Mapping[str, Raw]) -> dict[str, Raw]:
+        """Params of a file operation, or of changed files, with those that a server asked to hear of; {} without any."""
+        name = "changes" if method == WATCHED else "files"
+        files = wire.read(params[name], list[Raw]) if name in params else []
+        own = self._changes_for(server, files) if method == WATCHED else self._files_for(server, method, files)
+        return {**params, name: wire.raw(own)} if own else {}
+
+    def _files_for(self, server: WrappedServer, method: str, files: Sequence[Raw]) -> list[Raw]:
+        filters = [each for given in self._given(server, method, "filters") for each in read_all(given, _FileFilter)]
+        return [file for file in files if _filtered(wire.read(file, _File), filters)]
+
+    def _changes_for(self, server: WrappedServer, changes: Sequence[Raw]) -> list[Raw]:
+        if not takes_registration(self._state.client_capabilities, ROWS[WATCHED]):
+            return list(changes)  # the editor watches by its own settings
+        watchers = [each for given in self._given(server, WATCHED, "watchers") for each in read_all(given, _Watcher)]
+        return [change for change in changes if _watched(wire.read(change, _Change), watchers)]
+
+    def _given(self, server: WrappedServer, method: str, option: str) -> list[Json]:
+        """An option as each announcement of a capability has it."""
+        abilities = self._announcer.abilities(server)
+        return [] if abilities is None else [offer.options.get(option) for offer in abilities.offers(ROWS[method])]
+
+    def hears_of_folders(self, server: WrappedServer) -> bool:
+        abilities = self._announcer.abilities(server)
+        offers = [] if abilities is None else abilities.offers(ROWS[FOLDERS])
+        return any(offer.options.get("changeNotifications", True) not in (False, None) for offer in offers)
+
+    def hears_of_saving(self, server: WrappedServer, method: str, uri: str) -> bool:
+        """Whether a server of the document asked for its willSave or didSave."""
+        abilities = self._announcer.abilities(server)
+        if abilities is None:
+            return False
+        if method == SAVE and not isinstance(abilities.static.get("textDocumentSync"), Mapping):
+            return True  # a number asks for all that LSP 2 had
+        language_id = self._state.language_of(uri)
+        return any(selects(offer.selector, uri, language_id) for offer in abilities.offers(ROWS[method]))
+
+    def wants_text(self, server: WrappedServer) -> bool:
+        """Whether a server asked for the text with each didSave."""
+        return any(given for given in self._given(server, SAVE, "includeText"))
+
+
+def _of_files(targets: Targets, able: Servers, params: Json, method: str) -> Servers:
+    given = wire.fields(wire.raw(params))
+    return [one for one in able if targets.own_files(one, method, given)]
+
+
+_NARROWED: Mapping[str, Callable[[Targets, Servers, Json], Servers]] = {
+    "workspace/executeCommand": Targets.of_command,
+    "textDocument/onTypeFormatting": Targets.of_character,
+    "workspace/textDocumentContent": Targets.of_scheme,
+    **{
+        method: partial(_of_files, method=method)
+        for method in (f"workspace/{name}Files" for name in ("willCreate", "willRename", "willDelete"))
+    },
+}
+
+
+def _uris_in(value: Json) -> Iterator[str]:
+    """The file URIs in a command's arguments."""
+    if isinstance(value, str) and value.startswith("file:"):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _uris_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _uris_in(each)
+
+
+def _filtered(file: _File, filters: Sequence[_FileFilter]) -> bool:
+    uri = file.old_uri or file.uri or ""
+    return any(each.matches(uri) for each in filters)
+
+
+def _watched(change: _Change, watchers: Sequence[_Watcher]) -> bool:
+    bit = 1 << (change.type - 1)
+    return any(
+        bit & (7 if each.kind is None else each.kind) and pattern_matches(each.glob_pattern, change.uri)
+        for each in watchers
+    )
