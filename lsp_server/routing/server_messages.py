@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Json
 from lsp_server.protocol import capabilities
 from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.servers.id_mapping import Left
 from lsp_server.servers.server import WrappedServer
+
+class _Progress(msgspec.Struct):
+    token: int | str
+    value: msgspec.Raw
+
+
+class _ProgressValue(msgspec.Struct):
+    kind: str
+
 
 Rewrite = Callable[[WrappedServer, bytes, Envelope], bytes]
 
@@ -68,14 +79,26 @@ def _progress_created(server: WrappedServer, body: bytes, envelope: Envelope) ->
 
 
 def _progress(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.fields(wire.params_of(envelope))
-    theirs = wire.loads(params["token"])
+    params = wire.read(wire.params_of(envelope), _Progress)
+    theirs, kind = params.token, _kind(params.value)
     ours = server.names.known_token(theirs)
     if ours is None:  # a token that the editor made
+        if kind == "begin":
+            server.names.editors_token_began(theirs)
+        elif kind == "end":
+            server.names.editors_token_ended(theirs)
         return body
-    if capabilities.at(wire.loads(params.get("value", b"null")), "kind") == "end":
+    if kind == "end":
         server.names.token_ended(theirs)
-    return wire.dumps({**wire.fields(body), "params": {**params, "token": ours}})
+    return wire.dumps({**wire.fields(body), "params": {**wire.fields(wire.params_of(envelope)), "token": ours}})
+
+
+def _kind(value: msgspec.Raw) -> str:
+    """The kind of a progress value; "" for a partial result, which may be anything."""
+    try:
+        return wire.read(value, _ProgressValue).kind
+    except wire.Malformed:
+        return ""
 
 
 def _cancelled(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:

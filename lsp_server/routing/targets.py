@@ -210,8 +210,9 @@ def _uris_in(value: Json) -> Iterator[str]:
 
 
 def _filtered(file: _File, filters: Sequence[_FileFilter]) -> bool:
+    """Whether some filter matches; without filters, every file does."""
     uri = file.old_uri or file.uri or ""
-    return any(each.matches(uri) for each in filters)
+    return not filters or any(each.matches(uri) for each in filters)
 
 
 def _watched(change: _Change, watchers: Sequence[_Watcher]) -> bool:

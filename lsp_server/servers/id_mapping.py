@@ -1,8 +1,7 @@
-"""Ids and tokens across the proxy: what the client calls a thing, and what a wrapped server calls it.
+"""Maps request ids, progress tokens and registration ids between the editor and one wrapped server.
 
-Ids of the client's requests go to the server as they are. What a *server* names (requests, progress tokens,
-registrations) gets a name of ours, because a restarted server, or a second one, would use the same names again.
-1 is not "1": keys are JSON values, not their texts.
+The editor's request ids go to the server unchanged. Ids and tokens that a *server* makes are replaced by ours, because a
+restarted server, or a second one, would use the same again. 1 is not "1": keys are JSON values, not their texts.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Asked:
 class Left:
     """What the editor holds of a server's process that has gone."""
 
-    tokens: list[str]  # of progress, to be ended
+    tokens: list[Json]  # of progress, to be ended
     registrations: list[tuple[str, str]]  # (id, method), to be taken back
     asked: list[str]  # requests that it is working on, to be cancelled
 
@@ -41,6 +40,7 @@ class ServerNames:
         self._count = 0
         self._asked: dict[str, Asked] = {}
         self._tokens: dict[Any, str] = {}
+        self._editors_tokens: dict[Any, Json] = {}  # made by the editor, on which the server has begun to report
         self._registered: dict[str, str] = {}  # our registration id -> method
 
     def ask(self, id: Id, method: str) -> str:
@@ -79,6 +79,12 @@ class ServerNames:
     def token_ended(self, theirs: Json) -> None:
         self._tokens.pop(_key(theirs), None)
 
+    def editors_token_began(self, token: Json) -> None:
+        self._editors_tokens[_key(token)] = token
+
+    def editors_token_ended(self, token: Json) -> None:
+        self._editors_tokens.pop(_key(token), None)
+
     def registration(self, theirs: Json) -> str:
         return f"{self._prefix}:{self.generation}:{theirs}"
 
@@ -91,9 +97,12 @@ class ServerNames:
     def next_generation(self) -> Left:
         """Forget a process that has gone. Returns what the editor still holds of it."""
         left = Left(
-            tokens=list(self._tokens.values()), registrations=list(self._registered.items()), asked=list(self._asked)
+            tokens=[*self._tokens.values(), *self._editors_tokens.values()],
+            registrations=list(self._registered.items()),
+            asked=list(self._asked),
         )
         self._tokens.clear()
+        self._editors_tokens.clear()
         self._registered.clear()
         self._asked.clear()
         self.generation += 1
