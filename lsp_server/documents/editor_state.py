@@ -46,6 +46,12 @@ class EditorState:
         language = language_for("", uri)
         return language.language_ids[0] if language is not None else ""
 
+    def initialize_params(self) -> dict[str, msgspec.Raw]:
+        """Params of initialize for the next process. The editor's token for progress is one process's: the first."""
+        given = dict(self.server_params)
+        self.server_params.pop("workDoneToken", None)
+        return given
+
     def change_folders(self, event: Json) -> None:
         """Folders of the workspace came and went."""
         gone = {folder["uri"] for folder in event.get("removed") or ()}

@@ -16,6 +16,7 @@ from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.servers.id_mapping import Left
 from lsp_server.servers.server import WrappedServer
 
+
 class _Progress(msgspec.Struct):
     token: int | str
     value: msgspec.Raw

@@ -105,7 +105,7 @@ class Generation:
         try:
             await backend.start(cwd=None if self._folder is None else str(self._folder))
             self._since = time.monotonic()
-            result = await backend.request_raw("initialize", dict(self._editor.server_params), INITIALIZE_PATIENCE)
+            result = await backend.request_raw("initialize", self._editor.initialize_params(), INITIALIZE_PATIENCE)
             decoded = self._decoded(result)
             if backend.exited is not None:  # right after its answer
                 raise backend.exited

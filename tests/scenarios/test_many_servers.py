@@ -49,7 +49,9 @@ async def test_a_document_under_an_editors_own_name_goes_by_its_files_name(tmp_p
         assert opened["textDocument"]["languageId"] == "python"
         assert (await scene.editor.ask("textDocument/hover", where(PY)))["result"] == {"echo": where(PY)}
         scene.editor.open("?\n", "file:///project/what", "what")
-        assert (await scene.editor.ask("textDocument/hover", where("file:///project/what")))["result"] is None  # another's can
+        assert (await scene.editor.ask("textDocument/hover", where("file:///project/what")))[
+            "result"
+        ] is None  # another's can
 
 
 async def test_a_slow_starter_holds_up_nobody_else(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 BATCH_BYTES = 1 << 19
 BATCH_FILES = 1000
-HEADROOM = 1.25  # of the budget: what files that are made later may fill
+FIRST_SHARE = 0.8  # of the budget that the first reading may fill; files that are made or grow later have the rest
 PATH_MARGIN = 60  # bytes of a kept file's entry beside its path
 SLOTS_PER_BYTE = 0.35  # Python source has 0.15 distinct keys a byte: a table less than half full
 WORKSPACE_WEIGHT = 4.0
@@ -67,7 +67,7 @@ class WorkspaceIndex:
         suffixes: Collection[str],
         *,
         cache_dir: Path | None = None,
-        max_bytes: int = 64_000_000,
+        max_bytes: int = 80_000_000,
         max_file_bytes: int = 1_000_000,
     ) -> None:
         self.ready = False
@@ -146,13 +146,7 @@ class WorkspaceIndex:
                 if stat.S_ISREG(status.st_mode) and status.st_size <= self._max_file_bytes:
                     there.append(SourceFile(name, status.st_size, status.st_mtime_ns))
         with self._lock:
-            new = [file for file in there if file.path not in self._files]
-            room = int(self._max_bytes * HEADROOM) - self._bytes
-            if sum(file.size for file in new) > room or len(self._files) + len(new) > USUAL.files:
-                if not self._full:
-                    log.warning("index: full; files that are made from now on do not count before the next start")
-                self._full = True
-                there = [file for file in there if file.path in self._files]
+            there = self._with_room(there)
         self._forget(known)
         for batch in _batches(there):
             self._add(batch)
@@ -206,9 +200,25 @@ class WorkspaceIndex:
             except OSError as error:
                 log.warning("the index is not kept for the next start: %s", error)
 
+    def _with_room(self, files: Sequence[SourceFile]) -> list[SourceFile]:
+        """Those of changed files that the budget has room for: of what is known, its growth counts."""
+        room, places = self._max_bytes - self._bytes, USUAL.files - len(self._files)
+        taken: list[SourceFile] = []
+        for file in files:
+            known = self._files.get(file.path)
+            growth = file.size - (0 if known is None else known.size)
+            if growth > room or (known is None and places <= 0):
+                if not self._full:
+                    log.warning("index: full; what is added from now on does not count before the next start")
+                self._full = True
+                continue
+            room, places = room - growth, places - (known is None)
+            taken.append(file)
+        return taken
+
     def _within_budget(self, found: list[SourceFile]) -> list[SourceFile]:
         sizes = np.cumsum([file.size for file in found]) if found else np.zeros(0)
-        kept = int(np.searchsorted(sizes, self._max_bytes, side="right"))
+        kept = int(np.searchsorted(sizes, int(self._max_bytes * FIRST_SHARE), side="right"))
         if kept < len(found):
             log.info("index: the %d files changed last of %d fit the budget", kept, len(found))
         return found[:kept]
