@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
-from tuning.ranking.serving.index.globs import ANY_SEGMENTS, GlobError, NameGlob, NameMatch, path_matches
 
 from lsp_server.documents.uris import key_of
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
+from tuning.ranking.serving.index.globs import ANY_SEGMENTS, GlobError, NameGlob, NameMatch, path_matches
 
 BRACES = 256  # alternatives of one pattern with {a,b}
 _DRIVE = re.compile(r"^[A-Z](?=:/)")

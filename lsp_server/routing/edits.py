@@ -53,7 +53,7 @@ class _TextDocumentEdit(msgspec.Struct, rename="camel"):
 
 
 class _WorkspaceEdit(msgspec.Struct, rename="camel"):
-    changes: dict[str, list[Raw]] | None = None
+    changes: dict[str, list[Raw] | None] | None = None
     document_changes: list[Members] | None = None
     change_annotations: Members | None = None
 
@@ -63,14 +63,22 @@ def joined(lists: Iterable[Sequence[Raw]]) -> list[Raw]:
     found: list[Raw] = []
     taken: list[_TextEdit] = []
     for given in lists:
-        own = [wire.read(edit, _TextEdit) for edit in given]
-        new = [place for place, edit in enumerate(own) if edit.new_text is None or edit not in taken]
-        if any(own[place].overlaps(other) for place in new for other in taken):
+        own = [edit for raw in given if (edit := _read(raw)) is not None]
+        new = [edit for edit in own if edit not in taken]
+        if any(edit.overlaps(other) for edit in new for other in taken):
             log.warning("a server's edits overlap those of a preferred server; they are left out")
             continue
-        found += [given[place] for place in new]
-        taken += [own[place] for place in new]
+        found += [raw for raw in given if (edit := _read(raw)) is None or edit.new_text is None or edit not in taken]
+        taken += new
     return found
+
+
+def _read(edit: Raw) -> _TextEdit | None:
+    """None for what is no text edit: that is for the editor to judge."""
+    try:
+        return wire.read(edit, _TextEdit)
+    except wire.Malformed:
+        return None
 
 
 def workspace_edit(results: Sequence[Raw]) -> Raw:
@@ -93,7 +101,7 @@ def _changes(parts: Iterable[_WorkspaceEdit]) -> dict[str, list[Raw]]:
     for part in parts:
         for uri, edits in (part.changes or {}).items():
             spelled.setdefault(key_of(uri), uri)
-            lists.setdefault(key_of(uri), []).append(edits)
+            lists.setdefault(key_of(uri), []).append(edits or [])
     return {spelled[key]: joined(of) for key, of in lists.items()}
 
 
@@ -127,7 +135,7 @@ def _as_document_changes(part: _WorkspaceEdit) -> list[Members]:
     if part.document_changes:
         return []
     return [
-        {"textDocument": wire.raw({"uri": uri, "version": None}), "edits": wire.raw(edits)}
+        {"textDocument": wire.raw({"uri": uri, "version": None}), "edits": wire.raw(edits or [])}
         for uri, edits in (part.changes or {}).items()
     ]
 
@@ -151,7 +159,7 @@ def _keep_annotations_apart(part: _WorkspaceEdit, known: Members) -> None:
             change["edits"] = wire.raw([_with_annotation(edit, renamed) for edit in given])
         else:
             change.update(_with_annotation(change, renamed))
-    for edits in (part.changes or {}).values():
+    for edits in filter(None, (part.changes or {}).values()):
         edits[:] = [wire.raw(_with_annotation(wire.read(edit, Members), renamed)) for edit in edits]
 
 

@@ -157,6 +157,9 @@ class ManyServers:
             return wire.failure(id, wire.INVALID_PARAMS, f"no wrapped server has the command {command!r}")
         if route.target is For.ITEM:
             return wire.failure(id, wire.INVALID_PARAMS, f"{method}: no wrapped server made this item, or it is gone")
+        failed = [one for one in self._targets.candidates(route, wire.loads(params)) if one.state is State.FAILED]
+        if failed and not failed[0].is_missing:
+            return wire.failure(id, wire.REQUEST_FAILED, failed[0].why_not)
         if self._announcer.announced(method):
             return wire.response(id, None)
         return wire.failure(id, wire.METHOD_NOT_FOUND, f"no wrapped server answers {method} here")

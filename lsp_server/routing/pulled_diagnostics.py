@@ -10,7 +10,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from lsp_server.jsonrpc.wire import Json
 log = logging.getLogger(__name__)
 
 Raw = msgspec.Raw
+T = TypeVar("T")
 _NULL = b"null"
 DOCUMENT, WORKSPACE = "document", "workspace"
 REMEMBERED = 3  # result ids a document that the editor may still know, where a reply did not reach it
@@ -91,7 +92,7 @@ class PulledDiagnostics:
     # Reports
 
     def document_report(self, uri: str, params: Mapping[str, Raw], found: Sequence[tuple[str, Raw | None]]) -> Json:
-        """One report of a document. What a server said before stands where it says nothing now. Raises Malformed."""
+        """One report of a document. What a server said before stands where it says nothing now."""
         reports = [(server, _report(result)) for server, result in found]
         previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
         merged = self._joined(DOCUMENT, uri, reports, previous)
@@ -107,11 +108,12 @@ class PulledDiagnostics:
         return merged
 
     def workspace_report(self, params: Mapping[str, Raw], found: Sequence[tuple[str, Raw | None]]) -> Json:
-        """One report of the workspace, each document once. Raises Malformed."""
+        """One report of the workspace, each document once."""
         previous = {key_of(each.uri): each for each in _previous_ids(params)}
         reports: dict[str, list[tuple[str, _Report]]] = {}
         for server, result in found:
-            for report in () if result is None else wire.read(result, _Workspace).items:
+            read = None if result is None else _readable(result, _Workspace)
+            for report in () if read is None else read.items:
                 reports.setdefault(key_of(report.uri), []).append((server, report))
         items: list[Json] = []
         for key, of in reports.items():
@@ -171,12 +173,18 @@ class PulledDiagnostics:
 
 
 def _report(result: Raw | None) -> _Report | None:
-    """A document's report; a null is one without diagnostics."""
+    """A document's report; a null is one without diagnostics; None where there is none, or none that can be read."""
     if result is None:
         return None
-    if bytes(result).strip() == _NULL:
-        return _Report(kind="full")
-    return wire.read(result, _Report)
+    return _Report(kind="full") if bytes(result).strip() == _NULL else _readable(result, _Report)
+
+
+def _readable(result: Raw, kind: type[T]) -> T | None:
+    try:
+        return wire.read(result, kind)
+    except wire.Malformed as error:
+        log.warning("a report of diagnostics is malformed and left out: %s", error)
+        return None
 
 
 def _previous_ids(params: Mapping[str, Raw]) -> list[_PreviousId]:

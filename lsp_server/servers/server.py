@@ -161,6 +161,11 @@ class WrappedServer:
             self._task = asyncio.get_running_loop().create_task(self._bring_up())
 
     @property
+    def is_missing(self) -> bool:
+        """Whether it could not be started because its command was not found."""
+        return self._missing
+
+    @property
     def is_installed(self) -> bool:
         """Whether its command is there, as far as a quick look tells."""
         return find_command(self.plan.command) is not None
