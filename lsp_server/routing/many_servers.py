@@ -260,6 +260,8 @@ class ManyServers:
             self._announcer.register(server, params)
         elif envelope.method == "client/unregisterCapability":
             self._announcer.unregister(server, params)
+        elif envelope.method == "$/progress" and server_messages.is_anothers_progress(server, envelope, self._pool):
+            return None
         else:
             return server_messages.for_editor(server, body, envelope)
         server.send(wire.response(wire.id_of(envelope), None))

@@ -5,7 +5,7 @@ Everything else goes to the editor as the bytes it came as.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -37,6 +37,20 @@ def for_editor(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
     if envelope.is_request:
         return wire.with_id(body, server.names.ask(wire.id_of(envelope), str(envelope.method)))
     return body
+
+
+def is_anothers_progress(server: WrappedServer, envelope: Envelope, others: Iterable[WrappedServer]) -> bool:
+    """Whether a $/progress is on a token on which another server was reporting first: the editor expects one beginning and one end."""
+    params = wire.read(wire.params_of(envelope), _Progress)
+    names, kind = server.names, _kind(params.value)
+    if names.known_token(params.token) is not None:
+        return False
+    if kind == "begin" and any(other.names.reports_on(params.token) for other in others if other is not server):
+        names.editors_token_began(params.token, unseen=True)
+    unseen = names.is_unseen(params.token)
+    if unseen and kind == "end":
+        names.editors_token_ended(params.token)
+    return unseen
 
 
 def take_back(server: WrappedServer, left: Left, editor: EditorLink) -> None:

@@ -41,6 +41,7 @@ class ServerNames:
         self._asked: dict[str, Asked] = {}
         self._tokens: dict[Any, str] = {}
         self._editors_tokens: dict[Any, Json] = {}  # made by the editor, on which the server has begun to report
+        self._unseen: set[Any] = set()  # those of them whose progress the editor does not see
         self._registered: dict[str, str] = {}  # our registration id -> method
 
     def ask(self, id: Id, method: str) -> str:
@@ -79,11 +80,22 @@ class ServerNames:
     def token_ended(self, theirs: Json) -> None:
         self._tokens.pop(_key(theirs), None)
 
-    def editors_token_began(self, token: Json) -> None:
+    def editors_token_began(self, token: Json, *, unseen: bool = False) -> None:
+        """unseen: another server reports on it, so the editor does not see what this one says until its end."""
         self._editors_tokens[_key(token)] = token
+        if unseen:
+            self._unseen.add(_key(token))
+
+    def is_unseen(self, token: Json) -> bool:
+        return _key(token) in self._unseen
+
+    def reports_on(self, token: Json) -> bool:
+        """Whether the editor sees what the server reports on a token of the editor, and it has not ended."""
+        return _key(token) in self._editors_tokens and _key(token) not in self._unseen
 
     def editors_token_ended(self, token: Json) -> None:
         self._editors_tokens.pop(_key(token), None)
+        self._unseen.discard(_key(token))
 
     def registration(self, theirs: Json) -> str:
         return f"{self._prefix}:{self.generation}:{theirs}"
@@ -97,12 +109,13 @@ class ServerNames:
     def next_generation(self) -> Left:
         """Forget a process that has gone. Returns what the editor still holds of it."""
         left = Left(
-            tokens=[*self._tokens.values(), *self._editors_tokens.values()],
+            tokens=[*self._tokens.values(), *(one for one in self._editors_tokens.values() if self.reports_on(one))],
             registrations=list(self._registered.items()),
             asked=list(self._asked),
         )
         self._tokens.clear()
         self._editors_tokens.clear()
+        self._unseen.clear()
         self._registered.clear()
         self._asked.clear()
         self.generation += 1
