@@ -232,7 +232,8 @@ async def test_restart_names_the_servers_that_there_are(tmp_path: Path) -> None:
     async with several(tmp_path, {"python": {"one": HOVERS, "two": HOVERS}}) as scene:
         names = list(scene.running())
         scene.editor.open("x")
-        assert "result" in await scene.editor.ask(HOVER, where(URI))
+        for name in ("one", "two"):
+            await scene.until_heard(name, "textDocument/didOpen")
         before = scene.running()
         reply = await scene.editor.ask("starling/restart", {"server": names[0]})
         assert reply["result"] == {"servers": [names[0]]}
