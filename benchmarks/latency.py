@@ -1,5 +1,8 @@
 """python -m benchmarks.latency: a wrapped server alone and through Starling, alternating, in one run.
 
+    python -m benchmarks.latency --server ty --parts start,completion --rankers signals
+    python -m benchmarks.latency --beside ../before/.venv/bin/python      also an earlier revision, installed there
+
 Copies source of installed libraries into a workspace of its own, opens real files, types real lines and asks for
 members after a dot. Prints medians and tails of each side and of the paired differences.
 """
@@ -17,7 +20,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.fixed_list import fixed_list
 from corpus.syntax.language import languages
 from lsp_server.features.items import ItemList, Marks, ranked
 from lsp_server.jsonrpc import wire
@@ -60,8 +64,10 @@ def main() -> None:
     options.add_argument("--parts", default="start,completion,index,large,memory", help="default: all")
     options.add_argument("--edits", type=int, default=10_000, help="edits and completions of the memory part")
     options.add_argument("--keys", type=int, default=4, help="keys typed before each warm completion (default 4)")
+    options.add_argument("--beside", metavar="PYTHON", help="measure the Starling of this interpreter as well")
     options.add_argument("--seed", type=int, default=1)
     given = options.parse_args()
+    pythons = {"through": sys.executable, **({"beside": given.beside} if given.beside else {})}
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
         root = Path(folder).resolve()
         parts = given.parts.split(",")
@@ -70,14 +76,14 @@ def main() -> None:
             workspace(root, given.files)
             positions = sample(root, given.positions, given.seed)
         if "start" in parts:
-            asyncio.run(start_and_pass_through(root, positions, given.server))
+            asyncio.run(start_and_pass_through(root, positions, given.server, pythons))
         if "completion" in parts:
             for ranker in given.rankers.split(","):
-                asyncio.run(completions(root, positions, given.server, ranker, given.keys))
+                asyncio.run(completions(root, positions, given.server, ranker, given.keys, pythons))
         if "index" in parts:
             index_speed(root)
         if "large" in parts:
-            asyncio.run(large_list(root))
+            asyncio.run(large_list(root, pythons))
         if "memory" in parts:
             asyncio.run(memory(root, given.edits))
 
@@ -109,77 +115,92 @@ def sample(root: Path, count: int, seed: int) -> list[Position]:
     return found[:count]
 
 
-def starling(server: str, ranker: str) -> list[str]:
-    return [sys.executable, "-m", "lsp_server", "--stdio", "--ranker", ranker, "--", *by_name(server).command]
+def sides(command: Sequence[str], ranker: str, pythons: Mapping[str, str]) -> dict[str, list[str]]:
+    """The wrapped server alone, and through the Starling of each interpreter: what to start, by name."""
+    starling = ["-P", "-m", "lsp_server", "--stdio", "--ranker", ranker, "--", *command]
+    return {"alone": list(command), **{name: [python, *starling] for name, python in pythons.items()}}
 
 
-async def start_and_pass_through(root: Path, positions: Sequence[Position], server: str) -> None:
+async def started(commands: Mapping[str, Sequence[str]], root: Path) -> dict[str, Probe]:
+    probes = {name: Probe(command) for name, command in commands.items()}
+    for probe in probes.values():
+        await probe.start(root)
+    return probes
+
+
+async def stopped(probes: Mapping[str, Probe]) -> None:
+    await asyncio.gather(*(probe.stop() for probe in probes.values()))
+
+
+async def start_and_pass_through(
+    root: Path, positions: Sequence[Position], server: str, pythons: Mapping[str, str]
+) -> None:
     """The answer to initialize, and hover while index and model are at work."""
-    times: dict[str, list[float]] = {"alone": [], "through": []}
+    commands = sides(by_name(server).command, "model", pythons)
+    times: dict[str, list[float]] = {side: [] for side in commands}
     for _ in range(7):
-        for side, command in (("alone", by_name(server).command), ("through", starling(server, "model"))):
+        for side, command in commands.items():
             probe = Probe(command)
-            started = time.perf_counter()
+            begun = time.perf_counter()
             await probe.start(root)
-            times[side].append((time.perf_counter() - started) * 1000)
+            times[side].append((time.perf_counter() - begun) * 1000)
             await probe.stop()
     show("initialize (process start to answer), ms", times)
-    alone, through = Probe(by_name(server).command), Probe(starling(server, "model"))
-    await alone.start(root)
-    await through.start(root)  # from here on its index and model are loading
-    hovers: dict[str, list[float]] = {"alone": [], "through": []}
+    probes = await started(commands, root)  # from here on index and model are loading
+    hovers: dict[str, list[float]] = {side: [] for side in probes}
     for position in track(positions[:100], "hover", console=console, transient=True):
         uri = position.path.as_uri()
         params = {
             "textDocument": {"uri": uri},
             "position": {"line": position.line, "character": position.column - 2},
         }
-        for probe in (alone, through):
+        for probe in probes.values():
             probe.open(uri, position.text, "python" if position.path.suffix == ".py" else "")
             await probe.backend.request("textDocument/hover", params, 60)
         for _ in range(3):
-            for side, probe in (("alone", alone), ("through", through)):
-                started = time.perf_counter()
+            for side, probe in probes.items():
+                begun = time.perf_counter()
                 await probe.backend.request("textDocument/hover", params, 60)
-                hovers[side].append((time.perf_counter() - started) * 1000)
-        for probe in (alone, through):
+                hovers[side].append((time.perf_counter() - begun) * 1000)
+        for probe in probes.values():
             probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     show("hover, while index and model load and after, ms", hovers)
-    await asyncio.gather(alone.stop(), through.stop())
+    await stopped(probes)
 
 
-async def completions(root: Path, positions: Sequence[Position], server: str, ranker: str, keys: int) -> None:
+async def completions(
+    root: Path, positions: Sequence[Position], server: str, ranker: str, keys: int, pythons: Mapping[str, str]
+) -> None:
     """Members after a dot: cold (the file was just opened) and warm (its line's last keys were typed)."""
-    alone, through = Probe(by_name(server).command), Probe(starling(server, ranker))
-    await alone.start(root)
-    await through.start(root)
-    await settled(through)
-    cold: dict[str, list[float]] = {"alone": [], "through": []}
-    warm: dict[str, list[float]] = {"alone": [], "through": []}
+    probes = await started(sides(by_name(server).command, ranker, pythons), root)
+    for side in pythons:
+        await settled(probes[side])
+    cold: dict[str, list[float]] = {side: [] for side in probes}
+    warm: dict[str, list[float]] = {side: [] for side in probes}
     version = 1
     for count, position in enumerate(track(positions, f"completion, {ranker}", console=console, transient=True)):
         uri = position.path.as_uri()
         typed = position.text.split("\n")[position.line][: position.column][-keys:]
         start = position.column - len(typed)
-        sides = [("alone", alone), ("through", through)]
-        for side, probe in sides if count % 2 else reversed(sides):
+        turns = list(probes.items())
+        for side, probe in turns if count % 2 else reversed(turns):
             probe.open(uri, position.text, "python")
-            started = time.perf_counter()
+            begun = time.perf_counter()
             await probe.complete(uri, position.line, position.column, 60)
-            cold[side].append((time.perf_counter() - started) * 1000)
+            cold[side].append((time.perf_counter() - begun) * 1000)
             version += 1
             probe.change(uri, version, "", span(position.line, start, position.column))
             for offset, letter in enumerate(typed):
                 await asyncio.sleep(KEY_SECONDS)
                 version += 1
                 probe.change(uri, version, letter, span(position.line, start + offset, start + offset))
-            started = time.perf_counter()
+            begun = time.perf_counter()
             await probe.complete(uri, position.line, position.column, 60)
-            warm[side].append((time.perf_counter() - started) * 1000)
+            warm[side].append((time.perf_counter() - begun) * 1000)
             probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     show(f"completion, {ranker}, warm (line typed at 150 ms a key), ms", warm)
     show(f"completion, {ranker}, cold (file just opened), ms", cold)
-    await asyncio.gather(alone.stop(), through.stop())
+    await stopped(probes)
 
 
 def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
@@ -212,7 +233,7 @@ def index_speed(root: Path) -> None:
             )
 
 
-async def large_list(root: Path) -> None:
+async def large_list(root: Path, pythons: Mapping[str, str]) -> None:
     """A list of 5,000 items from a server that has it at hand: all the difference is Starling's."""
     items = [
         {
@@ -223,24 +244,22 @@ async def large_list(root: Path) -> None:
         }
         for number in range(5000)
     ]
-    command, close = _fake(root, {"isIncomplete": False, "items": items})
+    command, close = fixed_list(root, {"isIncomplete": False, "items": items})
     document = {"uri": "file:///example/a.txt"}
     asked = {"textDocument": document, "position": {"line": 0, "character": 2}, "items": items}
     for ranker in ("off", "signals"):
-        times: dict[str, list[float]] = {"alone": [], "through": []}
-        through_command = [sys.executable, "-m", "lsp_server", "--stdio", "--ranker", ranker, "--", *command]
-        probes = {"alone": Probe(command), "through": Probe(through_command)}
+        probes = await started(sides(command, ranker, pythons), root)
+        times: dict[str, list[float]] = {side: [] for side in probes}
         for probe in probes.values():
-            await probe.start(root)
             probe.open(document["uri"], "a.\n", "plaintext")
-        if ranker != "off":
-            await settled(probes["through"])
+        for side in pythons if ranker != "off" else ():
+            await settled(probes[side])
         rankings: list[dict[str, float]] = []
         for _ in range(20):
             for side, probe in probes.items():
-                started = time.perf_counter()
+                begun = time.perf_counter()
                 assert len(items_of(await probe.complete(document["uri"], 0, 2))) == 5000
-                times[side].append((time.perf_counter() - started) * 1000)
+                times[side].append((time.perf_counter() - begun) * 1000)
             if ranker != "off":
                 rankings.append(await probes["through"].backend.request("starling/rank", asked, 30))
         show(f"5,000 items ({len(json.dumps(items)) / 1e6:.1f} MB), ranker {ranker}, ms", times)
@@ -248,7 +267,7 @@ async def large_list(root: Path) -> None:
             own = statistics.median(ranking["milliseconds"] for ranking in rankings)
             console.print(f"of it in the ranker process, median: {own:.1f} ms")
             console.print(f"of it reading and writing the list in the server process: {own_work(items):.1f} ms")
-        await asyncio.gather(*(probe.stop() for probe in probes.values()))
+        await stopped(probes)
     close()
 
 
@@ -277,7 +296,7 @@ def own_work(items: list[dict[str, Any]], times: int = 9) -> float:
 async def memory(root: Path, edits: int) -> None:
     """Resident memory of both processes over `edits` edits and completions in one session."""
     items = [{"label": f"name_{number}", "kind": 5} for number in range(200)]
-    command, close = _fake(root, {"isIncomplete": False, "items": items})
+    command, close = fixed_list(root, {"isIncomplete": False, "items": items})
     probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", "--ranker", "signals", "--", *command])
     await probe.start(root)
     uri = "file:///example/a.py"
@@ -304,46 +323,21 @@ async def memory(root: Path, edits: int) -> None:
     close()
 
 
-def _fake(root: Path, completion: object) -> tuple[list[str], Callable[[], None]]:
-    """A server that answers completion with one fixed list."""
-    folder = Path(tempfile.mkdtemp(prefix="fake-", dir=root))
-    script, data = folder / "fake.py", folder / "list.json"
-    data.write_text(json.dumps(completion))
-    script.write_text(FAKE)
-    return [sys.executable, str(script), str(data)], lambda: shutil.rmtree(folder, ignore_errors=True)
-
-
-FAKE = """\
-import json, sys
-listed = open(sys.argv[1], "rb").read()
-read, write = sys.stdin.buffer, sys.stdout.buffer
-while header := read.readline():
-    length = int(header.split(b":")[1])
-    read.readline()
-    message = json.loads(read.read(length))
-    if "id" not in message:
-        if message["method"] == "exit":
-            break
-        continue
-    results = {"initialize": b'{"capabilities":{"textDocumentSync":2,"completionProvider":{}}}',
-               "textDocument/completion": listed}
-    result = results.get(message["method"], b"null")
-    body = b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (json.dumps(message["id"]).encode(), result)
-    write.write(b"Content-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
-    write.flush()
-"""
-
-
 def show(title: str, times: dict[str, list[float]]) -> None:
-    """Percentiles of both sides, and of the paired differences."""
+    """Percentiles of each side, and of what each adds to the server alone, pair by pair."""
     table = Table(title=f"{title} (n = {len(times['alone'])})", title_justify="left")
     for column in ("", "p50", "p95", "p99"):
         table.add_column(column, justify="right" if column else "left")
-    added = [through - alone for alone, through in zip(times["alone"], times["through"], strict=True)]
-    for name, values in (*times.items(), ("added, paired", added)):
+    added = {
+        f"added by {side}": [here - alone for alone, here in zip(times["alone"], values, strict=True)]
+        for side, values in times.items()
+        if side != "alone"
+    }
+    for name, values in (*times.items(), *added.items()):
         table.add_row(name, *(f"{percentile(values, share):.1f}" for share in (50, 95, 99)))
-    medians = statistics.median(times["through"]) - statistics.median(times["alone"])
-    table.add_row("difference of medians", f"{medians:.1f}", "", "")
+    for side in list(times)[1:]:
+        medians = statistics.median(times[side]) - statistics.median(times["alone"])
+        table.add_row(f"{side}: difference of medians", f"{medians:.1f}", "", "")
     console.print(table)
 
 
