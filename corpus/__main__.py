@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from corpus import cli_candidates
+from corpus import cli_candidates, interpreter
 from corpus.licences import PERMISSIVE
 from corpus.limits import SECONDS
 from corpus.mine import jobs_by_default, mine, rebuild
@@ -39,6 +39,7 @@ from corpus.syntax.language import languages
 from corpus.workers import WorkersError
 
 console = Console(stderr=True)
+EACH = 40  # sources that are listed one by one
 NEEDED = (
     "pygit2",
     "pyarrow",
@@ -50,12 +51,19 @@ NEEDED = (
 )  # the extra `corpus`
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code: 1 where a source failed, 2 where nothing could be done."""
-    given = _parser().parse_args(arguments)
+PROG = "python -P -m corpus"
+
+
+def main(arguments: list[str] | None = None, *, prog: str = PROG, licences: Collection[str] = PERMISSIVE) -> int:
+    """Command line; returns the exit code: 1 where a source failed, 2 where nothing could be done.
+
+    `licences` are allowed where none is named; empty for any, as for one's own code.
+    """
+    given = _parser(prog, licences).parse_args(arguments)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        console.print(f"[red]{', '.join(missing)} not installed.[/] Run: pip install '.\\[corpus]'", highlight=False)
+        message = interpreter.missing(", ".join(missing), extra="corpus")
+        console.print(escape(message), style="red", highlight=False, soft_wrap=True)
         return 2
     try:
         return given.run(given)
@@ -72,9 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str, licences: Collection[str]) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
-        prog="python -P -m corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     job = commands.add_parser(
@@ -110,14 +118,14 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SPDX",
-        help=f"allow this one instead of the permissive ones; may be repeated ('unknown' too). Default: {', '.join(sorted(PERMISSIVE))}",
+        help="allow only this one; may be repeated ('unknown' too). Default: " + (", ".join(sorted(licences)) or "any"),
     )
     job.add_argument(
         "--sites", type=int, default=PER_FILE, metavar="N", help="sites a file at most (default %(default)s)"
     )
     job.add_argument("--seed", type=int, default=0, help="of the split and the choice of sites (default %(default)s)")
     _add_workers(job)
-    job.set_defaults(run=_mine)
+    job.set_defaults(run=_mine, licences=licences)
     again = commands.add_parser(
         "rebuild",
         help="the same corpus or lists again, from the repositories that a manifest lists",
@@ -166,7 +174,7 @@ def _mine(given: argparse.Namespace) -> int:
         return 2
     options = Options(
         languages=tuple(sorted(given.language)),
-        licences=tuple(sorted(given.licence or PERMISSIVE)),
+        licences=tuple(sorted(given.licence or given.licences)),
         sites_per_file=given.sites,
         seed=given.seed,
     )
@@ -256,11 +264,25 @@ def report(manifest: Manifest, out: Console = console, frame: box.Box = box.HEAV
     title = (
         f"kept of {len(manifest.repositories)} sources ({', '.join(f'{parts[part]} {part}' for part in sorted(parts))})"
     )
+    if len(manifest.repositories) <= EACH:
+        _print_each(out, frame, manifest)
     _print(out, frame, title, "language", kept)
     _print(out, frame, "by licence", "licence", licences)
     _print(out, frame, "left out", "reason", left_out)
     for source, problem in manifest.failed.items():
         console.print(f"[yellow]{escape(f'{source}: {problem}')}[/]", highlight=False)
+
+
+def _print_each(out: Console, frame: box.Box, manifest: Manifest) -> None:
+    """One line a source: what was kept, and how many files were left out by which reason."""
+    table = Table(title="each source", box=frame)
+    for column in ("source", "licence", "files kept", "left out, and why"):
+        table.add_column(column, justify="right" if column == "files kept" else "left")
+    for repository in sorted(manifest.repositories, key=lambda one: one.name):
+        reasons = sorted(repository.dropped.items(), key=lambda pair: -pair[1][0])
+        left_out = ", ".join(f"{reason} {sizes[0]:,}" for reason, sizes in reasons)
+        table.add_row(escape(repository.name), repository.licence, f"{repository.kept[0]:,}", escape(left_out))
+    out.print(table)
 
 
 def _count(rows: dict[str, Counter[str]], key: str, sizes: tuple[int, int]) -> None:

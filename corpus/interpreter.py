@@ -1,4 +1,6 @@
-"""How Starling starts Python for itself: with its own modules and those installed beside it, and no others.
+"""How Starling starts Python for itself, and how more of it is installed into that Python.
+
+Python is started with Starling's own modules and those installed beside it, and no others.
 
 Not those of the current folder, which is a workspace's, nor of PYTHONPATH, which may name `numpy` or `corpus` too. The
 variable itself stays, for wrapped servers and what they start.
@@ -6,8 +8,14 @@ variable itself stays, for wrapped servers and what they start.
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = str(Path(__file__).resolve().parent.parent)  # where our packages lie
 
@@ -25,3 +33,42 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module as `python -m` would."""
     return [sys.executable, "-E", "-P", "-c", _START, ROOT, module, *arguments]
+
+
+DISTRIBUTION = "starling-lsp"
+
+
+def missing(library: str, *, extra: str) -> str:
+    """The message for a library that is not installed; `extra` brings it (several with commas between them)."""
+    return f"{library} is not installed. Run: {install_command(extra)}"
+
+
+def install_command(extra: str) -> str:
+    """What a user types to install an extra of Starling, by the way in which Starling was installed."""
+    options, requirement = _requirement(extra)
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").is_file():
+        tool = ["pipx", "install", "--force"]
+    elif (prefix / "uv-receipt.toml").is_file():
+        tool = ["uv", "tool", "install", "--force"]
+    elif importlib.util.find_spec("pip") is None:
+        tool = ["uv", "pip", "install", "--python", sys.executable]
+    else:
+        tool = [sys.executable, "-m", "pip", "install"]
+    words = [*tool, *options, requirement]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def _requirement(extra: str) -> tuple[list[str], str]:
+    """(options, requirement) for an installer: from an index, or from where Starling was installed (PEP 610)."""
+    try:
+        origin = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:  # it runs from a checkout that is not installed
+        return ["-e"], f"{ROOT}[{extra}]"
+    if not origin:
+        return [], f"{DISTRIBUTION}[{extra}]"
+    found: dict[str, Any] = json.loads(origin)
+    if found.get("dir_info", {}).get("editable"):
+        return ["-e"], f"{ROOT}[{extra}]"
+    vcs = found.get("vcs_info", {}).get("vcs")
+    return [], f"{DISTRIBUTION}[{extra}] @ {vcs + '+' if vcs else ''}{found['url']}"

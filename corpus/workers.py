@@ -27,6 +27,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from typing import Any, TypeVar, final
 
+from corpus.interpreter import install_command
 from corpus.limits import SECONDS
 from corpus.processes import Died, Worker, portable
 
@@ -249,7 +250,7 @@ def _connected(jobs: int, address: str) -> Any:
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError:
-        raise RayMissing("Ray is not installed.", "Run: pip install '.[corpus,ray]'") from None
+        raise RayMissing("Ray is not installed.", f"Run: {install_command('corpus,ray')}") from None
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdecimal() and "://" not in host:

@@ -13,7 +13,7 @@ import pytest
 from corpus.syntax.language import languages
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("lsp_server", "corpus", "tuning")
+PACKAGES = ("starling_lsp", "lsp_server", "corpus", "tuning")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {
     "pygls",
@@ -62,6 +62,8 @@ def of_its_own(module: str) -> tuple[str, ...]:
         return ("tuning",)
     if module.startswith("corpus"):
         return ("corpus",)
+    if module.startswith("starling_lsp"):  # the command, above all of them
+        return PACKAGES
     return ("lsp_server", SERVING, "corpus.syntax")
 
 
@@ -73,7 +75,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 # The rooms of the server, from above to below: nobody imports from a room above its own.
 ROOMS = ("transport", "features", "session", "routing", "servers", "ranking", "protocol", "documents", "jsonrpc")
-ABOVE = {"__main__", "app", "cli", "probe"}  # what uses the rooms
+ABOVE = {"__main__", "serving", "app", "probe"}  # what uses the rooms
 BESIDE = {"settings", "logs"}  # what any of them may use
 
 
@@ -154,11 +156,13 @@ def test_no_language_or_server_is_named(path: Path) -> None:
 
 def test_one_place_of_each_language_starts_a_module_of_ours() -> None:
     """`python -m` takes modules of the current folder and of PYTHONPATH for ours; what starts them has to say otherwise."""
-    flag = re.compile(r"""["']-m["']|python3? -m (?!lsp_server)""")  # `python -m lsp_server` sees to it itself
-    code = [*FILES, *(ROOT / "vscode-client" / "src").glob("*.ts"), *(ROOT / "nvim").rglob("*.lua")]
+    flag = re.compile(
+        r"""["']-m["'](?!, ["']pip["'])|python3? -m (?!lsp_server)"""
+    )  # `python -m lsp_server` sees to it itself
+    code = [*FILES, *(ROOT / "vscode-client" / "src").glob("*.ts"), *(ROOT / "starling_lsp/nvim").rglob("*.lua")]
     found = {path.relative_to(ROOT).as_posix() for path in code if flag.search(without_prose(path))}
-    assert found == {"vscode-client/src/python.ts", "nvim/lua/starling/train.lua"}
-    assert "'-E', '-P', '-m'" in (ROOT / "nvim/lua/starling/train.lua").read_text()
+    assert found == {"vscode-client/src/python.ts", "starling_lsp/nvim/lua/starling/train.lua"}
+    assert "'-E', '-P', '-m'" in (ROOT / "starling_lsp/nvim/lua/starling/train.lua").read_text()
 
 
 def without_prose(path: Path) -> str:

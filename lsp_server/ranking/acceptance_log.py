@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,13 +15,18 @@ LONGEST = 400  # bytes of an identifier
 NAME = re.compile(r"[\w$]+")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Shown:
-    """A list that was shown for an identifier that starts at a byte offset. `entry` has no truth yet."""
+    """A list that was shown for an identifier that starts at a byte offset. `entry` has no truth yet.
+
+    `server_places`: each name's place in the wrapped server's order. `order`: names as they were shown, once they were.
+    """
 
     start: int
     before: bytes  # CONTEXT bytes before it
     entry: Accepted
+    server_places: Mapping[str, int]
+    order: Sequence[str] = ()
 
 
 class Accepting:
@@ -36,10 +41,17 @@ class Accepting:
         last = self._shown.get(uri)
         return last is None or last.start != start
 
-    def shown(self, uri: str, data: bytes, start: int, entry: Accepted) -> None:
+    def shown(self, uri: str, data: bytes, start: int, entry: Accepted, server_places: Mapping[str, int]) -> None:
         """A list of a document with this text; what was written at the place before is settled."""
         self.settle(uri, data)
-        self._shown[uri] = Shown(start=start, before=data[max(0, start - CONTEXT) : start], entry=entry)
+        before = data[max(0, start - CONTEXT) : start]
+        self._shown[uri] = Shown(start=start, before=before, entry=entry, server_places=server_places)
+
+    def ordered(self, uri: str, start: int, order: Sequence[str]) -> None:
+        """The names of a list at this place as they are shown; of several lists there the first counts."""
+        last = self._shown.get(uri)
+        if last is not None and last.start == start and not last.order:
+            last.order = order
 
     def settle(self, uri: str, data: bytes) -> None:
         """Keep what stands at the last place in this text, if it was in the list."""
@@ -48,4 +60,7 @@ class Accepting:
             return
         found = NAME.match(data[last.start : last.start + LONGEST].decode("utf-8", "ignore"))
         if found is not None and found.group() in last.entry.names:
-            self._keep(msgspec.structs.replace(last.entry, truth=found.group()))
+            truth = found.group()
+            place = last.order.index(truth) if truth in last.order else None
+            server_place = last.server_places.get(truth)
+            self._keep(msgspec.structs.replace(last.entry, truth=truth, place=place, server_place=server_place))

@@ -187,6 +187,9 @@ class Ranker:
             if blended is not None:
                 order, used = blended[0], "model"
         reply = self._reply(known, order, params["starLimit"], used, complete, started)
+        if self._accepting is not None:
+            names = dict.fromkeys(known.candidates[int(index)].name for index in order.order)
+            self._accepting.ordered(uri, known.site.start, list(names))
         self._last = {"items": len(found), **{name: reply[name] for name in ("ranker", "complete", "milliseconds")}}
         self._last["adapter"] = self._adapter_for(uri)
         return reply
@@ -213,7 +216,10 @@ class Ranker:
             beside=list(best.values()),
             truth="",
         )
-        self._accepting.shown(uri, document.syntax.text.data, site.start, entry)
+        places: dict[str, int] = {}
+        for candidate in sorted(known.candidates, key=lambda one: one.place):
+            places.setdefault(candidate.name, candidate.place)
+        self._accepting.shown(uri, document.syntax.text.data, site.start, entry, places)
 
     async def _with_model(self, uri: str, known: Listing, until: float) -> tuple[Order, bool] | None:
         assert self.worker is not None

@@ -12,7 +12,7 @@ from tests.editors.test_neovim import find_nvim
 pytestmark = pytest.mark.nvim
 
 HERE = Path(__file__).parent
-RUNTIME = HERE.parent.parent / "nvim"
+RUNTIME = HERE.parent.parent / "starling_lsp" / "nvim"
 STARLINGS = ["better match", "first", "second", "third"]  # a better match first, then by sortText
 
 

@@ -57,7 +57,7 @@ def neovim(project: Path, *, ready: bool = True, lines: int = 44, **environment:
         "HOME": str(home),
         **{f"XDG_{what}_HOME": str(home / what.lower()) for what in ("CACHE", "CONFIG", "DATA", "STATE")},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "STARLING_RUNTIME": str(ROOT / "nvim"),
+        "STARLING_RUNTIME": str(ROOT / "starling_lsp" / "nvim"),
         "COMMAND": json.dumps(SIGNALS),
         **environment,
     }

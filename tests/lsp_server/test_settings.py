@@ -2,7 +2,7 @@
 
 import pytest
 
-from lsp_server.__main__ import parser
+from lsp_server.serving import parser
 from lsp_server.settings import SETTINGS, Settings, as_flags, updated
 
 
@@ -52,7 +52,7 @@ def test_settings_on_the_command_line_are_the_settings() -> None:
     flags = as_flags(given)
     assert "--log-accepted" in flags
     assert "--deadline=0" in flags
-    read = vars(parser().parse_args(["--stdio", *flags]))
+    read = vars(parser("starling").parse_args(["--stdio", *flags]))
     settings, problems = updated(Settings(), {name: read[name] for name in SETTINGS if name in read}, trusted=True)
     assert not problems
     assert settings == given

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from corpus.syntax.language import Language, ServerPreset, languages
-from lsp_server.cli.doctor import examine
 from lsp_server.jsonrpc import wire
 from lsp_server.settings import Settings
+from starling_lsp.commands.doctor import examine
 from tests.fakes.editor import FakeEditor
 from tests.scenarios.harness import Scene, until
 from tests.scenarios.several import dynamic, several, where

@@ -1,13 +1,12 @@
 """python -P -m tuning.ranking: what the ranker learns, and how good it is.
 
 python -P -m tuning.ranking evaluate …        rankers side by side on RankBench
-python -P -m tuning.ranking train --repo …    an adapter of your own repositories, installed if it is better
-python -P -m tuning.ranking adapters          what is installed, and how good it was
-python -P -m tuning.ranking rollback NAME     use the version before
 python -P -m tuning.ranking windows LISTS …   recorded lists as a model reads them
 python -P -m tuning.ranking learn WINDOWS …   an adapter for whole languages, on a GPU where there is one
 python -P -m tuning.ranking score WINDOWS …   what a model says of all names, for fit and evaluate
 python -P -m tuning.ranking fit LISTS …       the blend, from recorded lists
+
+train, adapters and rollback are here too; `starling` has them for users.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
 
+from corpus.interpreter import missing
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
 from tuning.errors import TuningError
@@ -45,20 +46,26 @@ def main(arguments: list[str] | None = None) -> int:
     cli_learn.add(commands)
     cli_fit.add(commands)
     given = options.parse_args(arguments)
+    return answered(lambda: given.run(given))
+
+
+def answered(run: Callable[[], int]) -> int:
+    """Run a command; returns its exit code, or 2 and one line on standard error where it can't do its work."""
+    errors = Console(stderr=True)
     try:
-        return given.run(given)
+        return run()
     except (CorpusError, SourceError, TuningError, AdapterRegistryError, ScorerError, OSError) as error:
-        Console(stderr=True).print(f"[red]{escape(str(error))}[/]", highlight=False)
+        errors.print(f"[red]{escape(str(error))}[/]", highlight=False)
         return 2
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise
-        Console(stderr=True).print(
-            f"[red]{error.name} is not installed.[/] Run: pip install 'starling-lsp\\[model,corpus]'", highlight=False
+        errors.print(
+            escape(missing(error.name or "", extra="model,corpus")), style="red", highlight=False, soft_wrap=True
         )
         return 2
     except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped.")
+        errors.print("Stopped. Give the same command again, and it goes on where it stopped.")
         return 130
 
 

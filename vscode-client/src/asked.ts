@@ -38,7 +38,7 @@ async function answer(python: string, words: readonly string[], cwd: string): Pr
 
 /** A page with what doctor finds and what the running server says of itself. */
 export async function showHealth(python: string, cwd: string, client: LanguageClient | undefined): Promise<void> {
-  const found = await answer(python, moduleOf('lsp_server', 'doctor'), cwd);
+  const found = await answer(python, moduleOf('starling_lsp', 'doctor'), cwd);
   const status = await client?.sendRequest<ServerStatus>('starling/status').catch(() => undefined);
   const running = status === undefined ? 'The server is not running.' : JSON.stringify(status, undefined, 2);
   const content = `Starling's Python: ${python}\n\n${found}\nThe running server:\n\n${running}\n`;
@@ -49,7 +49,7 @@ export async function showHealth(python: string, cwd: string, client: LanguageCl
 
 /** The adapter that the user picks: a name, "none", or "" for the installed one; undefined where none was picked. */
 export async function pickAdapter(python: string, cwd: string): Promise<string | undefined> {
-  const installed: Adapter[] = JSON.parse(await answer(python, moduleOf('tuning.ranking', 'adapters', '--json'), cwd));
+  const installed: Adapter[] = JSON.parse(await answer(python, moduleOf('starling_lsp', 'adapters', '--json'), cwd));
   const rows = installed.map((one) => ({
     label: one.name,
     description: `version ${one.version}, ${one.languages.join(', ') || 'all languages'}`,
@@ -93,7 +93,7 @@ export async function acceptedLog(python: string, cwd: string): Promise<vscode.U
 export async function installModel(python: string, cwd: string, log: vscode.LogOutputChannel): Promise<boolean> {
   const options = { location: vscode.ProgressLocation.Notification, title: 'Starling fetches its model (98 MB, once)' };
   try {
-    await vscode.window.withProgress(options, () => run(python, moduleOf('lsp_server', 'install-model'), { cwd }));
+    await vscode.window.withProgress(options, () => run(python, moduleOf('starling_lsp', 'install-model'), { cwd }));
     return true;
   } catch (error) {
     log.error(String((error as { stderr?: string }).stderr ?? error));

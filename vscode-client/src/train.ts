@@ -52,7 +52,7 @@ async function learned(
   const said: string[] = [];
   const command = {
     command: python,
-    words: moduleOf('tuning.ranking', 'train', ...words),
+    words: moduleOf('starling_lsp', 'train', ...words),
     cwd,
     env: { ...process.env, COLUMNS: '200', NO_COLOR: '1' },
   };

@@ -107,12 +107,12 @@ interface Installed {
 }
 
 function installed(): Installed[] {
-  return JSON.parse(workbench.python('-m', 'tuning.ranking', 'adapters', '--json'));
+  return JSON.parse(workbench.python('-m', 'starling_lsp', 'adapters', '--json'));
 }
 
 /** The process that trains and all that it started. */
 function trainers(): number[] {
-  const trainer = workbench.processes().find((words) => words.includes('-m tuning.ranking train'));
+  const trainer = workbench.processes().find((words) => words.includes('-m starling_lsp train'));
   return trainer === undefined
     ? []
     : processesFrom(Number.parseInt(trainer, 10)).map((words) => Number.parseInt(words, 10));
@@ -130,7 +130,7 @@ async function cancel(): Promise<void> {
 test('stopped while servers are asked, which are those that are in use: they end with it', async () => {
   await workbench.run(TRAIN);
   await workbench.notified(/Starling learns from project: asking the servers, \d+ of \d+/, LONG);
-  const trainer = workbench.processes().find((words) => words.includes('-m tuning.ranking train'));
+  const trainer = workbench.processes().find((words) => words.includes('-m starling_lsp train'));
   assert.match(trainer ?? '', / --base \S+ --server basedpyright --from-accepted$/);
   await workbench.shot('train');
   assert.ok(trainers().length > 1, 'no server is asked');

@@ -41,11 +41,15 @@ def test_what_stands_there_in_the_end_was_written(later: bytes, expected: list[s
     kept: list[Accepted] = []
     accepting = Accepting(kept.append)
     assert accepting.is_new("file:///w/shop.py", 5)
-    accepting.shown("file:///w/shop.py", b"self.", 5, ENTRY)
+    accepting.shown("file:///w/shop.py", b"self.", 5, ENTRY, {"count": 0, "größe": 4, "lock": 7})
+    accepting.ordered("file:///w/shop.py", 5, ["lock", "count", "größe"])
+    accepting.ordered("file:///w/shop.py", 5, ["count"])  # of a longer prefix
     assert not accepting.is_new("file:///w/shop.py", 5)  # the list of a longer prefix has fewer names
     accepting.settle("file:///w/shop.py", later)
     accepting.settle("file:///w/shop.py", later)  # once
     assert [entry.truth for entry in kept] == expected
+    places = {"lock": (0, 7), "größe": (2, 4)}
+    assert [(entry.place, entry.server_place) for entry in kept] == [places[truth] for truth in expected]
 
 
 async def written(root: Path, ranker: Ranker) -> None:

@@ -1,4 +1,4 @@
-"""`python -P -m tuning.ranking train`, `adapters` and `rollback`: an adapter of one's own code, and what is installed."""
+"""`starling train`, `adapters` and `rollback`: an adapter of one's own code, and what is installed."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ DESCRIPTION = """Train an adapter on your own repositories and install it, if it
 
 Nothing of a repository is run and nothing connects anywhere. Run the same again after it was cut off: it goes on where
 it stopped."""
-EPILOG = """python -P -m tuning.ranking adapters          what is installed, and how good it was
-python -P -m tuning.ranking rollback NAME     use the version before"""
+EPILOG = """starling adapters          what is installed, and how good it was
+starling rollback NAME     use the version before"""
 FEWEST = 10  # steps
 ENOUGH = 7000  # positions to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
 ON_GPU = 8  # windows a step, at once
@@ -276,7 +276,7 @@ def _judge(
     installed = adapter_registry.install(name, out, card)
     console.print(
         f"Installed as {name} {installed.version}: used in {', '.join(card.workspaces)} from the next completion on. "
-        f"Back: python -P -m tuning.ranking rollback {name}",
+        f"Back: starling rollback {name}",
         highlight=False,
         soft_wrap=True,
     )
@@ -318,7 +318,7 @@ def show_adapters(given: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
         return 0
     if not found:
-        console.print("No adapter is installed. Train one on your code: python -P -m tuning.ranking train --repo PATH")
+        console.print("No adapter is installed. Train one on your code: starling train --repo PATH")
         return 0
     table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained")
     for one in found:

@@ -81,7 +81,7 @@ def split(path: Path, servers: Mapping[str, str], *, learned: int, judged: int, 
         raise SourceUnknown(
             str(path),
             "has too little code in these languages to learn from: " + (", ".join(wanted) or "none") + ".",
-            "Give another --repo, or name a --language whose server is installed (python -m lsp_server doctor).",
+            "Give another --repo, or name a --language whose server is installed (starling doctor).",
         )
     found = sorted({file.language for project in learning for file in project.files})
     return Split(name=name, learning=learning, judging=judging, by_commits=bool(commits), languages=found)

@@ -28,6 +28,10 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     names: Sequence[str]  # what the model is asked about, likeliest by signals first
     beside: Sequence[float]  # the signals' log-odds of each
     truth: str
+    place: int | None = (
+        None  # of the truth in the first list that was shown for it, from 0; None where that is not known
+    )
+    server_place: int | None = None  # of the truth in the wrapped server's own order
     at: float = 0.0  # seconds since 1970
 
 
@@ -50,16 +54,19 @@ def keep(entry: Accepted) -> None:
         os.close(handle)
 
 
-def read(folders: Sequence[Path], languages: Sequence[str]) -> Iterator[Accepted]:
-    """What was written in these folders and languages, oldest first; lines that are not whole are left out."""
+def everything() -> Iterator[Accepted]:
+    """All that is in the log, oldest first; lines that are not whole are left out."""
     decoder = msgspec.json.Decoder(Accepted)
     for path in (file().with_suffix(".old.jsonl"), file()):
-        if not path.is_file():
-            continue
-        for line in path.read_bytes().splitlines():
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
             try:
-                entry = decoder.decode(line)
+                yield decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):  # cut off by a full disk or a crash
                 continue
-            if entry.language in languages and any(Path(entry.path).is_relative_to(folder) for folder in folders):
-                yield entry
+
+
+def read(folders: Sequence[Path], languages: Sequence[str]) -> Iterator[Accepted]:
+    """What was written in these folders and languages, oldest first."""
+    for entry in everything():
+        if entry.language in languages and any(Path(entry.path).is_relative_to(folder) for folder in folders):
+            yield entry

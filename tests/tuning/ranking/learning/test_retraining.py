@@ -11,6 +11,7 @@ import pygit2
 import pytest
 
 from corpus.candidates import Project, Tally, recorded
+from corpus.interpreter import install_command
 from corpus.lists import Recorded
 from corpus.sources import SourceUnknown
 from corpus.syntax.candidate import Candidate
@@ -135,7 +136,7 @@ def test_a_repository_becomes_an_installed_adapter_and_back(
     said = " ".join(capsys.readouterr().err.split())
     assert "lines that its last commits added" in said
     assert "later lists of the same code" in said
-    assert "python -P -m tuning.ranking rollback code" in said
+    assert "starling rollback code" in said
     first = adapter_registry.used("code")
     assert first is not None
     assert first.card.workspaces == [str(code.resolve())]
@@ -205,4 +206,4 @@ def test_a_library_that_is_not_installed_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pygit2", None)
     assert main(["train", "--repo", str(code)]) == 2
-    assert "pygit2 is not installed. Run: pip install 'starling-lsp[model,corpus]'" in capsys.readouterr().err
+    assert f"pygit2 is not installed. Run: {install_command('model,corpus')}\n" == capsys.readouterr().err

@@ -10,11 +10,13 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from corpus.interpreter import install_command
 from corpus.syntax.language import languages
-from lsp_server import __version__
+from lsp_server import __version__, serving
 from lsp_server.logs import log_folder
 from lsp_server.servers.backend import find_command
 from lsp_server.servers.plans import chosen_servers
@@ -34,8 +36,19 @@ class Finding:
     needed: bool = False  # without it Starling can't do its job at all
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def main(words: Sequence[str]) -> int:
     """Print the findings. Exit code 1 where something needed is missing."""
+    options = argparse.ArgumentParser(
+        prog="starling doctor", description="Check the installation, and say what to do about each gap."
+    )
+    options.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    serving.add_settings(options)
+    own, wrapped = serving.split(words[1:])
+    arguments = options.parse_args(own)
+    settings, problems = serving.settings_of(arguments, wrapped)
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
     findings = examine(settings)
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -96,7 +109,7 @@ def _model(settings: Settings) -> list[Finding]:
             Finding(
                 what="model libraries",
                 found=f"missing: {', '.join(missing)}",
-                remedy="pip install 'starling-lsp[model]' (signals rank without it)",
+                remedy=f"{install_command('model')} (signals rank without it)",
             )
         ]
     from tuning.ranking.serving.model.install import default_base_dir, is_installed

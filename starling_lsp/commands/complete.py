@@ -8,10 +8,12 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from corpus.interpreter import module_command
+from lsp_server import serving
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.probe import Probe, in_order, items_of
@@ -27,8 +29,31 @@ class WhereError(ValueError):
     """FILE:LINE:COL that names no place; says what is wrong with it."""
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The flags of the command."""
+    options = argparse.ArgumentParser(
+        prog="starling complete",
+        description="Ask the wrapped server for one completion list, alone and through Starling, and show both.",
+        epilog="example: starling complete src/app.py:12:9 -- COMMAND ARGS    (another server than the usual one)",
+    )
+    options.add_argument("where", metavar="FILE:LINE:COL", help="line and column counted from 1, as editors show them")
+    options.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options.add_argument("--top", type=int, default=12, help="rows to show (default %(default)s)")
+    options.add_argument(
+        "--wait", type=float, default=60.0, help="seconds to let index and model get ready (default %(default)g)"
+    )
+    serving.add_settings(options)
+    return options
+
+
+def main(words: Sequence[str]) -> int:
     """Show one ranked list. Returns the exit code."""
+    own, wrapped = serving.split(words[1:])
+    arguments = parser().parse_args(own)
+    settings, problems = serving.settings_of(arguments, wrapped)
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 2
     try:
         path, line, column = place(arguments.where)
         found = asyncio.run(compare(path, line, column, settings, wait=arguments.wait))

@@ -49,7 +49,7 @@ function M.command(repo, options)
   if not python then
     return nil, problem
   end
-  local command = { python, '-E', '-P', '-m', 'tuning.ranking', 'train', '--repo', repo }
+  local command = { python, '-E', '-P', '-m', 'starling_lsp', 'train', '--repo', repo }
   local base = starling.setting('base')
   if base and not vim.list_contains(options, '--base') then
     vim.list_extend(command, { '--base', base })

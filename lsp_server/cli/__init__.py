@@ -1,1 +1,0 @@
-"""What a person asks from a terminal."""

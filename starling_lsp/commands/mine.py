@@ -1,0 +1,12 @@
+"""starling mine: one's own repositories as a corpus. It is yours, so it asks for no licence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def main(words: Sequence[str]) -> int:
+    """Mine; returns the exit code."""
+    from corpus.__main__ import main as corpus
+
+    return corpus(list(words), prog="starling", licences=())

@@ -1,0 +1,17 @@
+"""starling train, adapters and rollback: an adapter of one's own code, and what is installed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command that the first word names; returns the exit code."""
+    from tuning.ranking.__main__ import answered
+    from tuning.ranking.learning import cli_train
+
+    options = argparse.ArgumentParser(prog="starling")
+    cli_train.add(options.add_subparsers(required=True, metavar="COMMAND"))
+    given = options.parse_args(list(words))
+    return answered(lambda: given.run(given))

@@ -1,0 +1,62 @@
+"""The command that installs an extra, by the way in which Starling was installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from corpus import interpreter
+
+GIT = {"url": "https://example.org/starling.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}
+EDITABLE = {"url": "file:///src", "dir_info": {"editable": True}}
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend that Starling was installed from `origin` by the tool that leaves `mark` in the environment."""
+
+    def pretend(origin: Any, mark: str = "", *, pip: bool = True) -> str:
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        monkeypatch.setattr(sys, "executable", "/env/bin/py")
+        if mark:
+            (tmp_path / mark).write_text("{}")
+        text = None if origin is None else json.dumps(origin)
+        found = SimpleNamespace(read_text=lambda name: text)
+        monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace() if pip else None)
+        return interpreter.install_command("train")
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("origin", "mark", "expected"),
+    [
+        (None, "", "/env/bin/py -m pip install 'starling-lsp[train]'"),
+        (None, "pipx_metadata.json", "pipx install --force 'starling-lsp[train]'"),
+        (None, "uv-receipt.toml", "uv tool install --force 'starling-lsp[train]'"),
+        (
+            GIT,
+            "pipx_metadata.json",
+            "pipx install --force 'starling-lsp[train] @ git+https://example.org/starling.git'",
+        ),
+        (EDITABLE, "", f"/env/bin/py -m pip install -e '{interpreter.ROOT}[train]'"),
+    ],
+)
+def test_how_to_install_more(installed: Any, origin: Any, mark: str, expected: str) -> None:
+    assert installed(origin, mark) == expected
+
+
+def test_an_environment_without_pip(installed: Any) -> None:
+    assert installed(None, pip=False) == "uv pip install --python /env/bin/py 'starling-lsp[train]'"
+
+
+def test_the_message_names_the_library() -> None:
+    assert interpreter.missing("torch", extra="train").startswith("torch is not installed. Run: ")

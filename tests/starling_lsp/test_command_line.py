@@ -1,0 +1,78 @@
+"""What `starling` does with its words: a command, the server, or one clear sentence."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lsp_server import __version__
+from starling_lsp.__main__ import main
+from starling_lsp.commands import COMMANDS
+from starling_lsp.commands.nvim_path import FOLDER
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_that_names_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"starling {name}" in capsys.readouterr().out
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"\n  {name} " not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["docter"], "Did you mean 'doctor'?"),
+        (["zzz"], "there is no command 'zzz'"),
+        (["--deadline", "3"], "starling --stdio"),
+        (["--stdio", "--"], "expects the command to wrap"),
+        (["--stdio", "--server", "nope"], "--server 'nope'"),
+        (["complete", "nowhere.py:1:1"], "there is no such file"),
+        (["complete", "x"], "give FILE:LINE:COL"),
+        (["train", "--repo", "/not/there"], "is not there"),
+        (["rollback", "no/name"], "no/name"),
+        ([], "usage: starling"),
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) not in (0, None)
+    assert said in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_neovims_side_is_in_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nvim-path"]) == 0
+    assert Path(capsys.readouterr().out.strip()) == FOLDER
+    assert (FOLDER / "lua" / "starling" / "init.lua").is_file()
+
+
+@pytest.mark.parametrize("package", ["lsp_server", "corpus", "tuning"])
+@pytest.mark.parametrize("variable", [{}, {"PYTHONPATH": "."}], ids=["folder", "PYTHONPATH"])
+def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, package: str, variable: dict[str, str]) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    command = [Path(sys.executable).with_name("starling"), "doctor", "--json", "--ranker", "off"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **variable}, capture_output=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_a_module_with_main(name: str) -> None:
+    assert callable(importlib.import_module(f"starling_lsp.commands.{COMMANDS[name].module}").main)
