@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds objects. Imports nothing heavy."""
+"""The composition root: the only module that builds sessions and connections. Imports nothing that is slow to load."""
 
 from __future__ import annotations
 
@@ -6,46 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsp_server.features.loading import LazyFeatures
-from lsp_server.session.session import Admission, Session
+from lsp_server.session.session import Authentication, Session
 from lsp_server.settings import Settings
 from lsp_server.transport import sockets
 from lsp_server.transport.connection import Connection, on_signals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
-    """What the command line says: settings, and files with features of the user's own."""
+class LaunchOptions:
+    """What the command line sets: the settings, and the Python files with the user's own features."""
 
     settings: Settings
     features: tuple[Path, ...] = ()
 
 
-def connection(start: Start, admission: Admission, *, is_socket: bool = False) -> Connection:
-    """One editor's connection and the session behind it."""
+def connection(options: LaunchOptions, authentication: Authentication, *, is_socket: bool = False) -> Connection:
+    """Make the connection to one editor, with its session."""
 
-    def session(client: Connection, admission: Admission) -> Session:
-        return Session(client, start.settings, lambda session: LazyFeatures(session, start.features), admission)
+    def session(client: Connection, authentication: Authentication) -> Session:
+        return Session(
+            client, options.settings, lambda session: LazyFeatures(session, options.features), authentication
+        )
 
-    return Connection(session, admission, is_socket=is_socket)
+    return Connection(session, authentication, is_socket=is_socket)
 
 
-async def serve_stdio(start: Start) -> int:
+async def serve_stdio(options: LaunchOptions) -> int:
     """Serve one editor on stdin and stdout. Returns the exit code."""
-    editor = connection(start, Admission())
+    editor = connection(options, Authentication())
     on_signals(editor.session.closed_by_client)
     await editor.use_standard_streams()
     return await editor.done
 
 
-async def serve_tcp(start: Start, host: str, port: int, *, allow_remote: bool) -> int:
+async def serve_tcp(options: LaunchOptions, host: str, port: int, *, allow_remote: bool) -> int:
     """See `sockets.serve_tcp`."""
-    return await sockets.serve_tcp(_on_socket(start), host, port, allow_remote=allow_remote)
+    return await sockets.serve_tcp(_socket_connections(options), host, port, allow_remote=allow_remote)
 
 
-async def serve_pipe(start: Start, path: Path) -> int:
+async def serve_pipe(options: LaunchOptions, path: Path) -> int:
     """See `sockets.serve_pipe`."""
-    return await sockets.serve_pipe(_on_socket(start), path)
+    return await sockets.serve_pipe(_socket_connections(options), path)
 
 
-def _on_socket(start: Start) -> sockets.Connect:
-    return lambda admission: connection(start, admission, is_socket=True)
+def _socket_connections(options: LaunchOptions) -> sockets.ConnectionFactory:
+    return lambda authentication: connection(options, authentication, is_socket=True)

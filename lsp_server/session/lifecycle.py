@@ -28,29 +28,31 @@ NO_TOKEN = (
 )
 
 
-class Door(Protocol):
-    """Whom a client must satisfy."""
+class Authenticator(Protocol):
+    """Checks a client's token (`session.Authentication`)."""
 
-    trusting: bool
+    trusted: bool
 
-    def ask(self, options: Json) -> bool: ...
+    def check(self, options: Json) -> bool: ...
 
 
 class Host(EditorLink, Protocol):
     """The session, as its lifecycle sees it."""
 
     @property
-    def admission(self) -> Door: ...
+    def authentication(self) -> Authenticator: ...
     @property
-    def client(self) -> Admits: ...
+    def client(self) -> AuthenticatedClient: ...
     def configure(self, given: Json, *, trusted: bool, origin: str) -> None: ...
     def begin(self, mode: Mode) -> None: ...
     def closed_by_client(self) -> None: ...
     def close(self, code: int) -> None: ...
 
 
-class Admits(Protocol):
-    def admitted(self) -> None: ...
+class AuthenticatedClient(Protocol):
+    def authenticated(self) -> None:
+        """The client sent the right token."""
+        ...
 
 
 class Lifecycle:
@@ -71,14 +73,14 @@ class Lifecycle:
         state.client_capabilities = decoded.get("capabilities") or {}
         state.roots = _roots(decoded)
         given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
-        if not host.admission.ask(given):
-            log.warning("a client is refused: it has not the token")
+        if not host.authentication.check(given):
+            log.warning("refused a client that did not send the right token")
             asyncio.get_running_loop().call_soon(host.closed_by_client)  # after our reply
             return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
-        host.client.admitted()
+        host.client.authenticated()
         if wire.is_object(given):
             given = {name: value for name, value in given.items() if name != "token"}
-        host.configure(given, trusted=host.admission.trusting, origin="a client on a socket")
+        host.configure(given, trusted=host.authentication.trusted, origin="a client on a socket")
         self._ranker.settings = state.settings
         try:
             self._pool.choose()

@@ -47,7 +47,7 @@ class Client(Protocol):
 
     def send(self, body: bytes) -> None: ...
     def close(self, code: int) -> None: ...
-    def admitted(self) -> None: ...
+    def authenticated(self) -> None: ...
 
 
 class Phase(Enum):
@@ -58,26 +58,27 @@ class Phase(Enum):
 
 
 @dataclass(kw_only=True)
-class Admission:
-    """Who is at the other end. Over standard streams that is who started us; over a socket it is anyone.
+class Authentication:
+    """What a client must send, and what it may do then. On standard streams the client is the process that started us; on a
+    socket it may be anyone.
 
-    `trusting`: whether its initializationOptions may choose what runs; else only the command line does.
+    `trusted`: the client's initializationOptions may choose which commands and models run. If not, only the command line may.
     """
 
-    token: str = ""  # what initialize must bring; "" for nothing
-    trusting: bool = True
-    given: bool = False  # initialize has brought it
+    token: str = ""  # the token that initialize must contain; "" if none is needed
+    trusted: bool = True
+    succeeded: bool = False
 
-    def anew(self) -> Admission:
-        """For another client."""
-        return replace(self, given=False)
+    def for_new_client(self) -> Authentication:
+        """The same conditions, for a client that has not authenticated yet."""
+        return replace(self, succeeded=False)
 
-    def ask(self, options: Json) -> bool:
-        """Whether these settings of initialize bring the token."""
-        brought = options.get("token") if wire.is_object(options) else None
-        brought = brought if isinstance(brought, str) else ""
-        self.given = not self.token or hmac.compare_digest(brought.encode(), self.token.encode())
-        return self.given
+    def check(self, options: Json) -> bool:
+        """Whether these options (`initializationOptions.starling`) contain the token. The comparison takes constant time."""
+        given = options.get("token") if wire.is_object(options) else None
+        given = given if isinstance(given, str) else ""
+        self.succeeded = not self.token or hmac.compare_digest(given.encode(), self.token.encode())
+        return self.succeeded
 
 
 class Features(Protocol):
@@ -113,12 +114,12 @@ class Session:
         client: Client,
         settings: Settings,
         features: Callable[[Session], Features],
-        admission: Admission | None = None,
+        authentication: Authentication | None = None,
         *,
         ranker: RankerClient | None = None,
     ) -> None:
         self.client = client
-        self.admission = admission or Admission()
+        self.authentication = authentication or Authentication()
         self.state = EditorState(settings=settings)
         self.requests = Requests(self, self._stopped)
         self.pool = Pool(self.state, self)

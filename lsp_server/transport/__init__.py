@@ -1,1 +1,1 @@
-"""The editor's end: standard streams and sockets."""
+"""Connections to editors: standard streams, TCP and Unix sockets."""

@@ -1,4 +1,4 @@
-"""An editor's end of a session: bytes in, bytes out, over standard streams or a socket, bounded both ways."""
+"""The connection to one editor, over standard streams or a socket. Limits how much is buffered in both directions."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import IO, cast
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Frames, frame, header
-from lsp_server.session.session import Admission, Session
+from lsp_server.session.session import Authentication, Session
 from lsp_server.transport.threads import ThreadReader, ThreadWriter
 
 log = logging.getLogger(__name__)
 
-UNREAD = 64_000_000  # bytes that an editor has not read when we stop reading what it sends
-LARGE = 1_000_000  # bytes of a message that are not copied to stand behind its header
-INITIALIZE_BODY = 4_000_000  # bytes of a message before whoever is on a socket has shown its token
-INITIALIZE_SECONDS = 30.0  # for it to do so
-LAST_WORDS = 1.0  # seconds for what is unsent when the session has ended
+MAX_UNSENT = 64_000_000  # bytes in the write buffer above which we stop reading from the editor
+LARGE = 1_000_000  # bytes from which a message is written separately from its header, to save a copy
+INITIALIZE_BODY = 4_000_000  # maximum bytes of a message from a socket client that has not authenticated yet
+INITIALIZE_SECONDS = 30.0  # a socket client must authenticate within this time
+FLUSH_SECONDS = 1.0  # to send what is buffered once the session has ended
 
 
 def on_signals(stop: Callable[[], object]) -> None:
@@ -29,35 +29,41 @@ def on_signals(stop: Callable[[], object]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             asyncio.get_running_loop().add_signal_handler(number, stop)
-        except NotImplementedError:  # Windows: its default handling ends us, and our pipes end the children
+        except (
+            NotImplementedError
+        ):  # Windows: the default handler ends this process; children end when their pipes close
             break
 
 
 class Connection(asyncio.Protocol):
-    """An editor on a pair of streams, or on a socket. `done` is set to the exit code when the session has ended."""
+    """The connection to an editor. `done` gets the exit code (int) when the session has ended."""
 
     def __init__(
-        self, new_session: Callable[[Connection, Admission], Session], admission: Admission, *, is_socket: bool = False
+        self,
+        new_session: Callable[[Connection, Authentication], Session],
+        authentication: Authentication,
+        *,
+        is_socket: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[int] = loop.create_future()
-        self.session = new_session(self, admission)
+        self.session = new_session(self, authentication)
         self._frames = Frames(is_socket=is_socket)
         self._writer: asyncio.WriteTransport | None = None
         self._reader: asyncio.ReadTransport | None = None
-        self._holding = False  # nothing is read of an editor that does not read
+        self._reading_paused = False  # because the editor does not read
         self._is_socket = is_socket
         self._writer_lost = False
-        self._code: int | None = None  # of the exit, once the session has ended
+        self._exit_code: int | None = None  # set once the session has ended
         if is_socket:
             self._frames.max_body = INITIALIZE_BODY
-            late = loop.call_later(INITIALIZE_SECONDS, self._late)
-            self.done.add_done_callback(lambda _: late.cancel())
+            timeout = loop.call_later(INITIALIZE_SECONDS, self._initialize_timed_out)
+            self.done.add_done_callback(lambda _: timeout.cancel())
 
-    # For a session
+    # Called by the session
 
     def send(self, body: bytes) -> None:
-        """Queue one message; an editor that does not read is not read either, from UNREAD bytes on."""
+        """Queue one message. While more than MAX_UNSENT bytes are queued, nothing is read from the editor."""
         if self._writer is None or self._writer.is_closing():
             return
         if len(body) > LARGE:
@@ -65,32 +71,33 @@ class Connection(asyncio.Protocol):
             self._writer.write(body)
         else:
             self._writer.write(frame(body))
-        if self._writer.get_write_buffer_size() > UNREAD and not self._holding:
-            log.warning("the editor does not read what it is sent: nothing more is read of it until it does")
-            self._read_on(False)
+        if self._writer.get_write_buffer_size() > MAX_UNSENT and not self._reading_paused:
+            log.warning("the editor does not read: Starling stops reading from it until it does")
+            self._pause_reading(True)
 
     def close(self, code: int) -> None:
-        """The session has ended: the last messages go out, but nobody waits long for an editor that does not read."""
-        self._code = code
+        """Close the connection after the session has ended. Queued messages get FLUSH_SECONDS to be sent."""
+        self._exit_code = code
         if self._writer is not None:
             unsent = self._writer.get_write_buffer_size()
             self._writer.close()
             if unsent and not self._writer_lost:
-                asyncio.get_running_loop().call_later(LAST_WORDS, self._finish)
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._finish)
                 return
         self._finish()
 
     def _finish(self) -> None:
-        if self._code is not None and not self.done.done():
-            self.done.set_result(self._code)
+        if self._exit_code is not None and not self.done.done():
+            self.done.set_result(self._exit_code)
 
-    def admitted(self) -> None:
-        """Whoever is on the socket has shown its token: its messages may be as long as an editor's."""
+    def authenticated(self) -> None:
+        """The client sent the right token: lift the limit on the size of its messages."""
         self._frames.max_body = wire.MAX_BODY
 
-    # What the loop calls
+    # Called by the event loop
 
     def connect(self, writer: asyncio.WriteTransport) -> None:
+        """Send through this transport (standard output)."""
         self._writer = writer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,14 +108,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
             if isinstance(body, wire.NotFrames):
-                log.warning("a connection is closed: %s", body)
+                log.warning("closing a connection that does not speak LSP: %s", body)
                 self.session.closed_by_client()
                 return
             self.session.from_client(body)
 
     def eof_received(self) -> bool:
         if self._frames.torn:
-            log.warning("the editor's input ended inside a message")
+            log.warning("the input from the editor ended in the middle of a message")
         self.session.closed_by_client()
         return True
 
@@ -118,55 +125,55 @@ class Connection(asyncio.Protocol):
         self.session.closed_by_client()
 
     def writer_lost(self) -> None:
-        """All that could be sent has been sent."""
+        """Nothing more can be sent."""
         self._writer_lost = True
         self._finish()
 
-    # A client that does not read holds up the wrapped servers instead of filling our memory.
+    # While the editor does not read, stop reading from the wrapped servers, so that our buffers stay small.
     def pause_writing(self) -> None:
         for server in self.session.pool:
             server.pause(True)
 
     def resume_writing(self) -> None:
-        self._read_on(True)
+        self._pause_reading(False)
         for server in self.session.pool:
             server.pause(False)
 
-    def _read_on(self, on: bool) -> None:
-        self._holding = not on
+    def _pause_reading(self, paused: bool) -> None:
+        self._reading_paused = paused
         if self._reader is not None and not self._reader.is_closing():
-            (self._reader.resume_reading if on else self._reader.pause_reading)()
+            (self._reader.pause_reading if paused else self._reader.resume_reading)()
 
-    def _late(self) -> None:
-        if not self.session.admission.given:
-            log.warning("a connection is closed: no initialize within %g s", INITIALIZE_SECONDS)
+    def _initialize_timed_out(self) -> None:
+        if not self.session.authentication.succeeded:
+            log.warning("closing a connection: no initialize request with the token within %g s", INITIALIZE_SECONDS)
             self.session.closed_by_client()
 
     # Standard streams
 
     async def use_standard_streams(self, *, threads: bool = sys.platform == "win32") -> None:
-        """Speak with the editor that started us. From here on a stray print goes to stderr, never to the editor.
+        """Connect to the editor that started this process. From here on `print` writes to stderr, never to the editor.
 
-        `threads`: threads read and write, since Windows' event loop can't wait for the pipes that editors make.
+        `threads`: use threads to read and write. Windows' event loop can't wait for the pipes that editors create.
         """
         out = os.fdopen(os.dup(1), "wb", 0)
         os.dup2(2, 1)
-        if threads or not await self._writes_pipe(out):
-            self.connect(cast(asyncio.WriteTransport, ThreadWriter(out, _Writing(self))))
-        if threads or not await self._reads_pipe():
+        if threads or not await self._connect_output_pipe(out):
+            self.connect(cast(asyncio.WriteTransport, ThreadWriter(out, _OutputProtocol(self))))
+        if threads or not await self._connect_input_pipe():
             self._reader = cast(asyncio.ReadTransport, ThreadReader(0, self.data_received, self.eof_received))
 
-    async def _writes_pipe(self, out: IO[bytes]) -> bool:
-        """Whether the loop can write to it."""
+    async def _connect_output_pipe(self, out: IO[bytes]) -> bool:
+        """Write to `out` with the event loop. Returns False if the loop can't."""
         try:
-            writer, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: _Writing(self), out)
+            writer, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: _OutputProtocol(self), out)
         except (ValueError, OSError):  # a regular file
             return False
         self.connect(writer)
         return True
 
-    async def _reads_pipe(self) -> bool:
-        """Whether the loop can read standard input."""
+    async def _connect_input_pipe(self) -> bool:
+        """Read standard input with the event loop. Returns False if the loop can't."""
         try:
             await asyncio.get_running_loop().connect_read_pipe(lambda: self, sys.stdin.buffer)
         except (ValueError, OSError):  # a regular file
@@ -174,8 +181,8 @@ class Connection(asyncio.Protocol):
         return True
 
 
-class _Writing(asyncio.Protocol):
-    """The protocol of the outgoing pipe: hands its flow control to the connection."""
+class _OutputProtocol(asyncio.Protocol):
+    """The asyncio protocol of the output pipe. Passes flow control on to the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,7 +1,8 @@
-"""Editors on a socket: TCP, or a Unix socket that only its owner can use.
+"""Serves editors over a socket: TCP, or a Unix socket that only its owner can use.
 
-Whoever reaches a port is not trusted: a web page can reach it. A client says nothing before `initialize`, which must bring
-the token; it chooses no command and no model (see `Admission`); and what does not begin with a header is no editor.
+Socket clients are not trusted, because even a web page can reach a local port. A client must send the token in its
+`initialize` request, and it can't choose a command or a model (see `Authentication`). A connection that does not begin with an
+LSP header is closed.
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lsp_server.session.session import Admission
+from lsp_server.session.session import Authentication
 from lsp_server.transport.connection import Connection, on_signals
 
 TOKEN_VARIABLE = "STARLING_TOKEN"
-CLIENTS = 64  # at once
+MAX_CLIENTS = 64  # connected at the same time
 RISK = (
-    "anyone who can reach the port can try to connect, the connection is not encrypted, and who has the token reads and runs "
-    "what your language servers can"
+    "anyone who can reach the port can try to connect, the connection is not encrypted, and anyone who has the token can read "
+    "and run whatever your language servers can"
 )
 
 
 class ListenError(Exception):
-    """Starling can't listen there, or must not; says what to do."""
+    """Starling can't listen on this address, or refuses to. The message says what to do."""
 
 
-Connect = Callable[[Admission], Connection]  # makes the connection of one client, and the session behind it
+ConnectionFactory = Callable[[Authentication], Connection]  # makes the connection of one client and its session
 
 
-async def serve_tcp(connect: Connect, host: str, port: int, *, allow_remote: bool = False) -> int:
-    """Serve every editor that connects, each with a session (and wrapped servers) of its own, until interrupted.
+async def serve_tcp(connect: ConnectionFactory, host: str, port: int, *, allow_remote: bool = False) -> int:
+    """Serve every editor that connects, each with its own session and wrapped servers, until a signal stops it.
 
-    Raises ListenError for another host than loopback without `allow_remote`, and OSError.
+    Returns the exit code. Raises ListenError if `host` is not a loopback address and `allow_remote` is not set; raises OSError
+    if the port can't be opened.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -46,11 +48,11 @@ async def serve_tcp(connect: Connect, host: str, port: int, *, allow_remote: boo
     remote = [host for host in hosts if not ipaddress.ip_address(host.partition("%")[0]).is_loopback]
     if remote and not allow_remote:
         raise ListenError(
-            f"{remote[0]} is not this machine's own loopback address. Use 127.0.0.1, or add --allow-remote: {RISK}."
+            f"{remote[0]} is not a loopback address. Use 127.0.0.1, or add --allow-remote. Beware: {RISK}."
         )
     given = os.environ.get(TOKEN_VARIABLE, "")
     token = given or secrets.token_urlsafe(24)
-    clients = _Clients(connect, Admission(token=token, trusting=False))
+    clients = _Connections(connect, Authentication(token=token, trusted=False))
     stop = asyncio.Event()
     on_signals(stop.set)
     servers = [await loop.create_server(clients.accept, host, port) for host in hosts]
@@ -58,41 +60,41 @@ async def serve_tcp(connect: Connect, host: str, port: int, *, allow_remote: boo
         for listening in server.sockets:
             address = listening.getsockname()
             place = f"[{address[0]}]" if ":" in address[0] else address[0]
-            _say(f"Starling listens on {place}:{address[1]}")
+            _print(f"Starling listens on {place}:{address[1]}")
     if remote:
-        _say(f"Warning: {RISK}.")
+        _print(f"Warning: {RISK}.")
     if not given:
-        _say(f'Clients must send "initializationOptions": {{"starling": {{"token": "{token}"}}}}')
-        _say(f"(choose the token yourself with the environment variable {TOKEN_VARIABLE})")
+        _print(f'Clients must send "initializationOptions": {{"starling": {{"token": "{token}"}}}}')
+        _print(f"(to choose the token yourself, set the environment variable {TOKEN_VARIABLE})")
     return await _until_stopped(stop, servers, clients)
 
 
-async def serve_pipe(connect: Connect, path: Path) -> int:
-    """Serve over a Unix socket: the one that an editor listens on (LSP's `--pipe`), or one that is made here, mode 0600.
+async def serve_pipe(connect: ConnectionFactory, path: Path) -> int:
+    """Serve over a Unix socket: connect to `path` if an editor listens there (LSP's `--pipe`), else listen there (mode 0600).
 
-    Raises ListenError and OSError.
+    Returns the exit code. Raises ListenError and OSError.
     """
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
         raise ListenError("--pipe needs Unix sockets; on Windows use --stdio.")
-    admission = Admission(trusting=False)
+    authentication = Authentication(trusted=False)
     if _is_our_socket(path):
-        editor = connect(admission)
+        editor = connect(authentication)
         try:
             await loop.create_unix_connection(lambda: editor, str(path))
         except ConnectionRefusedError:
-            path.unlink()  # left behind by a process that has gone
+            path.unlink()  # nobody listens: an earlier process left it behind
         else:
             on_signals(editor.session.closed_by_client)
             return await editor.done
     listening = _private_socket(path)
     own = path.stat()
-    clients = _Clients(connect, admission)
+    clients = _Connections(connect, authentication)
     stop = asyncio.Event()
     on_signals(stop.set)
     try:
         server = await loop.create_unix_server(clients.accept, sock=listening)
-        _say(f"Starling listens on {path}")
+        _print(f"Starling listens on {path}")
         return await _until_stopped(stop, [server], clients)
     finally:
         with contextlib.suppress(OSError):
@@ -101,21 +103,21 @@ async def serve_pipe(connect: Connect, path: Path) -> int:
 
 
 def _is_our_socket(path: Path) -> bool:
-    """Whether a socket of this user is there; raises ListenError for anything else."""
+    """Whether `path` is a socket of this user. Raises ListenError if it is anything else that exists."""
     assert sys.platform != "win32"
     try:
         there = path.lstat()
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(there.st_mode):
-        raise ListenError(f"{path} is there and is no socket. Choose another path, or remove it.")
+        raise ListenError(f"{path} exists and is not a socket. Choose another path, or remove it.")
     if there.st_uid != os.geteuid():
-        raise ListenError(f"{path} is another user's. Choose another path.")
+        raise ListenError(f"{path} belongs to another user. Choose another path.")
     return True
 
 
 def _private_socket(path: Path) -> socket.socket:
-    """A listening socket at `path` that only this user can open, from its first moment on."""
+    """Create a socket at `path`. The umask makes sure that only this user can ever open it."""
     assert sys.platform != "win32"
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -129,38 +131,40 @@ def _private_socket(path: Path) -> socket.socket:
     return made
 
 
-class _Clients:
-    """Those that are connected."""
+class _Connections:
+    """The open connections of a listening socket."""
 
-    def __init__(self, connect: Connect, admission: Admission) -> None:
-        self._connect, self._admission = connect, admission
+    def __init__(self, connect: ConnectionFactory, authentication: Authentication) -> None:
+        self._connect, self._authentication = connect, authentication
         self.open: set[Connection] = set()
 
     def accept(self) -> asyncio.Protocol:
-        if len(self.open) >= CLIENTS:
-            return _TurnedAway()
-        made = self._connect(self._admission.anew())
-        self.open.add(made)
-        made.done.add_done_callback(lambda _: self.open.discard(made))
-        return made
+        if len(self.open) >= MAX_CLIENTS:
+            return _Refused()
+        connection = self._connect(self._authentication.for_new_client())
+        self.open.add(connection)
+        connection.done.add_done_callback(lambda _: self.open.discard(connection))
+        return connection
 
 
-class _TurnedAway(asyncio.Protocol):
+class _Refused(asyncio.Protocol):
+    """Closes a connection at once: there are too many."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        _say(f"A connection is closed: there are {CLIENTS} already.")
+        _print(f"Refused a connection: {MAX_CLIENTS} clients are connected already. Close one of them first.")
         transport.close()
 
 
-async def _until_stopped(stop: asyncio.Event, servers: Sequence[asyncio.Server], clients: _Clients) -> int:
+async def _until_stopped(stop: asyncio.Event, servers: Sequence[asyncio.Server], clients: _Connections) -> int:
     await stop.wait()
     for server in servers:
         server.close()
-    left = list(clients.open)
-    for client in left:
+    still_open = list(clients.open)
+    for client in still_open:
         client.session.closed_by_client()
-    await asyncio.gather(*(client.done for client in left))
+    await asyncio.gather(*(client.done for client in still_open))
     return 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ class FakeEditor:
         if not self.closed.done():
             self.closed.set_result(code)
 
-    def admitted(self) -> None: ...
+    def authenticated(self) -> None: ...
 
     # What a test asks of its editor
 

@@ -253,5 +253,5 @@ async def test_a_socket_left_behind_is_replaced_and_a_file_is_not(tmp_path: Path
     path.write_text("somebody's")
     done = subprocess.run([*START, "--pipe", str(path)], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
-    assert "is no socket" in done.stderr
+    assert "is not a socket" in done.stderr
     assert path.read_text() == "somebody's"

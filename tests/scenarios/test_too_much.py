@@ -13,7 +13,7 @@ import pytest
 
 from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import child, wire
-from lsp_server.session.session import Admission, Session
+from lsp_server.session.session import Authentication, Session
 from lsp_server.settings import Settings
 from lsp_server.transport import connection
 from lsp_server.transport.connection import Connection
@@ -143,8 +143,10 @@ class _Unread(asyncio.Transport):
 
 
 async def test_an_editor_that_does_not_read_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNREAD", 10_000)
-    editor = Connection(lambda client, admission: Session(client, Settings(), LazyFeatures, admission), Admission())
+    monkeypatch.setattr(connection, "MAX_UNSENT", 10_000)
+    editor = Connection(
+        lambda client, authentication: Session(client, Settings(), LazyFeatures, authentication), Authentication()
+    )
     transport = _Unread()
     editor.connection_made(transport)
     for number in range(200):
