@@ -1,1 +1,1 @@
-"""JSON-RPC over byte streams, and child processes that speak it. Knows no method of LSP."""
+"""JSON-RPC 2.0 over pipes: messages, frames and child processes. Knows no method of LSP."""

@@ -1,7 +1,7 @@
-"""A child process that speaks frames on its standard streams. It knows nothing of what the frames say.
+"""A child process that exchanges frames over its standard streams. Knows nothing of their content.
 
-A `guarded` child ends with us, and with it all processes that it started: it runs below a small process that sees to it
-(`guard`), or on Windows in a job object (`job`). Another child ends itself when its standard input closes.
+When Starling ends, a `guarded` child is killed with every process that it started: it runs below a small supervisor process
+(`guard`), or on Windows in a job object (`job`). A child that is not guarded ends by itself when its standard input closes.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lsp_server.jsonrpc.wire import MAX_REPLY, Frames, WireError, frame
 log = logging.getLogger(__name__)
 
 STDERR_LINES = 40
-LONGEST_LINE = 4096  # characters of a line on standard error that are kept
-UNSENT = 1 << 18  # bytes on their way to a child before `on_flow` says that it does not keep up
-LAST_WORDS = 0.5  # seconds for what it wrote to be read after its end
-SILENT_GRACE = 1.0  # seconds for a child to end after it closed its output
+LONGEST_LINE = 4096  # bytes kept of a line on standard error
+MAX_UNSENT = 1 << 18  # bytes in the pipe to a child above which `on_flow(True)` is called
+DRAIN_SECONDS = 0.5  # to read what a child wrote before it exited
+SILENT_GRACE = 1.0  # seconds in which a child must exit after it closed its output
 GUARD = str(Path(__file__).with_name("guard.py"))
-# On Windows: a Ctrl+C of ours is none of its own, and no console window opens.
+# On Windows: Ctrl+C in our console does not reach the child, and no console window opens for it.
 CREATION_FLAGS = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0
 SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Child(asyncio.SubprocessProtocol):
-    """A running child.
+    """A running child process. The callbacks run on the event loop.
 
-    All on the loop: `on_body` gets each message (a WireError for bytes that are none), `on_exit` the exit code once,
-    `on_flow` whether the child fails to keep up with what is sent.
+    `on_body` gets each message body, or a WireError for bytes that are not a message. `on_exit` gets the exit code, once.
+    `on_flow` gets True when the child does not keep up with what is sent, and False when it does again.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Child(asyncio.SubprocessProtocol):
         self.stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
         self._on_body, self._on_exit, self._on_flow = on_body, on_exit, on_flow
         self._stderr_level = stderr_level
-        self._stderr = b""  # the line that is not whole yet
+        self._stderr = b""  # the beginning of a line that is not complete yet
         self._frames = Frames(MAX_REPLY)
         self._stopping = False
         self._transport: asyncio.SubprocessTransport | None = None
-        self._end_all: Callable[[], None] | None = None  # kills it and all that it started
+        self._kill_tree: Callable[[], None] | None = None  # kills the child and every process that it started
         self._exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -75,7 +75,7 @@ class Child(asyncio.SubprocessProtocol):
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Child:
-        """Start `command` (no shell). Raises OSError where it can't be started. Cancelled, it leaves no process."""
+        """Start `command`, without a shell. Raises OSError if it can't be started. If cancelled, no process is left."""
 
         def child() -> Child:
             return cls(name or command[0], on_body, on_exit, on_flow, stderr_level)
@@ -95,26 +95,26 @@ class Child(asyncio.SubprocessProtocol):
         return not self._exited.done()
 
     def send(self, body: bytes) -> None:
-        """Queue one message. Never blocks; a child that has gone swallows it."""
+        """Queue one message. Never blocks. A message to a child that has ended is discarded."""
         stdin = self._pipe(0)
         if stdin is not None and not stdin.is_closing():
             cast(asyncio.WriteTransport, stdin).write(frame(body))
 
     def pause(self, paused: bool) -> None:
-        """Stop (or go on) reading its output, for a reader downstream that can't keep up."""
+        """Stop or resume reading its output, because the reader behind us does not keep up."""
         stdout = cast(asyncio.ReadTransport | None, self._pipe(1))
         if stdout is not None and not stdout.is_closing():
             (stdout.pause_reading if paused else stdout.resume_reading)()
 
     async def stop(self, grace: float = 2.0) -> None:
-        """Close its stdin, wait, then end it and what it started: politely first, then not."""
+        """Close its stdin and wait `grace` seconds. If it still runs: SIGTERM, then kill it and every process that it started."""
         self._stopping = True
         stdin = self._pipe(0)
         if stdin is not None:
             stdin.close()
         for end, patience in ((None, grace), (self._terminate, 1.0), (self.kill, 2.0), (self._kill_leader, 1.0)):
             if end is not None and self.alive:
-                log.info("%s (pid %s) is still there", self.name, self.pid)
+                log.info("%s (pid %s) is still running", self.name, self.pid)
                 end()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._exited), patience)
@@ -122,16 +122,16 @@ class Child(asyncio.SubprocessProtocol):
         self._close()
 
     def kill(self) -> None:
-        """End it at once, and all that it started."""
-        if self._end_all is not None:
-            self._end_everything()
+        """Kill it at once, with every process that it started."""
+        if self._kill_tree is not None:
+            self._kill_everything()
         elif self.alive:
             self._kill_leader()
 
-    def _end_everything(self) -> None:
-        if self._end_all is not None:
-            self._end_all()
-            self._end_all = None
+    def _kill_everything(self) -> None:
+        if self._kill_tree is not None:
+            self._kill_tree()
+            self._kill_tree = None
 
     def _terminate(self) -> None:
         if self.alive and self._transport is not None:
@@ -139,27 +139,27 @@ class Child(asyncio.SubprocessProtocol):
                 os.kill(self._transport.get_pid(), signal.SIGTERM)
 
     def _kill_leader(self) -> None:
-        """The process that we started: the guard, where there is one. Its pid is ours to signal until it is reaped."""
+        """Kill the process that we started: the guard if there is one. Its pid can't be reused before we reap it."""
         if self.alive and self._transport is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._transport.get_pid(), SIGKILL)
 
     def _close(self) -> None:
-        self._end_everything()
+        self._kill_everything()
         if self._transport is not None:
             self._transport.close()
 
     def _pipe(self, fd: int) -> asyncio.BaseTransport | None:
         return None if self._transport is None else self._transport.get_pipe_transport(fd)
 
-    # What asyncio calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.SubprocessTransport, transport)
         self.pid = self._transport.get_pid()
         stdin = cast(asyncio.WriteTransport | None, self._pipe(0))
         if stdin is not None:
-            stdin.set_write_buffer_limits(high=UNSENT)
+            stdin.set_write_buffer_limits(high=MAX_UNSENT)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -185,7 +185,7 @@ class Child(asyncio.SubprocessProtocol):
 
     def _end_silent(self) -> None:
         if self.alive and not self._stopping:
-            log.warning("%s closed its output and did not end: it is ended", self.name)
+            log.warning("%s closed its output but did not exit: killing it", self.name)
             self.kill()
 
     def pause_writing(self) -> None:
@@ -195,8 +195,8 @@ class Child(asyncio.SubprocessProtocol):
         self._on_flow(False)
 
     def process_exited(self) -> None:
-        """What it wrote at its end may still be in the pipes; unless another process keeps them open, that comes first."""
-        asyncio.get_running_loop().call_later(LAST_WORDS, self._report_exit)
+        """The pipes may still hold what it wrote last. Wait for their end, but not long: another process may keep them open."""
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._report_exit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._report_exit()
@@ -207,14 +207,14 @@ class Child(asyncio.SubprocessProtocol):
             code = self._transport.get_returncode()
             self._exited.set_result(0 if code is None else code)
             if self._frames.torn:
-                log.warning("%s ended inside a message", self.name)
+                log.warning("%s exited in the middle of a message", self.name)
             self._on_exit(0 if code is None else code)
 
-    # For those that start it
+    # Called by the functions below
 
-    def guarded_by(self, end_all: Callable[[], None], pid: int) -> None:
-        """It is the process `pid`; `end_all` kills it and all that it started."""
-        self._end_all, self.pid = end_all, pid
+    def set_guard(self, kill_tree: Callable[[], None], pid: int) -> None:
+        """`pid` is the command's own process; `kill_tree` kills it and every process that it started."""
+        self._kill_tree, self.pid = kill_tree, pid
 
 
 async def _spawn(
@@ -240,9 +240,9 @@ if sys.platform == "win32":
 
         started = await _spawn(child, command, cwd, env)
         try:
-            started.guarded_by(Job(started.pid).end, started.pid)
+            started.set_guard(Job(started.pid).end, started.pid)
         except OSError as error:  # it still ends by itself when its standard input closes
-            log.warning("%s is in no job object: %s", command[0], error)
+            log.warning("%s can't be put into a job object: %s", command[0], error)
         return started
 
 else:
@@ -267,9 +267,9 @@ else:
             said = (await loop.sock_recv(ours, 64)).split()
             if len(said) != 2 or said[0] != b"started":
                 number = int(said[1]) if len(said) == 2 else 0
-                raise OSError(number, os.strerror(number) if number else "the process that guards it ended")
+                raise OSError(number, os.strerror(number) if number else "its guard process exited")
         except BaseException:
             ours.close()
             raise
-        started.guarded_by(ours.close, int(said[1]))  # the guard kills everything at the socket's end of file
+        started.set_guard(ours.close, int(said[1]))  # the guard kills everything when it reads the socket's end of file
         return started

@@ -1,12 +1,13 @@
-"""Runs one command, and kills all that it started once it has ended, or once whoever started this has gone.
+"""Runs one command. When the command exits, or our parent process does, kills every process that the command started.
 
     python -I -S guard.py FD COMMAND [ARGUMENT ...]
 
-FD is a socket. We write one line to it, "started PID" or "failed ERRNO", and its end of file means: kill everything now.
-SIGTERM goes on to the command's process group, and we end as the command did. The command has our standard streams.
+FD is a socket. This process writes one line to it, "started PID" or "failed ERRNO". When it reads the socket's end of file, it
+kills everything. It forwards SIGTERM to the command's process group, and exits with the command's exit code or signal. The
+command inherits the standard streams.
 
-On Linux it is a subreaper (prctl(2)): orphans among its descendants become its children, so none escapes. Elsewhere it kills
-the command's process group. Starts fast: it imports nothing that is not needed.
+On Linux this process is a subreaper (prctl(2)): orphaned descendants become its children, so that none escapes. On other systems
+it kills the command's process group. It imports little, to start fast.
 """
 
 import os
@@ -15,11 +16,11 @@ import signal
 import sys
 import time
 
-assert sys.platform != "win32"  # which has job objects (`job`)
+assert sys.platform != "win32"  # Windows has job objects instead (`job`)
 
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-PATIENCE = 5.0  # seconds for killed processes to be gone
+PATIENCE = 5.0  # seconds to wait until killed processes are gone
 
 
 def main(life: int, command: list[str]) -> None:
@@ -33,7 +34,7 @@ def main(life: int, command: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: terminated.append(number))
     pid = start(command, life)
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # an end of file on the command's streams is to be its own
+    for stream in (0, 1, 2):  # close our copies, so that the streams end when the command closes its own
         os.dup2(nowhere, stream)
     status = None
     while status is None:
@@ -51,13 +52,13 @@ def main(life: int, command: list[str]) -> None:
 
 
 def start(command: list[str], life: int) -> int:
-    """Start the command in a session of its own, and say so. Ends this process where it can't be started."""
+    """Start the command in its own session, and report it on `life`. Returns its pid; exits if it can't be started."""
     failure, failing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # were we killed, nobody would end it
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # if this guard is killed, the kernel kills the command
             os.execv(command[0], command)
         except OSError as error:
             os.write(failing, b"%d" % (error.errno or 0))
@@ -73,7 +74,7 @@ def start(command: list[str], life: int) -> int:
 
 
 def prctl(option: int, value: int) -> None:
-    """A setting of this process, where the system is Linux."""
+    """Set an attribute of this process (prctl(2)). Does nothing on other systems than Linux."""
     if LINUX:
         import ctypes
 
@@ -84,22 +85,22 @@ def signal_group(pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
     except (ProcessLookupError, PermissionError):
-        pass  # it has gone
+        pass  # the group has ended
 
 
 def reaped() -> dict[int, int]:
-    """Wait statuses of the children that have ended, by pid."""
+    """Reap the children that have exited. Returns their wait statuses by pid."""
     found: dict[int, int] = {}
     try:
         while (done := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             found[done[0]] = done[1]
     except ChildProcessError:
-        pass  # there are none
+        pass  # no children
     return found
 
 
 def end_descendants(pid: int, status: int | None) -> int:
-    """Kill what there is; returns the command's wait status."""
+    """Kill every descendant and reap it. Returns the command's wait status."""
     if not LINUX:
         signal_group(pid, signal.SIGKILL)
         return status if status is not None else os.waitpid(pid, 0)[1]
@@ -116,13 +117,13 @@ def end_descendants(pid: int, status: int | None) -> int:
             try:
                 os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                break  # no child is left, so no descendant
+                break  # no child is left, and so no descendant
             time.sleep(0.005)
     return signal.SIGKILL if status is None else status
 
 
 def descendants() -> list[int]:
-    """All processes below this one (proc(5))."""
+    """The pids of all descendants of this process (proc(5))."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -130,7 +131,7 @@ def descendants() -> list[int]:
                 with open(f"/proc/{name}/stat", "rb") as file:
                     parent = int(file.read().rpartition(b")")[2].split()[1])
             except (OSError, IndexError, ValueError):
-                continue  # it has gone
+                continue  # it has exited meanwhile
             children.setdefault(parent, []).append(int(name))
     found: list[int] = []
     pending = [os.getpid()]
@@ -142,7 +143,7 @@ def descendants() -> list[int]:
 
 
 def end_as(status: int) -> None:
-    """End with the same exit code, or by the same signal."""
+    """Exit with the same exit code, or by the same signal."""
     if os.WIFSIGNALED(status):
         import resource
 

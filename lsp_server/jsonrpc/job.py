@@ -1,6 +1,6 @@
-"""A Windows job object: ends a child and all processes that it started, when asked to or when we end.
+"""A Windows job object: kills a child and every process that it started, on request or when Starling exits.
 
-See "Job Objects" in Microsoft's documentation. Linux and macOS have `guard` instead.
+See "Job Objects" in Microsoft's documentation. On Linux and macOS `guard` does this.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import win32job
 
 
 class Job:
-    """Holds the process `pid` and all that it starts from now on. Raises OSError where it can't be held (it has ended, say)."""
+    """Contains the process `pid` and every process that it starts from now on. Raises OSError, if it has exited for example."""
 
     def __init__(self, pid: int) -> None:
-        job = self._handle = cast(int, win32job.CreateJobObject(None, ""))  # the stubs have None
+        job = self._handle = cast(int, win32job.CreateJobObject(None, ""))  # the stubs say None
         limits = win32job.QueryInformationJobObject(job, win32job.JobObjectExtendedLimitInformation)
-        # The last handle is ours, and Windows closes it whatever ends us.
+        # Only we have a handle of the job. Windows closes it however this process ends, and that kills the job's processes.
         limits["BasicLimitInformation"]["LimitFlags"] |= win32job.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
         win32job.SetInformationJobObject(job, win32job.JobObjectExtendedLimitInformation, limits)
         access = win32con.PROCESS_SET_QUOTA | win32con.PROCESS_TERMINATE

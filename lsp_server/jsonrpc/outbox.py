@@ -1,7 +1,7 @@
-"""What is on its way to a process that may read slowly, bounded: the wrapped servers and the ranker.
+"""A bounded queue of messages to a process that may read slowly: a wrapped server or the ranker.
 
-While the process reads, messages go straight on. While it does not, they wait here in their order, and of a document's
-changes only that there were some: at its place goes one change with the whole text as it is when it is sent.
+While the process reads, messages are written at once. While it does not, they are queued in order. Of a document's changes only
+a marker is queued, at the place of the first one; it is sent as one change with the whole text of that moment.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LIMIT = 64_000_000  # bytes that may wait: what does not read for so long hangs
+LIMIT = 64_000_000  # queued bytes above which we take the process for hung
 
 
 @dataclass(frozen=True, eq=False)
 class _Changed:
-    """Stands where the first change that was held back would have stood."""
+    """The marker for all queued changes of a document."""
 
     uri: str
 
 
 class Outbox:
-    """`write` sends at once; `whole` gives the change that makes a document what it is now (None: it is not open);
-    `on_full` hears, once, that more than `limit` bytes wait."""
+    """The queue of one process.
+
+    `write` sends a message at once. `whole` makes the change (a message) that sets a document's whole text; it returns None if
+    the document is not open. `on_full` is called once, when more than `limit` bytes are queued.
+    """
 
     def __init__(
         self,
@@ -37,10 +40,10 @@ class Outbox:
         self._changed: dict[str, _Changed] = {}
         self._bytes = 0
         self._full = False
-        self.held = False  # the process does not keep up
+        self.held = False  # whether messages are queued, because the process does not keep up
 
     def send(self, body: bytes) -> None:
-        """A message; a closed document's is `forget` as well."""
+        """Send or queue a message. For a didOpen or didClose, call `forget` too."""
         if not self.held:
             self._write(body)
         elif not self._full:
@@ -52,23 +55,23 @@ class Outbox:
                 self._on_full()
 
     def change(self, uri: Callable[[], str], body: bytes) -> None:
-        """A document's change. `uri` is asked for only where it is held back."""
+        """Send or queue a document's change. `uri` is called only if the change is queued."""
         if not self.held:
             self._write(body)
             return
-        of = uri()
-        if of not in self._changed:
-            self._changed[of] = changed = _Changed(of)
+        document = uri()
+        if document not in self._changed:
+            self._changed[document] = changed = _Changed(document)
             self._waiting.append(changed)
 
     def forget(self, uri: str) -> None:
-        """The document was opened or closed: changes that were held back before are void."""
+        """Drop the queued changes of a document, because it was opened or closed."""
         self._changed.pop(uri, None)
 
     def flow(self, held: bool) -> None:
-        """The process does not keep up, or does again."""
+        """`held`: the process does not keep up. Otherwise it does again, and what is queued is sent."""
         self.held = held
-        while self._waiting and not self.held:  # writing may hold it again
+        while self._waiting and not self.held:  # `write` may call `flow(True)`
             message = self._waiting.popleft()
             if isinstance(message, _Changed):
                 if self._changed.get(message.uri) is not message:

@@ -1,7 +1,7 @@
-"""Frames and envelopes: bytes in, whole messages out, and back.
+"""Reads and writes JSON-RPC 2.0 messages and the frames of LSP's base protocol ("Base Protocol", LSP 3.17).
 
-Reads only what routing needs of a message (id, method) and leaves the rest as the bytes it came as.
-It knows JSON-RPC 2.0 and LSP's base protocol ("Base Protocol", LSP 3.17), and no method of either.
+Decodes only the members of a message that routing needs (id, method). The other members stay the bytes that were received.
+Knows no method of LSP.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ T = TypeVar("T")
 Id = int | str | float | None
 
 MAX_HEADER = 8 * 1024
-MAX_BODY = 512 * 1024 * 1024  # of an editor's message
-MAX_REPLY = 1024 * 1024 * 1024  # of a wrapped server's: symbols and tokens of a large project
+MAX_BODY = 512 * 1024 * 1024  # bytes of a message from an editor
+MAX_REPLY = 1024 * 1024 * 1024  # bytes of a message from a wrapped server: all symbols of a large project, say
 LENGTH = b"content-length:"
-BEGINNING = b"content-"  # of each header that LSP's base protocol has
-EDGE = 1024  # bytes kept of either end of a message that is over the limit
+HEADER_PREFIX = b"content-"  # every header of LSP's base protocol starts so
+EDGE = 1024  # bytes kept of the beginning and of the end of an oversized message
 
 # JSON-RPC 2.0 and LSP 3.17 error codes.
 PARSE_ERROR = -32700
@@ -37,15 +37,15 @@ REQUEST_CANCELLED = -32800
 
 
 class WireError(Exception):
-    """Bytes that are no message; carries what is wrong with them."""
+    """Bytes that are not a message. The text says why."""
 
 
 class Malformed(WireError):
-    """A message with a part that is not what its method says; carries where and what."""
+    """A message that does not have the structure that its method requires. The text says which member is wrong."""
 
 
 class Oversized(WireError):
-    """A message over the limit, thrown away; carries its first and last bytes, by which it may be answered."""
+    """A message over the size limit, which was discarded. `edges` has its first and last bytes, which usually contain its id."""
 
     def __init__(self, size: int, limit: int, edges: bytes) -> None:
         super().__init__(f"message of {size} bytes is over the limit of {limit}")
@@ -53,11 +53,11 @@ class Oversized(WireError):
 
 
 class NotFrames(WireError):
-    """The other end of a socket does not speak LSP's base protocol; the connection is to be closed."""
+    """The client on a socket does not speak LSP's base protocol. The caller must close the connection."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """A message with everything but its address left undecoded. Absent parts are UNSET."""
+    """A message of which only id and method are decoded. Absent members are UNSET."""
 
     id: Id | msgspec.UnsetType = msgspec.UNSET
     method: str | msgspec.UnsetType = msgspec.UNSET
@@ -81,7 +81,7 @@ class Envelope(msgspec.Struct, frozen=True):
 _envelope = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: nested a thousand deep
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: JSON nested a thousand levels deep
 _SCALAR = rb'("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*"|-?(?:0|[1-9]\d*)(?:\.\d+)?|null)'
 _member = re.compile(rb'"\w+"\s*:\s*' + _SCALAR + rb"\s*[,}]")
 _last_member = re.compile(rb',\s*"id"\s*:\s*' + _SCALAR + rb"\s*\}\s*$")
@@ -89,7 +89,7 @@ _token = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]:,]', re.DOTALL)
 
 
 def peek(body: bytes) -> Envelope:
-    """The address of one message. Raises WireError where the body is no JSON-RPC message."""
+    """Decode the id and method of one message. Raises WireError if the body is not a JSON-RPC message."""
     try:
         envelope = _envelope.decode(body)
     except _REFUSED as error:
@@ -100,25 +100,25 @@ def peek(body: bytes) -> Envelope:
 
 
 def key_of(id: Id) -> tuple[type, Id]:
-    """An id to look up: 1 is not "1"; 1.0 is 1, as JSON has it, and whoever answers may write either."""
+    """A dictionary key for an id. 1 and "1" differ; 1.0 and 1 are the same number in JSON, and a reply may contain either."""
     if isinstance(id, float) and id.is_integer():
         id = int(id)
     return type(id), id
 
 
 def id_of(envelope: Envelope) -> Id:
-    """The id of a message that has one."""
+    """The id of a request or response. The envelope must have one."""
     assert not isinstance(envelope.id, msgspec.UnsetType)
     return envelope.id
 
 
 def params_of(envelope: Envelope) -> msgspec.Raw:
-    """The params undecoded; an empty object where there are none."""
+    """The undecoded params, or an empty object if the message has none."""
     return envelope.params if isinstance(envelope.params, msgspec.Raw) else msgspec.Raw(b"{}")
 
 
 def loads(raw: bytes | msgspec.Raw) -> Json:
-    """Decode JSON. Lone surrogates (editors send them) need the slower library."""
+    """Decode JSON. Raises WireError. Falls back to the slower `json` for lone surrogates, which some editors send."""
     try:
         return msgspec.json.decode(raw)
     except _REFUSED:
@@ -129,7 +129,7 @@ def loads(raw: bytes | msgspec.Raw) -> Json:
 
 
 def read(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Decode JSON as a `kind` that msgspec knows (a Struct, say); members that it does not name are skipped. Raises Malformed."""
+    """Decode JSON as a type that msgspec supports (a Struct, say). Members that the type does not have are skipped. Raises Malformed."""
     try:
         return _decoder(kind).decode(raw)
     except _REFUSED:
@@ -145,7 +145,7 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object, each still as its own bytes."""
+    """The members of a JSON object; each value stays undecoded. Raises WireError if it is not an object."""
     try:
         return _fields.decode(raw)
     except RecursionError:
@@ -158,7 +158,7 @@ def fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def _slow_envelope(body: bytes, error: Exception) -> Envelope:
-    """For messages that the fast library refuses even where it only skips: with half a surrogate pair, or nested deep."""
+    """Decode an envelope that msgspec refuses even though it only skips most of it: lone surrogates, or deep nesting."""
     members = fields(body)
     id, method = (loads(members[name]) if name in members else msgspec.UNSET for name in ("id", "method"))
     if not isinstance(method, str | msgspec.UnsetType) or isinstance(id, dict | list | bool):
@@ -168,9 +168,9 @@ def _slow_envelope(body: bytes, error: Exception) -> Envelope:
 
 
 def _shallow(raw: bytes) -> dict[str, msgspec.Raw]:
-    """The members of an object that is nested too deep to be decoded, found by counting brackets. Raises WireError.
+    """The members of an object that is nested too deeply for a JSON decoder, found by counting brackets. Raises WireError.
 
-    Selection ranges are such: a range in a range, as deep as the syntax is.
+    Selection ranges are nested so: each range has a parent range, as deep as the syntax tree.
     """
     found: dict[str, msgspec.Raw] = {}
     raw = raw.strip()
@@ -188,12 +188,12 @@ def _shallow(raw: bytes) -> dict[str, msgspec.Raw]:
         if depth == 0:
             break
     if depth or not found or start != len(raw):
-        raise WireError("nested too deep, and not a JSON object")
+        raise WireError("nested too deeply, and not a JSON object")
     return found
 
 
 def dumps(value: Json) -> bytes:
-    """Encode JSON; `msgspec.Raw` values inside go out as they came in."""
+    """Encode JSON. `msgspec.Raw` values are written unchanged."""
     try:
         return _encoder.encode(value)
     except (UnicodeEncodeError, msgspec.EncodeError):
@@ -211,7 +211,7 @@ def _plain(value: Json) -> Json:
 
 
 def raw(value: Json) -> msgspec.Raw:
-    """A value encoded now, to be put among undecoded ones."""
+    """Encode a value, to put it among undecoded members."""
     return msgspec.Raw(dumps(value))
 
 
@@ -226,6 +226,7 @@ def is_array(value: Json) -> TypeGuard[list[Any]]:
 
 
 def frame(body: bytes) -> bytes:
+    """A body with its header."""
     return header(body) + body
 
 
@@ -234,7 +235,7 @@ def header(body: bytes) -> bytes:
 
 
 def request(id: Id, method: str, params: Json) -> bytes:
-    """A request; `params` None means that it has none (JSON-RPC 2.0 knows no null there, and some servers mind)."""
+    """Encode a request. `params=None` leaves the member out: JSON-RPC 2.0 allows no null there, and some servers refuse it."""
     return dumps({"jsonrpc": "2.0", "id": id, "method": method, **({} if params is None else {"params": params})})
 
 
@@ -251,9 +252,9 @@ def failure(id: Id, code: int, message: str) -> bytes:
 
 
 def guess(body: bytes) -> tuple[Id | msgspec.UnsetType, str]:
-    """(id, method) of a message that can't be decoded, or of its first and last bytes; UNSET and "" where they can't be told.
+    """Find id and method of a message that can't be decoded, or of which only the edges are left.
 
-    Only members of the message itself count, not those of its params or result.
+    Returns UNSET and "" for what can't be found. Members inside params or result are ignored.
     """
     members: dict[bytes, Json] = {}
     depth = 0
@@ -271,15 +272,15 @@ def guess(body: bytes) -> tuple[Id | msgspec.UnsetType, str]:
 
 
 def with_id(body: bytes, id: Id) -> bytes:
-    """The same message under another id; every other member keeps its bytes."""
+    """The same message with another id. Every other member keeps its bytes."""
     return dumps({**fields(body), "id": id})
 
 
 class Frames:
     """Splits a byte stream into message bodies.
 
-    Garbage between frames is reported and skipped, so that a stray print of a server costs one line. A stream that `is_socket`
-    is never read on after garbage: whoever sent it (a web page's POST, say) is no editor.
+    Bytes between frames that are not a header are reported and skipped, so that a server may print a line to stdout. On a
+    socket (`is_socket`) reading stops there instead: the client is not an editor (it may be a web page that sends a POST).
     """
 
     def __init__(self, max_body: int = MAX_BODY, *, is_socket: bool = False) -> None:
@@ -287,18 +288,18 @@ class Frames:
         self._is_socket = is_socket
         self._refused = False
         self._buffer = bytearray()
-        self._want = -1  # bytes of body still to come as a whole, or -1 while reading headers
-        self._size = 0  # of an oversized body
-        self._skip = 0  # bytes of it still to throw away
+        self._want = -1  # length of the body that is being read, or -1 while reading a header
+        self._size = 0  # length of an oversized body
+        self._skip = 0  # bytes of it that are still to be discarded
         self._head, self._tail = b"", b""  # its first and last bytes
 
     @property
     def torn(self) -> bool:
-        """Whether the stream would end inside a frame if it ended here."""
+        """Whether the stream so far ends in the middle of a frame."""
         return bool(self._buffer) or self._want >= 0 or self._skip > 0
 
     def feed(self, data: bytes) -> Iterator[bytes | WireError]:
-        """Whole bodies, in order, and a WireError for each stretch that is no frame. After NotFrames nothing comes."""
+        """Yield complete bodies in order, and a WireError for each stretch that is not a frame. NotFrames is the last one."""
         if self._refused:
             return
         buffer = self._buffer
@@ -335,7 +336,7 @@ class Frames:
             yield body
 
     def _skipped(self) -> bool:
-        """Throw away what has come of an oversized body, but for its edges. Whether that was all of it."""
+        """Discard the received part of an oversized body, except its edges. Returns whether the body is complete."""
         gone = bytes(self._buffer[: self._skip])
         del self._buffer[: self._skip]
         self._skip -= len(gone)
@@ -344,15 +345,15 @@ class Frames:
         return self._skip == 0
 
     def _header(self) -> int | WireError | None:
-        """The length that the next header says, None where it is not whole yet."""
+        """Read the next header. Returns the length of its body, or None if the header is not complete yet."""
         buffer = self._buffer
-        if self._is_socket and not bytes(buffer[: len(BEGINNING)]).lower().startswith(BEGINNING[: len(buffer)]):
-            return WireError(f"{bytes(buffer[:40])!r} is no header of LSP's base protocol")
+        if self._is_socket and not bytes(buffer[: len(HEADER_PREFIX)]).lower().startswith(HEADER_PREFIX[: len(buffer)]):
+            return WireError(f"{bytes(buffer[:40])!r} is not a header of LSP's base protocol")
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(buffer) <= MAX_HEADER:
                 return None
-            return self._resynchronise("no end of header")
+            return self._resynchronise("header without an end")
         if end > MAX_HEADER:
             return self._resynchronise("header too long")
         lines = bytes(buffer[:end]).split(b"\r\n")
@@ -371,11 +372,11 @@ class Frames:
         return self._resynchronise("header without Content-Length")
 
     def _resynchronise(self, why: str) -> WireError:
-        """Drop bytes up to the next thing that looks like a header, keeping a tail that may begin one."""
+        """Discard bytes up to what looks like the next header. Keeps a tail that may be the beginning of one."""
         buffer = self._buffer
         lowered = bytes(buffer).lower()
         at = lowered.find(LENGTH, 1)
         keep = at if at > 0 else max(1, len(buffer) - len(LENGTH) + 1)
         dropped = bytes(buffer[: min(keep, 60)])
         del buffer[:keep]
-        return WireError(f"{why}: {keep} bytes dropped, beginning {dropped!r}")
+        return WireError(f"{why}: {keep} bytes discarded, starting with {dropped!r}")
