@@ -116,7 +116,7 @@ async def test_a_web_page_starts_nothing(tmp_path: Path, framed: bool) -> None:
         body = evil(tmp_path / "made", token=TOKEN)
         client.writer.write(post(wire.frame(body) if framed else body))
         assert await client.closed()
-        assert "POST" in await server.until_said("a connection is closed")
+        assert "POST" in await server.until_said("closing a connection")
         assert not (tmp_path / "made").exists()
 
 
@@ -136,7 +136,7 @@ async def test_without_the_token_nothing_starts(tmp_path: Path, options: dict[st
         reply = await client.initialize(**options)
         assert "token" in reply["error"]["message"]
         assert await client.closed()
-        await server.until_said("has not the token")
+        await server.until_said("did not send the right token")
     assert not scene.log.exists()
 
 
