@@ -1,10 +1,10 @@
-"""What Starling answers itself, on a pygls server: a file a method, registered in `registry`.
+"""The requests that Starling answers itself: one file per method, registered on a pygls server by `registry`.
 
-A feature looks like any of pygls: `@server.feature(types.…)`, typed parameters. It may answer with a result, which is put into
-LSP's form, or with the bytes of a whole reply, which pass as they are. docs/extending.md has an example.
+A feature is written as for any pygls server: `@server.feature(types.…)` and typed parameters. It returns a result, which is
+encoded as LSP says, or the bytes of a whole response, which are sent unchanged. docs/extending.md has an example.
 """
 
-# Known before pygls is loaded, which takes longer than everything else at the start.
+# The methods, listed here so that they are known before pygls is loaded: loading it is the slowest part of the start.
 OWNED = frozenset((
     "textDocument/completion", "completionItem/resolve", "starling/rank", "starling/restart", "starling/status",
 ))  # fmt: skip

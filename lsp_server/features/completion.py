@@ -1,6 +1,6 @@
-"""textDocument/completion: ask the wrapped server, rank what it answered, write order keys and stars.
+"""textDocument/completion: get the wrapped server's list, rank it, and write order keys (`sortText`) and stars on its items.
 
-Changes order keys and marks, never what an item inserts; never adds, drops or moves an item.
+Never changes what an item inserts. Never adds, drops or moves an item.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from lsprotocol import types
 
 from lsp_server.features.items import ItemList, Marks, joined, ranked
-from lsp_server.features.server import NotOurs, StarlingServer
+from lsp_server.features.server import NotHandled, StarlingServer
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.capabilities import at
@@ -25,21 +25,21 @@ from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
 
-TARDY = (
-    0.1  # seconds that other servers of a language get after the first list; a list without one's items is incomplete
-)
-PREFERRED = 2.0  # seconds that the preferred one gets
-KEPT_LISTS = 4  # whose items can still be resolved as the wrapped server sent them
+# Seconds to wait, once the first list has come, for the lists of other servers and of the preferred server. If one comes later,
+# the joined list is incomplete.
+TARDY, PREFERRED = 0.1, 2.0
+KEPT_LISTS = 4  # recent lists whose original items are kept for completionItem/resolve
 
 
 class RecentLists:
-    """The last ranked lists, so that resolve can find an item's original."""
+    """The last KEPT_LISTS lists by number, so that completionItem/resolve can find an original item."""
 
     def __init__(self) -> None:
         self._count = 0
         self._lists: OrderedDict[int, ItemList] = OrderedDict()
 
     def add(self, items: ItemList) -> int:
+        """Keep a list. Returns its number."""
         self._count += 1
         self._lists[self._count] = items
         while len(self._lists) > KEPT_LISTS:
@@ -47,10 +47,12 @@ class RecentLists:
         return self._count
 
     def get(self, number: int) -> ItemList | None:
+        """The list with this number, or None if it is not kept any more."""
         return self._lists.get(number)
 
 
-def recent(session: Session) -> RecentLists:
+def recent_lists(session: Session) -> RecentLists:
+    """The recent lists of a session."""
     if session.lists is None:
         session.lists = RecentLists()
     return session.lists
@@ -60,8 +62,8 @@ class _Document(msgspec.Struct):
     uri: str
 
 
-class _Place(msgspec.Struct, rename="camel"):
-    """What is read of CompletionParams; the rest is for the wrapped server to judge."""
+class _Params(msgspec.Struct, rename="camel"):
+    """The members of CompletionParams that Starling reads. The wrapped server checks the others."""
 
     text_document: _Document
     position: dict[str, Any]
@@ -70,24 +72,24 @@ class _Place(msgspec.Struct, rename="camel"):
 def register(server: StarlingServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_COMPLETION)
     async def completion(ls: StarlingServer, params: types.CompletionParams | None) -> bytes:  # pyright: ignore[reportUnusedFunction]
-        """The wrapped servers' list, ranked where a ranking was to be had in time."""
+        """The whole response: the wrapped servers' list, ranked if the ranker answered in time."""
         return await _completion(ls)
 
-    server.lenient.add(types.TEXT_DOCUMENT_COMPLETION)  # an editor's odd context is the wrapped server's to judge
+    server.lenient.add(types.TEXT_DOCUMENT_COMPLETION)  # the wrapped server decides what to do with odd params
 
 
 async def _completion(ls: StarlingServer) -> bytes:
     session, id, body = ls.session, ls.request.id, ls.request.body
     members = ls.request.params
-    if "partialResultToken" in members:  # a list that comes in parts can't be ordered as one
+    if "partialResultToken" in members:  # a list that arrives in parts can't be ranked as a whole
         del members["partialResultToken"]
         body = wire.dumps({**wire.fields(body), "params": members})
     try:
-        place = wire.read(wire.params_of(ls.request.envelope), _Place)
+        params = wire.read(wire.params_of(ls.request.envelope), _Params)
     except wire.Malformed as error:
-        raise NotOurs(str(error)) from error
-    where = {"textDocument": {"uri": place.text_document.uri}, "position": place.position}
-    ranking_on = session.state.settings.ranks(session.state.language_of(place.text_document.uri))
+        raise NotHandled(str(error)) from error
+    where = {"textDocument": {"uri": params.text_document.uri}, "position": params.position}
+    ranking_on = session.state.settings.ranks(session.state.language_of(params.text_document.uri))
     mode = session.mode
     assert mode is not None
     targets = mode.completion_targets(where, wire.loads(members["context"]) if "context" in members else None)
@@ -95,29 +97,29 @@ async def _completion(ls: StarlingServer) -> bytes:
         return wire.response(id, None)
     if ranking_on:
         session.ranker.prepare(where)
-    reply, read = await _asked(session, id, body, targets)
+    reply, read = await _request_list(session, id, body, targets)
     message = wire.fields(reply)
     result = message.get("result")
     if result is None or bytes(memoryview(result)[:5]) == b"null" or not (ranking_on or mode.marks_lists):
         return reply
-    asked = _ranking(session, result, where) if ranking_on else None
-    items = read(result)  # while the ranker works
+    ranking_task = _request_ranking(session, result, where) if ranking_on else None
+    items = read(result)  # meanwhile the ranker works
     try:
-        ranking = await asked if asked is not None else None
+        ranking = await ranking_task if ranking_task is not None else None
         if items is None:
             return reply
-        return _reordered(session, items, ranking, message) or reply
+        return _ranked_reply(session, items, ranking, message) or reply
     except wire.WireError as error:
-        log.warning("a list of the wrapped server is malformed and goes on as it came: %s", error)
-    except Exception:  # a defect of ours costs the ranking, never the list
+        log.warning("a list of the wrapped server is malformed and is sent to the editor unchanged: %s", error)
+    except Exception:  # a defect in Starling must not cost the list
         log.exception("a defect in Starling: a list could not be ranked")
-    return reply if items is None else _reordered(session, items, None, message) or reply
+    return reply if items is None else _ranked_reply(session, items, None, message) or reply
 
 
-async def _asked(
+async def _request_list(
     session: Session, id: Id, body: bytes, targets: list[WrappedServer]
 ) -> tuple[bytes, Callable[[msgspec.Raw], ItemList | None]]:
-    """The reply, and how to read the list that is its result. Several servers' lists become one."""
+    """Ask the wrapped servers and join their lists. Returns the response and a function that parses its result."""
     if len(targets) == 1:
         reply = await session.requests.ask(id, targets[0], body)
         return reply, lambda result: ItemList.parse(result, server=targets[0].key)
@@ -138,16 +140,19 @@ async def _asked(
     return wire.response(id, merged.result()), lambda _: merged
 
 
-def _ranking(session: Session, result: msgspec.Raw, where: dict[str, Any]) -> Awaitable[Ranking | None]:
-    """Ask for a ranking at once; awaited, it is there or it is None."""
+def _request_ranking(session: Session, result: msgspec.Raw, where: dict[str, Any]) -> Awaitable[Ranking | None]:
+    """Send the list to the ranker at once. Awaiting the result gives None if there is no ranking in time."""
     limits = {"deadline": session.state.settings.deadline, "starLimit": session.state.settings.star_limit}
     return session.ranker.rank({**where, **limits, "result": result})
 
 
-def _reordered(
+def _ranked_reply(
     session: Session, items: ItemList, ranking: Ranking | None, message: dict[str, msgspec.Raw]
 ) -> bytes | None:
-    """The reply with a ranking laid over. Without one, with whose each item is among several servers; else None."""
+    """The response with the ranking written on its items, or None if nothing is to be changed.
+
+    Without a ranking, items of several servers still get a note of their server, for completionItem/resolve.
+    """
     if ranking is not None and not ranking.fits(len(items.items)):
         ranking = None
     if ranking is None and not (session.mode is not None and session.mode.marks_lists):
@@ -158,5 +163,5 @@ def _reordered(
         place=session.state.settings.star_in,
         ratings=bool(at(capabilities, "labelDetailsSupport")),
     )
-    result = ranked(items, ranking, number=recent(session).add(items), marks=marks)
+    result = ranked(items, ranking, number=recent_lists(session).add(items), marks=marks)
     return wire.dumps({**message, "result": result})

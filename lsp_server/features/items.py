@@ -1,7 +1,7 @@
-"""Raw completion items: reading a list, laying a ranking over it, finding an item's original again.
+"""Raw completion items: parse a list, write a ranking on it, and find the original of an item.
 
-Items stay undecoded but for the few members that ranking writes. What an item inserts is never changed: where a
-new label would change it (no textEdit, no insertText), the old one is written down first.
+Items stay undecoded except for the few members that ranking writes. What an item inserts never changes: if it would insert its
+label (it has no textEdit and no insertText), the old label is written to `insertText` before the label changes.
 """
 
 from __future__ import annotations
@@ -22,67 +22,70 @@ Item = dict[str, msgspec.Raw]
 
 KEY = "starling"
 NULL = b"null"
-WRITTEN_OUT = ("commitCharacters", "insertTextFormat", "insertTextMode", "data")
-MERGE = b"2"  # ApplyKind.Merge (LSP 3.18, "CompletionList"): an item's own goes over the list's, member by member
+COPIED_DEFAULTS = ("commitCharacters", "insertTextFormat", "insertTextMode", "data")
+MERGE = b"2"  # ApplyKind.Merge (LSP 3.18, "CompletionList"): the item's value is merged with the default
 
 _items = msgspec.json.Decoder(list[Item])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemList:
-    """A completion list as it came. `envelope` holds the list's other members; None for a plain array.
+    """A completion list as a wrapped server sent it.
 
-    `servers`: the key of the wrapped server that each item is of, or one for all.
+    `servers`: the key of the wrapped server of each item, or a single key for all items.
+    `envelope`: the other members of the CompletionList; None if the result was a plain array.
+    `defaults`: the list's `itemDefaults`, without null values.
     """
 
     servers: tuple[str, ...] = ("",)
     items: list[Item]
     envelope: Item | None
     defaults: Item
-    kinds: Item = field(default_factory=Item)  # applyKind: how defaults and what an item has become one
-    ranking: dict[str, Ranking] = field(default_factory=dict)  # "" -> the ranking laid over it, for resolve
+    apply_kinds: Item = field(default_factory=Item)  # `applyKind`: how an item's value and the default are combined
+    ranking: dict[str, Ranking] = field(default_factory=dict)  # the ranking under the key "", kept for resolve
 
     @classmethod
     def parse(cls, result: msgspec.Raw | None, *, server: str = "") -> ItemList | None:
-        """None where there is nothing to rank: no result, null, an empty list, or something that is no list."""
+        """Parse a result. Returns None if there is nothing to rank: no result, null, an empty list, or not a list."""
         if result is None:
             return None
         start = bytes(memoryview(result)[:64]).lstrip()[:1]
         try:
             if start == b"[":
-                items, envelope, defaults, kinds = _items.decode(result), None, {}, {}
+                items, envelope, defaults, apply_kinds = _items.decode(result), None, {}, {}
             elif start == b"{":
                 envelope = wire.fields(result)
                 items = _items.decode(envelope.pop("items", msgspec.Raw(b"[]")))
-                defaults, kinds = (_object(envelope, name) for name in ("itemDefaults", "applyKind"))
+                defaults, apply_kinds = (_object(envelope, name) for name in ("itemDefaults", "applyKind"))
             else:
                 return None
         except (wire.WireError, msgspec.DecodeError, RecursionError):
             return None
         if not items:
             return None
-        return cls(servers=(server,), items=items, envelope=envelope, defaults=defaults, kinds=kinds)
+        return cls(servers=(server,), items=items, envelope=envelope, defaults=defaults, apply_kinds=apply_kinds)
 
     def data_of(self, item: Item) -> msgspec.Raw | None:
-        """What a client would send back of an item: its own `data`, its list's, or both as one."""
+        """The `data` that a client would send back with an item: its own, the list's default, or both merged."""
         own, default = item.get("data"), self.defaults.get("data")
-        if own is None or default is None or bytes(self.kinds.get("data", b"")) != MERGE:
+        if own is None or default is None or bytes(self.apply_kinds.get("data", b"")) != MERGE:
             return default if own is None else own
         objects = all(bytes(memoryview(each)[:1]) == b"{" for each in (own, default))
         return wire.raw({**wire.fields(default), **wire.fields(own)}) if objects else own
 
     def server_of(self, index: int) -> str:
+        """The key of the wrapped server that sent the item at `index`."""
         return self.servers[index if len(self.servers) > 1 else 0]
 
     def result(self) -> msgspec.Raw:
-        """The list as one raw result."""
+        """Encode the list as a result."""
         return wire.raw(self.items if self.envelope is None else {**self.envelope, "items": self.items})
 
 
 def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
-    """Several servers' lists as one. Each list's defaults go into its own items: they are not the others'.
+    """Join the lists of several servers. Each list's defaults are copied into its items, because they hold for those only.
 
-    incomplete: some server's items are missing, so that the editor is to ask again. A malformed list is left out.
+    `incomplete`: some server has not answered yet, so the editor must ask again. A malformed list is skipped.
     """
     items: list[Item] = []
     servers: list[str] = []
@@ -90,22 +93,22 @@ def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
         try:
             items += [with_defaults(item, each) for item in each.items]
         except wire.WireError as error:
-            log.warning("a list of %s is malformed and left out: %s", each.server_of(0), error)
+            log.warning("skipped a malformed list of %s: %s", each.server_of(0), error)
         else:
             servers += [each.server_of(index) for index in range(len(each.items))]
     incomplete = incomplete or any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
     return ItemList(servers=tuple(servers), items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
 
 
-def with_defaults(item: Item, of: ItemList) -> Item:
-    """An item with its list's `itemDefaults` written out (LSP 3.17, "CompletionList"). Raises WireError for a malformed one."""
-    defaults = of.defaults
-    full = {**{name: value for name, value in defaults.items() if name in WRITTEN_OUT}, **item}
-    data = of.data_of(item)
+def with_defaults(item: Item, items: ItemList) -> Item:
+    """An item with its list's `itemDefaults` copied in (LSP 3.17, "CompletionList"). Raises WireError if it is malformed."""
+    defaults = items.defaults
+    full = {**{name: value for name, value in defaults.items() if name in COPIED_DEFAULTS}, **item}
+    data = items.data_of(item)
     if data is not None:
         full["data"] = data
     name = "commitCharacters"
-    if not _absent(item, name) and name in defaults and bytes(of.kinds.get(name, b"")) == MERGE:
+    if not _absent(item, name) and name in defaults and bytes(items.apply_kinds.get(name, b"")) == MERGE:
         full[name] = wire.raw(list(dict.fromkeys([*_texts(defaults[name]), *_texts(item[name])])))
     if "editRange" in defaults and _absent(item, "textEdit"):
         span = defaults["editRange"]
@@ -118,41 +121,41 @@ def with_defaults(item: Item, of: ItemList) -> Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """How an editor's items are marked."""
+    """How starred items are marked in this editor."""
 
     star: str = "★ "
-    place: str = "label"  # or "detail": some editors filter by what a label shows
-    ratings: bool = True  # the editor shows label details
+    place: str = "label"  # or "detail", for editors that filter by the label that they show
+    ratings: bool = True  # whether the editor shows `labelDetails`
 
 
 def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Marks) -> Any:
-    """The result to send: the same items in the same places, each with a new sortText and a way back in `data`.
+    """The result to send to the editor: the same items in the same places, each with a new sortText and its origin in `data`.
 
-    Without a ranking, with the way back alone.
+    Without a ranking, only the origin is written. `number` is the list's number in RecentLists. Raises WireError.
     """
     out: list[Item] = [dict(item) for item in items.items]
     keys = {server: b"," + wire.dumps(server) if server else b"" for server in set(items.servers)}
     start = b'{"%b":[%d,' % (KEY.encode(), number)
     for index, item in enumerate(out):
         data = items.data_of(item)
-        way_back = b"%b%d%b]" % (start, index, keys[items.server_of(index)])
-        item["data"] = msgspec.Raw(way_back + b"}" if data is None else b'%b,"data":%b}' % (way_back, data))
+        own = b"%b%d%b]" % (start, index, keys[items.server_of(index)])
+        item["data"] = msgspec.Raw(own + b"}" if data is None else b'%b,"data":%b}' % (own, data))
     if ranking is not None:
         items.ranking[""] = ranking
-        _lay_over(out, items.defaults, ranking, marks)
+        _write_ranking(out, items.defaults, ranking, marks)
     if items.envelope is None:
         return out
     envelope = {**items.envelope, "items": out}
     if not _absent(items.envelope, "itemDefaults"):
         defaults = wire.fields(items.envelope["itemDefaults"])
-        if "data" in defaults:  # it is in the items now, and a client that merges would put it around our way back
+        if "data" in defaults:  # the items have it now; a client with ApplyKind.Merge would merge it into our `data`
             del defaults["data"]
             envelope["itemDefaults"] = wire.raw(defaults)
     return envelope
 
 
-def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -> None:
-    """Write a ranking's order and stars on the items."""
+def _write_ranking(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -> None:
+    """Write sortText and stars on the items, and move `preselect` to the first one."""
     preselects = [item for item in out if item.get("preselect") is not None and bytes(item["preselect"]) == b"true"]
     for item in preselects:
         del item["preselect"]
@@ -161,7 +164,7 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
         if ranking.stars[index]:
             star(item, defaults, ranking.stars[index], marks)
-    # VS Code puts what equals the typed word before all else; with a space behind, it only begins with it.
+    # VS Code puts an item that equals the typed word first. With a space at its end, the item only starts with that word.
     for index in ranking.unequal:
         item = out[index]
         word = _label(item) if _absent(item, "filterText") else item["filterText"]
@@ -171,7 +174,7 @@ def _lay_over(out: list[Item], defaults: Item, ranking: Ranking, marks: Marks) -
 
 
 def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
-    """Mark an item. Where its label changes, what filtered and inserted by the label is written down first."""
+    """Mark an item with 1 to 5 stars. If the label changes, the old one is written to filterText and insertText first."""
     if marks.place == "detail":
         given = "" if _absent(item, "detail") else _text(item["detail"])
         item["detail"] = wire.raw((marks.star + given).strip())
@@ -198,12 +201,13 @@ def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
 
 
 def rating(stars: int) -> str:
+    """A rating of 0 to 5 stars as text, such as ★★★☆☆."""
     return "★" * stars + "☆" * (5 - stars)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a ranked item came from: list number, index, wrapped server, and its own `data` (None where it had none)."""
+    """Where an item came from: the key of its server, the number of its list, its index there, and its own `data` if any."""
 
     server: str
     number: int
@@ -211,8 +215,8 @@ class Origin:
     data: msgspec.Raw | None
 
 
-class _WayBack(msgspec.Struct, array_like=True):
-    """What `ranked` writes into an item's `data`."""
+class _EncodedOrigin(msgspec.Struct, array_like=True):
+    """What `ranked` writes into an item's `data` under KEY."""
 
     number: int
     index: int
@@ -220,7 +224,7 @@ class _WayBack(msgspec.Struct, array_like=True):
 
 
 def origin(item: Item) -> Origin | None:
-    """The way back that `ranked` wrote into an item's `data`; None for an item that we never touched."""
+    """Read the origin that `ranked` wrote into an item's `data`. Returns None if there is none."""
     data = item.get("data")
     if data is None or bytes(memoryview(data)[:1]) != b"{":
         return None
@@ -228,16 +232,16 @@ def origin(item: Item) -> Origin | None:
     if KEY not in members or not set(members) <= {KEY, "data"}:
         return None
     try:
-        way_back = wire.read(members[KEY], _WayBack)
+        encoded = wire.read(members[KEY], _EncodedOrigin)
     except wire.Malformed:
         return None
-    if way_back.index < 0:
+    if encoded.index < 0:
         return None
-    return Origin(server=way_back.server, number=way_back.number, index=way_back.index, data=members.get("data"))
+    return Origin(server=encoded.server, number=encoded.number, index=encoded.index, data=members.get("data"))
 
 
 def without_marks(item: Item, found: Origin, star_text: str) -> Item:
-    """An item's original, rebuilt from the item itself, for a list that is no longer kept."""
+    """Rebuild an item's original from the item itself, because its list is not kept any more."""
     original = {**item}
     del original["data"]
     if found.data is not None:
@@ -269,7 +273,7 @@ def _texts(raw: msgspec.Raw) -> list[str]:
 
 
 def _object(members: Item, name: str) -> Item:
-    """A member that is an object, without what is null in it."""
+    """The members of the object `members[name]` that are not null."""
     if _absent(members, name):
         return {}
     return {each: value for each, value in wire.fields(members[name]).items() if bytes(value) != NULL}

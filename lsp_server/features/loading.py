@@ -1,4 +1,4 @@
-"""Features from the session's side: pygls is loaded in a thread, once the wrapped server has been started."""
+"""Loads the features of a session. pygls is slow to import, so a thread imports it after the wrapped server was started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REGISTRY = "lsp_server.features.registry"
 
 
 class LazyFeatures:
-    """One connection's. What needs them before they are there waits."""
+    """The features of one session. A request for one waits until they are loaded."""
 
     def __init__(self, session: Session, extensions: Sequence[Path] = ()) -> None:
         self._session, self._extensions = session, tuple(extensions)
@@ -32,20 +32,21 @@ class LazyFeatures:
         self._loading: asyncio.Task[StarlingServer | None] | None = None
 
     def load(self) -> None:
-        """Begin; returns at once."""
+        """Start loading. Returns at once."""
         if self._loading is None:
             self._loading = asyncio.get_running_loop().create_task(self._load())
 
     async def ready(self) -> None:
-        """Before initialize is answered: features of the user's own may own any method."""
+        """Wait, before initialize is answered, until the user's own features are loaded: they may handle any method."""
         if self._extensions:
             await self._loaded()
 
     def owns(self, method: str) -> bool:
+        """Whether a feature answers requests of this method."""
         return method in OWNED or (self._server is not None and method in self._server.protocol.handlers)
 
     async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
-        """The whole reply to a request that is owned; None where it was left to the wrapped servers."""
+        """Answer a request whose method is owned. Returns the whole response, or None if it was passed to the wrapped servers."""
         server = await self._loaded()
         if server is not None:
             return await server.answer(id, body, envelope)
@@ -53,14 +54,14 @@ class LazyFeatures:
         self._session.mode.request(id, str(envelope.method), body, envelope)
         return None
 
-    def hear(self, method: str, params: msgspec.Raw) -> None:
-        """A notification of the editor that was passed on."""
+    def notify(self, method: str, params: msgspec.Raw) -> None:
+        """Give a notification of the editor to the feature that listens to it. It was passed to the wrapped servers before."""
         if self._server is not None:
-            self._server.hear(method, params)
+            self._server.notify(method, params)
 
-    def reply(self, body: bytes) -> bool:
-        """A reply of the editor; whether it is to a request that a feature made."""
-        return self._server is not None and self._server.protocol.reply(body)
+    def response(self, body: bytes) -> bool:
+        """Take a response of the editor. Returns False if no feature sent the request."""
+        return self._server is not None and self._server.protocol.response(body)
 
     async def _loaded(self) -> StarlingServer | None:
         if self._server is not None:
@@ -70,13 +71,13 @@ class LazyFeatures:
         return await asyncio.shield(self._loading)
 
     async def _load(self) -> StarlingServer | None:
-        """None where a library is missing or broken: that costs the ranking, and nothing else."""
+        """Import and build them. Returns None if a library is missing or broken: only the ranking is lost then."""
         try:
             registry = await asyncio.to_thread(importlib.import_module, REGISTRY)
         except Exception as error:
             log.exception("Starling's own features can't be loaded")
             self._session.show(
-                f"Starling ranks nothing: its own features can't be loaded ({error!r}). Install it anew."
+                f"Starling can't rank completions, because its own features can't be loaded ({error!r}). Reinstall Starling."
             )
             return None
         server = self._server = registry.build(self._session, self._extensions)

@@ -1,4 +1,4 @@
-"""starling/rank: rank items that a client got elsewhere. Position, labels and kinds in; order, p and stars out."""
+"""starling/rank: rank completion items that the client got elsewhere."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from lsp_server.session.session import Session
 
 @attrs.frozen(kw_only=True)
 class RankParams:
-    """Params of starling/rank, and what its request says of them."""
+    """Params of starling/rank."""
 
     textDocument: types.TextDocumentIdentifier
     position: types.Position
-    items: list[Any]  # CompletionItems; what ranking does not read of one may be anything
+    items: list[Any]  # CompletionItems. Only `label` is checked
 
     @classmethod
     def checked(cls, given: Any) -> RankParams:
-        """Raises ValueError, which says what is wrong."""
+        """Check decoded JSON and convert it. Raises ValueError, whose text names the wrong member."""
         problem = _problem(given)
         if problem:
             raise ValueError(problem)
@@ -42,7 +42,11 @@ def register(server: StarlingServer) -> None:
 
     @server.feature("starling/rank")
     async def rank(ls: StarlingServer, params: RankParams) -> Json:  # pyright: ignore[reportUnusedFunction]
-        """Result: order, scores, stars, why by index, ranker, milliseconds."""
+        """Rank `params.items`. Result, where lists have one entry per item unless said otherwise:
+
+        order: item indices, the best first; scores: probabilities; stars: 0 to 5; why: index (as text) -> one line, for starred
+        items; ranker: its name; complete: whether it finished before the deadline; milliseconds.
+        """
         return await _rank(ls.session, params)
 
 
@@ -58,7 +62,9 @@ async def _rank(session: Session, params: RankParams) -> Json:
     )
     if ranking is None:
         raise JsonRpcException(
-            "no ranking: the ranker is off, still starting, or was too slow", code=wire.REQUEST_FAILED
+            "there is no ranking: the ranker is off, is still starting, or missed the deadline. "
+            "See starling/status, or try again later.",
+            code=wire.REQUEST_FAILED,
         )
     return {
         "order": ranking.order,
@@ -72,15 +78,16 @@ async def _rank(session: Session, params: RankParams) -> Json:
 
 
 def _problem(params: object) -> str:
+    """What is wrong with the params; "" if nothing is."""
     if not wire.is_object(params):
         return "starling/rank takes {textDocument, position, items}"
     for name, kind in (("textDocument", dict), ("position", dict), ("items", list)):
         if not isinstance(params.get(name), kind):
-            return f"starling/rank: '{name}' is missing or no {kind.__name__}"
+            return f"starling/rank: '{name}' must be {'an object' if kind is dict else 'an array'}"
     if not isinstance(params["textDocument"].get("uri"), str):
-        return "starling/rank: 'textDocument' needs a uri"
+        return "starling/rank: 'textDocument' needs a 'uri' (a string)"
     if not all(isinstance(params["position"].get(name), int) for name in ("line", "character")):
-        return "starling/rank: 'position' needs a line and a character"
+        return "starling/rank: 'position' needs 'line' and 'character' (integers)"
     if not all(wire.is_object(item) and isinstance(item.get("label"), str) for item in params["items"]):
-        return "starling/rank: each item needs a label"
+        return "starling/rank: each item needs a 'label' (a string)"
     return ""

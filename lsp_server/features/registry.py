@@ -1,4 +1,4 @@
-"""Builds a connection's pygls server with everything that is registered on it: Starling's features, and the user's own."""
+"""Builds the pygls server of a session and registers the features on it: Starling's, and the user's own."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ FEATURES = (completion, resolve, rank, restart, status)
 
 
 def build(session: Session, extensions: Sequence[Path] = ()) -> StarlingServer:
-    """The server of one connection. A file of `extensions` that fails is named to the user, and costs itself."""
+    """The server of one session. `extensions`: Python files with the user's features. One that fails is shown and skipped."""
     server = StarlingServer(session)
     for feature in FEATURES:
         feature.register(server)
     for path in extensions:
         try:
-            _extend(server, path)
-        except Exception as error:  # it is the user's own code
+            _load_extension(server, path)
+        except Exception as error:  # the user's code may raise anything
             log.exception("%s can't be loaded", path)
-            session.show(f"The feature {path} can't be loaded: {error!r}", kind=ERROR)
+            session.show(
+                f"The feature {path} can't be loaded: {error!r}. Correct the file and start Starling again.", kind=ERROR
+            )
     return server
 
 
-def _extend(server: StarlingServer, path: Path) -> None:
+def _load_extension(server: StarlingServer, path: Path) -> None:
     spec = importlib.util.spec_from_file_location(f"starling_feature_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise ImportError("it is no Python file")
+        raise ImportError("it is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.register(server)

@@ -1,4 +1,4 @@
-"""completionItem/resolve: the wrapped server resolves its own item; Starling's marks and reasons go over the reply."""
+"""completionItem/resolve: the wrapped server resolves its original item; Starling adds its marks and its reasons to the result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from lsprotocol import types
 
-from lsp_server.features.completion import recent
+from lsp_server.features.completion import recent_lists
 from lsp_server.features.items import Item, origin, without_marks
 from lsp_server.features.server import Request, StarlingServer
 from lsp_server.jsonrpc import wire
@@ -15,8 +15,8 @@ from lsp_server.protocol.capabilities import at
 from lsp_server.ranking.ranker_client import Ranking
 from lsp_server.session.session import Session
 
-# What we wrote on a starred item, and what the client showed: these stay as the client has them.
-OVERLAID = (
+# Members that Starling may have changed in the list. In the result they keep the value that the client has.
+KEPT_MEMBERS = (
     "label",
     "labelDetails",
     "sortText",
@@ -31,10 +31,12 @@ OVERLAID = (
 def register(server: StarlingServer) -> None:
     @server.feature(types.COMPLETION_ITEM_RESOLVE)
     async def resolve(ls: StarlingServer, params: types.CompletionItem | None) -> bytes:  # pyright: ignore[reportUnusedFunction]
-        """The resolved item, with why it ranks where it does."""
+        """The whole response: the resolved item, with the reasons for its rank in its documentation."""
         return await _resolve(ls.session, ls.request)
 
-    server.lenient.add(types.COMPLETION_ITEM_RESOLVE)  # the item is the wrapped server's, whatever it is like
+    server.lenient.add(
+        types.COMPLETION_ITEM_RESOLVE
+    )  # the wrapped server made the item, and may have put anything into it
 
 
 async def _resolve(session: Session, request: Request) -> bytes:
@@ -44,11 +46,11 @@ async def _resolve(session: Session, request: Request) -> bytes:
     server = session.mode.server_of_item(None if found is None else found.server)
     if found is None:
         return wire.response(id, item) if server is None else await session.requests.ask(id, server, body)
-    kept = recent(session).get(found.number)
+    kept = recent_lists(session).get(found.number)
     if kept is not None and found.index < len(kept.items):
         original = dict(kept.items[found.index])
         if found.data is not None:
-            original["data"] = found.data  # it may stand in itemDefaults, or be merged with what does
+            original["data"] = found.data  # it may come from itemDefaults
     else:
         original = without_marks(item, found, session.state.settings.star_text)
     resolved: Item = original
@@ -63,7 +65,7 @@ async def _resolve(session: Session, request: Request) -> bytes:
         is_object = bytes(memoryview(reply["result"])[:1]) == b"{"
         resolved = wire.fields(reply["result"]) if is_object else original
     result: dict[str, Any] = {**resolved}
-    for name in OVERLAID:
+    for name in KEPT_MEMBERS:
         if name in item and bytes(item[name]) != bytes(original.get(name, b"")):
             result[name] = item[name]
     if "label" in item:
@@ -80,7 +82,7 @@ async def _resolve(session: Session, request: Request) -> bytes:
 
 
 def reasons(ranking: Ranking, index: int) -> str:
-    """One line: p, uses with this receiver here and in the workspace, the server's place and ours."""
+    """The reasons for an item's rank in one line: probability, uses in the file and the workspace, old and new place."""
     ours = ranking.order.index(index) + 1
     place = ranking.places[index] + 1
     return (
@@ -91,7 +93,7 @@ def reasons(ranking: Ranking, index: int) -> str:
 
 
 def with_reasons(documentation: msgspec.Raw | None, why: str, *, markdown: bool) -> Any:
-    """Documentation (text, MarkupContent or none) with the reasons at its end."""
+    """Append the reasons to an item's documentation (a string, MarkupContent, or None)."""
     given = None if documentation is None else wire.loads(documentation)
     line = f"★ Starling: {why}"
     if wire.is_object(given) and isinstance(given.get("value"), str):

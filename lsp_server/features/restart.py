@@ -1,4 +1,4 @@
-"""starling/restart: start wrapped servers anew, however often they have failed."""
+"""starling/restart: restart wrapped servers, even those that have failed too often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lsp_server.servers.server import State
 
 @attrs.frozen(kw_only=True)
 class RestartParams:
-    """`server`: the name of one, as starling/status gives it; without it, all that are not idle."""
+    """Params of starling/restart. `server`: a name from starling/status; None restarts every server that is not idle."""
 
     server: str | None = None
 
@@ -27,13 +27,13 @@ def register(server: StarlingServer) -> None:
 
     @server.feature("starling/restart")
     async def restart(ls: StarlingServer, params: RestartParams) -> Json:  # pyright: ignore[reportUnusedFunction]
-        """Result: the names of the servers that are started anew."""
+        """Restart servers. Result: {"servers": [name, …]}, those that are being restarted."""
         pool = ls.session.pool
         wanted = [one for one in pool if one.key == params.server] if params.server is not None else list(pool)
         if params.server is not None and not wanted:
             names = ", ".join(one.key for one in pool)
             raise JsonRpcException(
-                f"no wrapped server is called {params.server!r}; there are: {names}", code=wire.INVALID_PARAMS
+                f"there is no wrapped server {params.server!r}; use one of: {names}", code=wire.INVALID_PARAMS
             )
         chosen = [one for one in wanted if one.state is not State.IDLE]
         await asyncio.gather(*(one.restart() for one in chosen))
@@ -43,5 +43,5 @@ def register(server: StarlingServer) -> None:
 def _checked(given: Any, _: object) -> RestartParams:
     name = given.get("server") if wire.is_object(given) else None
     if not (given is None or wire.is_object(given)) or not isinstance(name, str | None):
-        raise ValueError("starling/restart takes {server?: a name}")
+        raise ValueError("starling/restart takes {server?: string}")
     return RestartParams(server=name)

@@ -1,4 +1,4 @@
-"""starling/status: what is loaded and ready. For the command line, health checks and tests."""
+"""starling/status: the state of every part of Starling, for the command line, health checks and tests."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from lsp_server.features.server import StarlingServer
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 
-PATIENCE = 5.0
+PATIENCE = 5.0  # seconds for the ranker to answer
 
 
 def register(server: StarlingServer) -> None:
     @server.feature("starling/status")
     async def status(ls: StarlingServer, params: Any) -> Json:  # pyright: ignore[reportUnusedFunction]
-        """Result: pids of the parts, the settings in force, and the ranker's own state (null while it is not there)."""
+        """Result: wrapped servers (name, command, languages, state, pid), the ranker's pid, the settings in force, and the
+        ranker's own state (null while it does not run).
+        """
         session = ls.session
         answer = await session.ranker.ask("starling/status", {}, PATIENCE)
         return {

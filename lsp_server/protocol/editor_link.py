@@ -1,4 +1,4 @@
-"""The way to the editor, as what lies below a session sees it."""
+"""How the layers below the session send messages to the editor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ ERROR, WARNING, INFO = 1, 2, 3  # MessageType (LSP 3.18, window/showMessage)
 
 
 class EditorLink(Protocol):
-    """Sends to the editor. Nothing here waits or raises."""
+    """Sends messages to the editor. No method waits or raises."""
 
     def send(self, body: bytes) -> None:
-        """One whole message."""
+        """Send one whole message."""
         ...
 
-    def notify(self, method: str, params: Json) -> None: ...
+    def notify(self, method: str, params: Json) -> None:
+        """Send a notification."""
+        ...
 
     def show(self, message: str, *, kind: int = WARNING) -> None:
-        """window/showMessage, and a line in the log."""
+        """Show a message to the user (window/showMessage) and log it. `kind`: ERROR, WARNING or INFO."""
         ...

@@ -1,6 +1,6 @@
-"""pygls's protocol for what is small and typed, at either end; all that passes is bytes and never comes here.
+"""pygls's protocol, for the few messages that are typed: those of features, to and from the editor and wrapped servers.
 
-Loaded late: importing pygls and lsprotocol takes longer than everything else at the start.
+Messages that only pass through stay bytes and never come here. Import this late: pygls and lsprotocol are slow to load.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from lsp_server.jsonrpc.wire import Json
 
 
 class UnreadableParams(Exception):
-    """Params that are not what LSP says of this method; says where."""
+    """Params that are not valid for their method. The text says which member is wrong."""
 
 
 class TypedProtocol(LanguageServerProtocol):
-    """Sends whole bodies with `send`; receives replies to its own requests with `reply`, and nothing else."""
+    """Sends message bodies with `send`. Receives only the responses to its own requests, through `response`."""
 
     send: Callable[[bytes], None]
 
     def _register_builtin_features(self) -> None:
-        """None: documents, initialize, shutdown and exit are the session's."""
+        """Register none: the session handles documents, initialize, shutdown and exit."""
 
-    # pygls caches these on the class, which would keep every connection's protocol alive.
+    # pygls's own versions are cached on the class, and the cache would keep the protocol of every session alive.
     def get_message_type(self, method: str) -> type[Any] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return types.METHOD_TO_TYPES.get(method, (None,))[0]
 
@@ -42,15 +42,18 @@ class TypedProtocol(LanguageServerProtocol):
 
     @property
     def handlers(self) -> Mapping[str, Callable[[Any], Any]]:
-        """What is registered, by method."""
+        """The registered features by method."""
         return cast("Mapping[str, Callable[[Any], Any]]", self.fm.features)  # pyright: ignore[reportUnknownMemberType]
 
     def _send_data(self, data: Any) -> None:
         if data:
             self.send(json.dumps(data, default=self._serialize_message).encode())
 
-    def params(self, method: str, given: Json, wanted: Any = None) -> Any:
-        """Params as `wanted`, else as lsprotocol's type of this method, else as they are. Raises UnreadableParams."""
+    def structured_params(self, method: str, given: Json, wanted: Any = None) -> Any:
+        """Convert decoded params to the type `wanted`, by default lsprotocol's type for the method.
+
+        Returns them unchanged if there is no type. Raises UnreadableParams.
+        """
         if wanted is None and (message := self.get_message_type(method)) is not None:
             wanted = typing.get_type_hints(message).get("params")
         if wanted is None:
@@ -58,14 +61,14 @@ class TypedProtocol(LanguageServerProtocol):
         try:
             return self._converter.structure(given, wanted)
         except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnreadableParams(f"{method}: its params are not what they should be ({error})") from error
+            raise UnreadableParams(f"{method}: its params are not valid ({error})") from error
 
-    def plain(self, value: Any) -> Json:
-        """A typed value as JSON."""
+    def to_json(self, value: Any) -> Json:
+        """Convert a typed value to plain JSON values."""
         return json.loads(json.dumps(value, default=self._serialize_message))
 
-    def reply(self, body: bytes) -> bool:
-        """Take a reply to a request that was sent from here. False where it is to none."""
+    def response(self, body: bytes) -> bool:
+        """Take a response. Returns False if no request of this protocol has its id."""
         message = wire.loads(body)
         id = message.get("id")
         future = self._request_futures.pop(id, None) if isinstance(id, str) else None
@@ -73,7 +76,7 @@ class TypedProtocol(LanguageServerProtocol):
             return False
         try:
             structured = self.structure_message(message)
-        except JsonRpcException as error:  # pygls would leave the future waiting
+        except JsonRpcException as error:  # pygls would never complete the future
             future.set_exception(error)
             return True
         error = getattr(structured, "error", None)
@@ -83,8 +86,8 @@ class TypedProtocol(LanguageServerProtocol):
             future.set_result(getattr(structured, "result", None))
         return True
 
-    def fail(self, reason: str) -> None:
-        """Whoever would answer has gone."""
+    def fail_pending(self, reason: str) -> None:
+        """Fail every request that is not answered yet, because the other end has gone."""
         futures = list(self._request_futures.values())
         self._request_futures.clear()
         for future in futures:
@@ -93,7 +96,7 @@ class TypedProtocol(LanguageServerProtocol):
 
 
 class ServerClient(LanguageClient):
-    """A wrapped server as pygls shows one: `text_document_hover_async(params)` and all others."""
+    """A wrapped server as a pygls client, with `text_document_hover_async(params)` and all other methods of LSP."""
 
     protocol: TypedProtocol  # pyright: ignore[reportIncompatibleVariableOverride]
 

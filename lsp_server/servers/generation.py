@@ -185,7 +185,7 @@ class Generation:
     def fail_client(self, reason: str) -> None:
         """What features asked it is not answered any more."""
         if self._client is not None:
-            self._client.protocol.fail(reason)
+            self._client.protocol.fail_pending(reason)
 
     def _decoded(self, result: msgspec.Raw) -> Json:
         try:
@@ -195,7 +195,7 @@ class Generation:
 
     def _received(self, body: bytes, envelope: Envelope) -> None:
         if envelope.is_response:
-            if self._client is None or not self._client.protocol.reply(body):
+            if self._client is None or not self._client.protocol.response(body):
                 self._owner.process_replied(self, wire.id_of(envelope), body)
         elif self.phase is not Phase.ENDED:
             self._owner.process_said(self, body, envelope)

@@ -97,12 +97,12 @@ class Features(Protocol):
         """The whole reply; None where the request was left to the wrapped servers."""
         ...
 
-    def hear(self, method: str, params: msgspec.Raw) -> None:
-        """A notification that was passed on."""
+    def notify(self, method: str, params: msgspec.Raw) -> None:
+        """Give a notification of the editor to the feature that listens to it."""
         ...
 
-    def reply(self, body: bytes) -> bool:
-        """A reply of the editor: whether it is to a request that a feature made."""
+    def response(self, body: bytes) -> bool:
+        """Take a response of the editor. Returns False if no feature sent the request."""
         ...
 
 
@@ -241,7 +241,7 @@ class Session:
             if method == "initialized":
                 self.state.initialized.set()
             self._notifications.take(method, body, wire.params_of(envelope))
-            self._features.hear(method, wire.params_of(envelope))
+            self._features.notify(method, wire.params_of(envelope))
 
     def _response(self, body: bytes, envelope: Envelope) -> None:
         for server in self.pool:
@@ -249,7 +249,7 @@ class Session:
             if asked is not None:
                 server.send(wire.with_id(body, asked.id))
                 return
-        self._features.reply(body)
+        self._features.response(body)
 
     # Beginning and end
 
