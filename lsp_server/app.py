@@ -34,7 +34,7 @@ def connection(options: LaunchOptions, authentication: Authentication, *, is_soc
 async def serve_stdio(options: LaunchOptions) -> int:
     """Serve one editor on stdin and stdout. Returns the exit code."""
     editor = connection(options, Authentication())
-    on_signals(editor.session.closed_by_client)
+    on_signals(editor.session.abort)
     await editor.use_standard_streams()
     return await editor.done
 

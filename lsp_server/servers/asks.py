@@ -1,4 +1,4 @@
-"""The editor's requests that one wrapped server has not answered yet. Each gets exactly one reply."""
+"""The editor's requests that were forwarded to one wrapped server and are not answered yet. Each gets exactly one response."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lsp_server.jsonrpc.wire import Id
 
 @dataclass(kw_only=True, eq=False)
 class Ask:
-    """A request at one wrapped server. `on_reply` gets the whole reply, or an error reply that says why there is none.
+    """A request that was forwarded to one wrapped server. `on_reply` gets the whole response; if there is none, an error response.
 
-    `reads`: the request changes nothing, so it is sent once more to a server that crashed or was restarted over it.
+    `reads`: the request changes nothing. It is sent once more if the server crashes or is restarted before it answers.
     """
 
     id: Id
@@ -25,7 +25,7 @@ class Ask:
 
 
 class OpenAsks:
-    """Requests by their id, oldest first."""
+    """The forwarded requests of one wrapped server by id, the oldest first."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[type, Id], Ask] = {}
@@ -46,14 +46,17 @@ class OpenAsks:
         del self._open[wire.key_of(ask.id)]
 
     def reply(self, id: Id, body: bytes) -> bool:
-        """Answer the request with this id. False where there is none."""
+        """Give a response to the request with this id. Returns False if there is none."""
         ask = self._open.pop(wire.key_of(id), None)
         if ask is not None:
             ask.on_reply(body)
         return ask is not None
 
     def fail(self, reason: str, *, keep_reads: bool = False) -> None:
-        """The process has gone: answer with an error. `keep_reads`: requests that only read wait for the next process, once."""
+        """Answer every request with an error, because the process has ended.
+
+        `keep_reads`: requests that only read are kept for the next process, unless they were kept before.
+        """
         for ask in self:
             if keep_reads and ask.reads and not ask.retried and not ask.cancelled:
                 ask.retried = True

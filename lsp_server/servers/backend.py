@@ -1,14 +1,15 @@
 """
-One wrapped server: start it, ask it, hear it, stop it. Used live, by the command line and by replay.
+Talks to one wrapped server: starts its process, sends requests, receives messages, stops it. Used by the language server, the
+command line and replay.
 
-Does not know the client: what the server says on its own goes to `on_message`. No request is retried here.
+Knows nothing of the editor: the server's own requests and notifications go to `on_message`. Retries no request.
 
 BackendError
-  BackendMissing   command not found, or a stand-in for it; carries the command and how to install it
-  BackendExited    process gone; carries exit code and the end of its stderr
-  BackendSilent    no reply in time; carries method and seconds
-  BackendRefused   an error reply; carries method and the whole error
-  BackendGarbled   a reply that can't be decoded; carries method and what is wrong with it
+  BackendMissing   the command is not installed; carries the command and how to install it
+  BackendExited    the process exited; carries the exit code and the end of its stderr
+  BackendSilent    no response in time; carries the method and the seconds
+  BackendRefused   an error response; carries the method and the whole error
+  BackendGarbled   a response that can't be decoded; carries the method and the problem
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from lsp_server.jsonrpc.wire import Envelope, Id, Json
 
 log = logging.getLogger(__name__)
 
-CHECK_PATIENCE = 10.0  # seconds
-OWN = "starling:"  # ids of our own requests; the client's ids pass as they are
+CHECK_PATIENCE = 10.0  # seconds for the `check` of a command
+ID_PREFIX = "starling:"  # of the ids of our own requests; the editor's ids are not changed
 
 
 class BackendError(Exception):
@@ -48,7 +49,7 @@ class BackendMissing(BackendError):
 class BackendExited(BackendError):
     def __init__(self, command: str, code: int, stderr: Sequence[str]) -> None:
         tail = ": " + stderr[-1] if stderr else ""
-        super().__init__(f"The language server '{command}' ended with exit code {code}{tail}")
+        super().__init__(f"The language server '{command}' exited with exit code {code}{tail}")
         self.command, self.code, self.stderr = command, code, tuple(stderr)
 
 
@@ -68,21 +69,24 @@ class BackendRefused(BackendError):
 
 class BackendGarbled(BackendError):
     def __init__(self, command: str, method: str, problem: object) -> None:
-        super().__init__(f"The answer of '{command}' to {method} can't be read: {problem}")
+        super().__init__(f"The response of '{command}' to {method} can't be read: {problem}")
         self.method, self.problem = method, problem
 
 
 def find_command(command: Sequence[str], check: Sequence[str] = (), cwd: str | None = None) -> str | None:
-    """The absolute path of a command: on PATH, or beside the running interpreter (a venv that is not activated).
+    """The absolute path of a command, from PATH or beside the running interpreter (a venv that is not activated).
 
-    None where what is there is only a stand-in: with the arguments `check` it fails in the folder `cwd`.
+    Returns None if it is not found, or if it exits non-zero when run with the arguments `check` in the folder `cwd`: then it is
+    only a placeholder executable.
     """
     found = _path_of(command[0])
     return None if found is not None and check and _fails((found, *check), cwd) else found
 
 
 def _path_of(name: str) -> str | None:
-    """A bare name is looked for in PATH's absolute folders only: a workspace, where editors start us, holds no command of ours."""
+    """Find a command. A bare name is searched only in absolute folders of PATH, and never in the current folder: editors start
+    Starling in the workspace, which is untrusted.
+    """
     folders = [folder for folder in os.get_exec_path() if os.path.isabs(folder)]  # noqa: PTH117
     for path in (os.pathsep.join(folders), str(Path(sys.executable).parent)):
         found = shutil.which(name, path=path)
@@ -94,26 +98,27 @@ def _path_of(name: str) -> str | None:
 
 
 def _fails(command: Sequence[str], cwd: str | None) -> bool:
-    quiet = subprocess.DEVNULL  # our own standard streams are the editor's
+    quiet = subprocess.DEVNULL  # our standard streams belong to the editor
     try:
         done = subprocess.run(
             command, cwd=cwd, stdin=quiet, stdout=quiet, stderr=quiet, timeout=CHECK_PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
-        return False  # slow is not missing
+        return False  # it is slow, but it is installed
     except OSError:
         return True
     return done.returncode != 0
 
 
-def _no_news(error: BackendExited) -> None:
-    """An end that was asked for."""
+def _ignore_exit(error: BackendExited) -> None:
+    """For an exit that we caused."""
 
 
 class Backend:
-    """A running wrapped server. Requests of ours are answered as futures, the rest goes to `on_message`.
+    """A wrapped server's process. The responses to our own requests complete futures; other messages go to `on_message`.
 
-    `on_lost` hears of a message that can't be read: its id and method as far as they can be told, and what is wrong.
+    `on_unreadable` gets the id and method of a message that can't be decoded, as far as they can be found, and the error.
+    `on_exit` gets the error when the process exits by itself.
     """
 
     def __init__(
@@ -122,19 +127,19 @@ class Backend:
         *,
         on_message: Callable[[bytes, Envelope], None],
         on_exit: Callable[[BackendExited], None],
-        on_lost: Callable[[Id | msgspec.UnsetType, str, wire.WireError], None] = lambda id, method, error: None,
+        on_unreadable: Callable[[Id | msgspec.UnsetType, str, wire.WireError], None] = lambda id, method, error: None,
         whole: Callable[[str], bytes | None] = lambda uri: None,
         install: str = "Install it, or name another with --server or after '--'.",
         check: Sequence[str] = (),
     ) -> None:
-        """`check`: arguments with which a stand-in of the command's name fails. `whole`: see Outbox."""
+        """`check`: arguments that detect placeholder executables, which exit non-zero with them. `whole`: see Outbox."""
         self.command = tuple(command)
         self._install, self._check = install, tuple(check)
         self._on_message = on_message
-        self._on_exit, self._on_lost = on_exit, on_lost
+        self._on_exit, self._on_unreadable = on_exit, on_unreadable
         self.exited: BackendExited | None = None
         self._child: Child | None = None
-        self._outbox = Outbox(self._write, whole=whole, on_full=self._hangs)
+        self._outbox = Outbox(self._write, whole=whole, on_full=self._kill_hung)
         self._pending: dict[str, asyncio.Future[Json]] = {}
         self._count = 0
 
@@ -152,7 +157,7 @@ class Backend:
         return self._child.pid
 
     async def start(self, cwd: str | None = None) -> None:
-        """Start the process. Raises BackendMissing."""
+        """Start the process in the folder `cwd`. Raises BackendMissing."""
         executable = await asyncio.to_thread(find_command, self.command, self._check, cwd)
         if executable is None:
             raise BackendMissing(self.command[0], self._install)
@@ -172,7 +177,7 @@ class Backend:
         self._outbox.send(body)
 
     def change(self, uri: Callable[[], str], body: bytes) -> None:
-        """Send a document's change; see Outbox."""
+        """Send a document's change. See Outbox."""
         self._outbox.change(uri, body)
 
     def forget_changes(self, uri: str) -> None:
@@ -186,15 +191,18 @@ class Backend:
         self.send(wire.notification(method, params))
 
     async def request(self, method: str, params: Json, timeout: float | None = None) -> Json:
-        """Ask and wait. Raises BackendExited, BackendSilent or BackendRefused."""
+        """Send a request and wait `timeout` seconds (None: for ever). Returns the decoded result.
+
+        Raises BackendExited, BackendSilent, BackendRefused or BackendGarbled.
+        """
         return wire.loads(await self.request_raw(method, params, timeout))
 
     async def request_raw(self, method: str, params: Json, timeout: float | None = None) -> msgspec.Raw:
-        """Like `request`, with the result undecoded."""
+        """Like `request`, but returns the result undecoded."""
         if not self.alive:
             raise self.exited or BackendExited(self.command[0], -1, ())
         self._count += 1
-        id = f"{OWN}{os.getpid()}:{self._count}"
+        id = f"{ID_PREFIX}{os.getpid()}:{self._count}"
         future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._pending[id] = future
         self.send(wire.request(id, method, params))
@@ -213,13 +221,13 @@ class Backend:
         return envelope.result if isinstance(envelope.result, msgspec.Raw) else msgspec.Raw(b"null")
 
     async def stop(self, grace: float = 2.0) -> None:
-        """End the process whatever it takes. It has been asked politely (shutdown, exit) by then."""
+        """End the process, by force after `grace` seconds. Send shutdown and exit before."""
         if self._child is not None:
-            self._on_exit = _no_news
+            self._on_exit = _ignore_exit
             await self._child.stop(grace)
 
     def kill(self) -> None:
-        """End it at once, without a word, as after a client that has gone."""
+        """Kill the process at once."""
         if self._child is not None:
             self._child.kill()
 
@@ -227,8 +235,8 @@ class Backend:
         if self._child is not None:
             self._child.send(body)
 
-    def _hangs(self) -> None:
-        log.warning("%s has stopped reading: it is ended", self.name)
+    def _kill_hung(self) -> None:
+        log.warning("%s has stopped reading: killing it", self.name)
         self.kill()
 
     def _received(self, body: bytes | wire.WireError) -> None:
@@ -248,14 +256,17 @@ class Backend:
         self._on_message(body, envelope)
 
     def _unreadable(self, body: bytes, error: wire.WireError) -> None:
-        """Whoever waits for this message is told; if that can't be known of one that was thrown away, nobody is left waiting."""
+        """Report a message that can't be decoded to whoever waits for it.
+
+        An oversized message without a known id may be a response. The process is killed then, so that nobody waits for ever.
+        """
         id, method = wire.guess(body)
         log.warning("%s sent a message that can't be read (id %s, method %r): %s", self.name, id, method, error)
         future = self._pending.get(id) if isinstance(id, str) and not method else None
         if future is not None and not future.done():
             future.set_exception(BackendGarbled(self.command[0], "a request", error))
         elif id is not msgspec.UNSET:
-            self._on_lost(id, method, error)
+            self._on_unreadable(id, method, error)
         elif isinstance(error, wire.Oversized) and not method:
             self.kill()
 

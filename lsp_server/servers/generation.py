@@ -1,7 +1,7 @@
-"""One process of a wrapped server: started, initialized, told what the session knows, ended. It is never started twice.
+"""One process of a wrapped server. It is started and initialized, gets the session's state, and is ended; never restarted.
 
-Its owner (`server`) decides whether to start another one. Phases go one way: STARTING, INITIALIZED, RUNNING, ENDED; so
-`initialized` is sent once, and a document that the process has open is never opened again.
+`server` decides whether to start another process. The phases go one way: STARTING, INITIALIZED, RUNNING, ENDED. So `initialized`
+is sent once, and a document that is open in the process is never opened again.
 """
 
 from __future__ import annotations
@@ -28,51 +28,51 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_PATIENCE = 5.0  # seconds for its answer to shutdown
-INITIALIZE_PATIENCE = 120.0
+SHUTDOWN_PATIENCE = 5.0  # seconds to wait for the response to shutdown
+INITIALIZE_PATIENCE = 120.0  # seconds to wait for the response to initialize
 
 
 class Phase(Enum):
     STARTING = "starting"
-    INITIALIZED = "initialized"  # it has answered initialize
-    RUNNING = "running"  # it has been sent `initialized`
+    INITIALIZED = "initialized"  # initialize was answered
+    RUNNING = "running"  # `initialized` was sent
     ENDED = "ended"
 
 
-class Owner(Protocol):
-    """Whose process it is."""
+class ProcessEvents(Protocol):
+    """Callbacks of one process."""
 
-    def process_said(self, process: Generation, body: bytes, envelope: Envelope) -> None:
-        """A request or notification of its own."""
+    def process_message(self, process: Generation, body: bytes, envelope: Envelope) -> None:
+        """The process sent a request or notification."""
         ...
 
-    def process_replied(self, process: Generation, id: Id, body: bytes) -> None:
-        """A reply to a request of the editor, or why there is none."""
+    def process_response(self, process: Generation, id: Id, body: bytes) -> None:
+        """The process answered a request of the editor, or its answer can't be read (`body` is an error response then)."""
         ...
 
     def process_exited(self, process: Generation, error: BackendExited) -> None:
-        """It ended, and nobody had ended it; not said of one that never answered initialize."""
+        """The process exited by itself. Not called if it never answered initialize: `start` raises then."""
         ...
 
 
 class Generation:
-    """`capabilities` and `encoding` are its own from `start` on."""
+    """One process. `capabilities` and `encoding` are set by `start`."""
 
-    def __init__(self, plan: Plan, editor: EditorState, owner: Owner) -> None:
+    def __init__(self, plan: Plan, editor: EditorState, events: ProcessEvents) -> None:
         self.phase = Phase.STARTING
         self.capabilities: dict[str, Any] = {}
         self.encoding: Encoding = "utf-16"
-        self._plan, self._editor, self._owner = plan, editor, owner
+        self._plan, self._editor, self._events = plan, editor, events
         self._since = time.monotonic()
         self._client: ServerClient | None = None
-        self._open: set[str] = set()  # URIs of the documents that it has open
+        self._open: set[str] = set()  # URIs of the documents that are open in the process
         self._folder = editor.working_folder
         self._backend = Backend(
             plan.started_by(self._folder),
             install=plan.install,
             check=plan.check,
             on_message=self._received,
-            on_lost=self._lost,
+            on_unreadable=self._unreadable,
             on_exit=self._exited,
             whole=editor.documents.whole_change,
         )
@@ -87,12 +87,12 @@ class Generation:
 
     @property
     def age(self) -> float:
-        """Seconds since it was started."""
+        """Seconds since the process was started."""
         return time.monotonic() - self._since
 
     @property
     def client(self) -> ServerClient:
-        """It as pygls shows a server. Loads pygls."""
+        """The process as a pygls client. Loads pygls, which is slow."""
         if self._client is None:
             from lsp_server.protocol.typed import ServerClient
 
@@ -100,14 +100,14 @@ class Generation:
         return self._client
 
     async def start(self) -> msgspec.Raw:
-        """Start the process and have it answer initialize. Returns its result. Raises BackendError, and leaves no process then."""
+        """Start the process and send initialize. Returns the undecoded result. Raises BackendError; no process is left then."""
         backend = self._backend
         try:
             await backend.start(cwd=None if self._folder is None else str(self._folder))
             self._since = time.monotonic()
             result = await backend.request_raw("initialize", self._editor.initialize_params(), INITIALIZE_PATIENCE)
             decoded = self._decoded(result)
-            if backend.exited is not None:  # right after its answer
+            if backend.exited is not None:  # it exited right after its response
                 raise backend.exited
         except BaseException:
             self.kill()
@@ -118,8 +118,11 @@ class Generation:
         self.phase = Phase.INITIALIZED
         return result
 
-    def introduce(self, handles: Callable[[str], bool], *, notebooks: bool) -> None:
-        """Send `initialized`, the configuration and the open documents of the languages that it handles."""
+    def send_state(self, handles: Callable[[str], bool], *, notebooks: bool) -> None:
+        """Send `initialized`, the configuration and the open documents.
+
+        `handles`: whether the server is for a languageId. `notebooks`: whether it supports notebooks.
+        """
         editor, backend = self._editor, self._backend
         self.initialized(wire.notification("initialized", {}))
         if editor.configuration is not None:
@@ -136,13 +139,13 @@ class Generation:
                 self.open(document.uri, wire.notification("textDocument/didOpen", opening))
 
     def initialized(self, body: bytes) -> None:
-        """Send `initialized` (`body`); a second one is dropped."""
+        """Send `initialized` (`body`). Does nothing the second time."""
         if self.phase is Phase.INITIALIZED:
             self.phase = Phase.RUNNING
             self._backend.send(body)
 
     def open(self, uri: str, body: bytes) -> None:
-        """Send a didOpen (`body`); a document that is open is closed first."""
+        """Send a didOpen (`body`). If the document is open already, send didClose first."""
         if uri in self._open:
             self._backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
         self._open.add(uri)
@@ -167,7 +170,7 @@ class Generation:
         self._backend.pause(paused)
 
     async def end(self, *, politely: bool) -> None:
-        """shutdown (where it is to be asked), exit, and the process ended whatever it says."""
+        """Send shutdown (if `politely`) and exit, then end the process whether it obeys or not."""
         self.phase = Phase.ENDED
         if politely and self._backend.alive:
             try:
@@ -178,12 +181,12 @@ class Generation:
         await self._backend.stop()
 
     def kill(self) -> None:
-        """End it at once, without a word."""
+        """Kill the process at once."""
         self.phase = Phase.ENDED
         self._backend.kill()
 
     def fail_client(self, reason: str) -> None:
-        """What features asked it is not answered any more."""
+        """Fail the requests of features that are not answered yet."""
         if self._client is not None:
             self._client.protocol.fail_pending(reason)
 
@@ -196,28 +199,26 @@ class Generation:
     def _received(self, body: bytes, envelope: Envelope) -> None:
         if envelope.is_response:
             if self._client is None or not self._client.protocol.response(body):
-                self._owner.process_replied(self, wire.id_of(envelope), body)
+                self._events.process_response(self, wire.id_of(envelope), body)
         elif self.phase is not Phase.ENDED:
-            self._owner.process_said(self, body, envelope)
-        elif envelope.is_request:  # it may wait for a reply before it ends
+            self._events.process_message(self, body, envelope)
+        elif envelope.is_request:  # it may wait for the response before it exits
             refused = wire.failure(wire.id_of(envelope), wire.REQUEST_FAILED, "the session with this server has ended")
             self._backend.send(refused)
 
-    def _lost(self, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
-        """A message that can't be read, of which this much can be told: nobody waits for it any more."""
+    def _unreadable(self, id: Id | msgspec.UnsetType, method: str, error: wire.WireError) -> None:
+        """Answer a message that can't be decoded, so that nobody waits for it. `id` and `method` are what could be read."""
         if isinstance(id, msgspec.UnsetType):
             return
         if method:
             self._backend.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
         else:
-            failure = wire.failure(id, wire.INTERNAL_ERROR, f"the answer can't be read: {error}")
-            self._owner.process_replied(self, id, failure)
+            failure = wire.failure(id, wire.INTERNAL_ERROR, f"the server's response can't be read: {error}")
+            self._events.process_response(self, id, failure)
 
     def _exited(self, error: BackendExited) -> None:
         was, self.phase = self.phase, Phase.ENDED
         self.fail_client(str(error))
-        if was in (
-            Phase.INITIALIZED,
-            Phase.RUNNING,
-        ):  # while it starts, `start` raises; an end that was asked for is no news
-            self._owner.process_exited(self, error)
+        # During STARTING, `start` raises instead. ENDED means that we ended it.
+        if was in (Phase.INITIALIZED, Phase.RUNNING):
+            self._events.process_exited(self, error)

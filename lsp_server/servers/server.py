@@ -1,6 +1,7 @@
-"""One wrapped server of a session: started, initialized, kept running, ended. Knows no feature and no other server.
+"""One wrapped server of a session: starts it, restarts it after a crash, and stops it. Knows no feature and no other server.
 
-A crash costs the editor an error reply or a retry, and one message; a server that nothing needs is not running.
+After a crash the requests that were not answered fail or are sent again, and the user sees one message. A server without open
+documents is stopped.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BACK_OFF = (0.3, 1.0, 3.0, 10.0, 30.0)  # seconds before each restart; after the last one we give up
-STABLE = 180.0  # a server that ran this long starts the count anew
+BACK_OFF = (0.3, 1.0, 3.0, 10.0, 30.0)  # seconds before each restart; after the last one the server has failed
+STABLE = 180.0  # seconds after which a running server is stable: its earlier crashes do not count any more
 
 
 class State(Enum):
@@ -45,55 +46,55 @@ class State(Enum):
 
 
 class ServerEvents(Protocol):
-    """What a wrapped server tells those above it."""
+    """Callbacks of a wrapped server, to the layers above it."""
 
-    def server_said(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
-        """A request or notification of its own."""
+    def server_message(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
+        """The server sent a request or notification."""
         ...
 
     def server_ready(self, server: WrappedServer) -> None:
-        """It knows what the session knows, and answers."""
+        """The server has got the session's state and answers requests."""
         ...
 
     def server_lost(self, server: WrappedServer, left: Left) -> None:
-        """Its process has gone; `left` is what the editor still holds of it."""
+        """Its process has ended. `left`: progress tokens, registrations and requests of it that the editor still has."""
         ...
 
     def server_failed(self, server: WrappedServer, message: str, *, for_good: bool) -> None:
-        """Something for the user to know."""
+        """The server crashed or can't be started. `message` is for the user; `for_good`: it is not started again."""
         ...
 
 
 @dataclass(kw_only=True, eq=False)
 class WrappedServer:
-    """`plan.language_ids` says whose documents it gets: those, or all where there are none."""
+    """One wrapped server. It gets the documents of `plan.language_ids`, or all documents if that is empty."""
 
     plan: Plan
     editor: EditorState
     events: ServerEvents
     state: State = State.IDLE
-    why_not: str = "the wrapped server is not running"
+    unavailable_reason: str = "the wrapped server is not running"
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
-    announced: set[str] = field(default_factory=set[str])  # registrations that Starling made for it
+    announced: set[str] = field(default_factory=set[str])  # ids of registrations that Starling made for it
     _asks: OpenAsks = field(default_factory=OpenAsks)
-    _process: Generation | None = None  # the newest; it may have ended
+    _process: Generation | None = None  # the current process; it may have ended
     _crashes: int = 0
     _missing: bool = False  # its command was not found
-    _told: bool = False
-    _task: asyncio.Task[None] | None = None  # starts it
-    _leaving: asyncio.Task[None] | None = None  # ends a process that it had
-    _idle: asyncio.TimerHandle | None = None
-    _result: msgspec.Raw | None = None
-    _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _crash_reported: bool = False
+    _start_task: asyncio.Task[None] | None = None
+    _stop_task: asyncio.Task[None] | None = None  # ends an earlier process
+    _idle_timer: asyncio.TimerHandle | None = None
+    _initialize_result: msgspec.Raw | None = None
+    _start_ended: asyncio.Event = field(default_factory=asyncio.Event)  # initialize was answered, or the start failed
 
     def __post_init__(self) -> None:
         self.names = ServerNames(f"starling-{self.key}" if self.plan.language_ids else "starling")
 
     @property
     def key(self) -> str:
-        """What the rest of the session calls it; the same over its restarts."""
+        """Its name in the session. A restart does not change it."""
         return self.plan.name
 
     @property
@@ -106,18 +107,18 @@ class WrappedServer:
 
     @property
     def client(self) -> ServerClient:
-        """It as pygls shows a server, for features that ask it something of their own. Raises BackendExited where it does not run."""
+        """The server as a pygls client, for requests of features. Raises BackendExited if it does not run."""
         if self._process is None or not self._process.alive:
             raise BackendExited(self.plan.command[0], -1, ())
         return self._process.client
 
-    # What it can do
+    # Capabilities
 
     def handles(self, language_id: str) -> bool:
         return not self.plan.language_ids or language_id in self.plan.language_ids
 
     def provider(self, key: str, method: str) -> Json:
-        """What it announced for a method, at its start (under `key`) or later; None where it can't."""
+        """The options that it announced for a method, in its capabilities (under `key`) or by registration. None: unsupported."""
         announced = at(self.capabilities, *key.split("."))
         if announced not in (None, False):
             return announced
@@ -136,7 +137,7 @@ class WrappedServer:
     # Starting and ending
 
     async def start(self) -> msgspec.Raw:
-        """Start it for an editor that waits for its result of initialize. Raises BackendError; no process is left then."""
+        """Start it and wait. Returns the undecoded result of initialize. Raises BackendError; no process is left then."""
         result = await self._start_process()
         self.state = State.RUNNING
         return result
@@ -146,19 +147,19 @@ class WrappedServer:
         try:
             result = await process.start()
         except BackendError as error:
-            self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
+            self.unavailable_reason, self._missing = str(error), isinstance(error, BackendMissing)
             raise
         self.capabilities, self.encoding = process.capabilities, process.encoding
         return result
 
     def wake(self) -> None:
-        """A document of its languages was opened: start it in the background unless it is there."""
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        """Start it in the background if it does not run, because a document of its languages was opened."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         if self.state is State.IDLE or (self.state is State.FAILED and self._missing and self.is_installed):
             self.state = State.STARTING
-            self._task = asyncio.get_running_loop().create_task(self._bring_up())
+            self._start_task = asyncio.get_running_loop().create_task(self._start_in_background())
 
     @property
     def is_missing(self) -> bool:
@@ -171,94 +172,98 @@ class WrappedServer:
         return find_command(self.plan.command) is not None
 
     async def restart(self) -> None:
-        """End its process, if there is one, and start another, however often it has failed.
+        """End its process if there is one, and start another, even if it has failed too often.
 
-        Requests that come meanwhile wait for the new process.
+        Requests that arrive meanwhile wait for the new process.
         """
-        leaving = self._leave(politely=True, keep_reads=True)
-        self._crashes, self._told, self._result = 0, False, None
-        self._answered.clear()
+        stopped = self._stop_process(politely=True, keep_reads=True)
+        self._crashes, self._crash_reported, self._initialize_result = 0, False, None
+        self._start_ended.clear()
         self.state = State.STARTING
-        self._task = asyncio.get_running_loop().create_task(self._bring_up())
-        await leaving
+        self._start_task = asyncio.get_running_loop().create_task(self._start_in_background())
+        await stopped
 
-    async def _bring_up(self, *, delay: float = 0.0) -> None:
-        """A process that knows what the session knows; `delay`: again, after a crash."""
-        again = self.state is State.RESTARTING
+    async def _start_in_background(self, *, delay: float = 0.0) -> None:
+        """Start a process after `delay` seconds and send it the session's state. Reports failures instead of raising."""
+        is_restart = self.state is State.RESTARTING
         try:
-            if self._leaving is not None:  # one process at a time: they may share a folder on disk
-                await asyncio.wait([self._leaving])
+            if self._stop_task is not None:  # one process at a time: two may use the same folder on disk
+                await asyncio.wait([self._stop_task])
             await asyncio.sleep(delay)
-            self._result = await self._start_process()
+            self._initialize_result = await self._start_process()
         except BackendExited as error:
-            if again:
+            if is_restart:
                 self._crashed(error)
             else:
                 self._give_up(str(error))
             return
         except BackendError as error:
-            self._give_up(f"{error}; not started again." if again else str(error))
+            self._give_up(f"{error}; not started again." if is_restart else str(error))
             return
-        except Exception as error:  # whatever it is, nobody is to wait for this server for ever
+        except Exception as error:  # requests must not wait for this server for ever
             log.exception("%s can't be started", self.key)
             self._give_up(f"'{self.plan.command[0]}' can't be started: {error!r}")
             return
         finally:
-            self._answered.set()
+            self._start_ended.set()
         process = self._process
-        await self.editor.initialized.wait()  # before it, an editor must be sent nothing that a server may send now
+        await self.editor.initialized.wait()  # until then the editor must not get what a running server may send
         if process is not None and process is self._process and process.phase is Phase.INITIALIZED:
-            process.introduce(self.handles, notebooks=self.knows_notebooks)
+            process.send_state(self.handles, notebooks=self.knows_notebooks)
             self._ready()
             self.events.server_ready(self)
 
     def _give_up(self, reason: str) -> None:
+        """Report that the server failed for good."""
         self.events.server_failed(self, reason, for_good=True)
         self._fail(reason)
 
     async def answer(self, patience: float) -> Json:
-        """Its result of initialize, or None where it can't start or takes longer than so many seconds."""
+        """Wait for its result of initialize. Returns None if it can't start or takes longer than `patience` seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._answered.wait(), patience)
-        return None if self._result is None else wire.loads(self._result)
+            await asyncio.wait_for(self._start_ended.wait(), patience)
+        return None if self._initialize_result is None else wire.loads(self._initialize_result)
 
     def _ready(self) -> None:
-        """From here on it gets messages as they come; those that waited go first."""
+        """Send the requests that waited. From now on messages are sent at once."""
         self.state = State.RUNNING
         for ask in self._asks:
             if not ask.cancelled:
                 self.send(ask.body)
 
     def rest_after(self, seconds: float) -> None:
-        """End it in so many seconds unless it is woken before: no document needs it."""
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(seconds, self._rest)
+        """Stop it after so many seconds without open documents. `wake` cancels this."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._stop_idle)
 
-    def _rest(self) -> None:
-        self._idle = None
+    def _stop_idle(self) -> None:
+        self._idle_timer = None
         if self.state is State.RUNNING and not self._asks:
-            log.info("%s has no open document and is ended until it has", self.key)
+            log.info("stopping %s until one of its documents is opened", self.key)
             self.state = State.IDLE
             self.stop()
 
     def stop(self) -> Awaitable[None]:
-        """shutdown, exit, and its process ended whatever it says. Begins at once, awaited or not."""
-        return self._leave(politely=True)
+        """Send shutdown and exit, then end the process whether it obeys or not. Starts at once, awaited or not."""
+        return self._stop_process(politely=True)
 
     def end(self) -> Awaitable[None]:
-        """exit (it was asked to shut down, or nobody is left to ask), and its process ended. Begins at once."""
-        return self._leave(politely=False)
+        """Send exit without shutdown, then end the process. Starts at once, awaited or not."""
+        return self._stop_process(politely=False)
 
-    def _leave(self, *, politely: bool, keep_reads: bool = False) -> Awaitable[None]:
-        """Let go of the process, whatever it was doing: what it says or does from here on is no news."""
-        if self._idle is not None:
-            self._idle.cancel()
-        task, self._task = self._task, None
+    def _stop_process(self, *, politely: bool, keep_reads: bool = False) -> Awaitable[None]:
+        """Stop starting it, and end its process. Its messages are ignored from now on.
+
+        `politely`: send shutdown first. `keep_reads`: requests that only read wait for the next process.
+        """
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        task, self._start_task = self._start_task, None
         process, self._process = self._process, None
-        before = self._leaving
+        before = self._stop_task
 
-        async def leave() -> None:
+        async def stop() -> None:
             if before is not None:
                 await asyncio.wait([before])
             if task is not None and task is not asyncio.current_task():
@@ -267,14 +272,14 @@ class WrappedServer:
             if process is not None:
                 await process.end(politely=politely)
 
-        self._asks.fail(self.why_not, keep_reads=keep_reads)
+        self._asks.fail(self.unavailable_reason, keep_reads=keep_reads)
         if process is not None:
-            process.fail_client(self.why_not)
+            process.fail_client(self.unavailable_reason)
             process.phase = Phase.ENDED
             if not self.editor.ending:
-                self._forget()
-        self._leaving = asyncio.get_running_loop().create_task(leave())
-        return self._leaving
+                self._process_lost()
+        self._stop_task = asyncio.get_running_loop().create_task(stop())
+        return self._stop_task
 
     def pause(self, paused: bool) -> None:
         if self._process is not None:
@@ -287,53 +292,53 @@ class WrappedServer:
             self._process.send(body)
 
     def tell(self, body: bytes) -> None:
-        """A notification, unless it is not running: a server that starts hears the state of things then."""
+        """Send a notification if it is running. A server that starts later gets the session's state instead."""
         if self.state is State.RUNNING:
             self.send(body)
 
     def tell_initialized(self, body: bytes) -> None:
-        """The editor's `initialized`; each process gets one."""
+        """Send the editor's `initialized`, once per process."""
         if self.state is State.RUNNING and self._process is not None:
             self._process.initialized(body)
 
     def tell_open(self, uri: str, body: bytes) -> None:
-        """A didOpen. A document that the process has open already is closed first."""
+        """Send a didOpen. If the document is open in the process already, send didClose first."""
         if self.state is State.RUNNING and self._process is not None:
             self._process.open(uri, body)
 
     def tell_close(self, uri: str, body: bytes) -> None:
-        """A didClose."""
+        """Send a didClose."""
         if self.state is State.RUNNING and self._process is not None:
             self._process.close(uri, body)
 
     def tell_change(self, uri: Callable[[], str], body: bytes) -> None:
-        """A document's didChange, likewise."""
+        """Send a didChange. See Outbox.change."""
         if self.state is State.RUNNING and self._process is not None:
             self._process.change(uri, body)
 
     def forget_changes(self, uri: str) -> None:
-        """A document was opened or closed: what of its changes has not been sent is void."""
+        """Drop the unsent changes of a document, because it was opened or closed."""
         if self._process is not None:
             self._process.forget_changes(uri)
 
     def ask(self, ask: Ask) -> None:
-        """Send an editor's request on, or keep it until the server is ready; or say at once why neither can be."""
+        """Forward a request of the editor, keep it until the server is ready, or answer it with an error if neither is possible."""
         waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.reads)
         if not waits and (self.state is not State.RUNNING or not self.alive):
-            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
+            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.unavailable_reason))
             return
         self._asks.add(ask)
         if not waits:
             self.send(ask.body)
 
     def cancel(self, ask: Ask, body: bytes) -> None:
-        """The editor cancels a request: the server may still answer it."""
+        """Forward the editor's $/cancelRequest (`body`). The server may still answer the request."""
         ask.cancelled = True
         if ask in self._asks and self.state is State.RUNNING:
             self.send(body)
 
     def forget(self, ask: Ask) -> bool:
-        """Its answer is not waited for any more. Whether it was."""
+        """Stop waiting for the answer, and cancel the request. Returns False if it has been answered."""
         if ask not in self._asks:
             return False
         self._asks.remove(ask)
@@ -349,17 +354,17 @@ class WrappedServer:
     def sync_kind(self) -> int:
         return synchronisation.kind(self.capabilities, self.registered.values())
 
-    # From its process (Owner)
+    # From its process (ProcessEvents)
 
-    def process_said(self, process: Generation, body: bytes, envelope: Envelope) -> None:
-        self.events.server_said(self, body, envelope)
+    def process_message(self, process: Generation, body: bytes, envelope: Envelope) -> None:
+        self.events.server_message(self, body, envelope)
 
-    def process_replied(self, process: Generation, id: Id, body: bytes) -> None:
+    def process_response(self, process: Generation, id: Id, body: bytes) -> None:
         if not self._asks.reply(id, body):
-            log.debug("%s answered %r, which nobody waits for", self.key, id)
+            log.debug("%s answered the request %r, which is not pending", self.key, id)
 
     def process_exited(self, process: Generation, error: BackendExited) -> None:
-        self.why_not = str(error)
+        self.unavailable_reason = str(error)
         if self.editor.ending:
             self._asks.fail(str(error))
         elif process is self._process:
@@ -367,8 +372,8 @@ class WrappedServer:
 
     def _crashed(self, error: BackendExited, age: float = 0.0) -> None:
         if age > STABLE:
-            self._crashes, self._told = 0, False
-        self._forget()
+            self._crashes, self._crash_reported = 0, False
+        self._process_lost()
         gave_up = self._crashes >= len(BACK_OFF)
         self._asks.fail(str(error), keep_reads=not gave_up)
         if gave_up:
@@ -379,20 +384,23 @@ class WrappedServer:
         self.state = State.RESTARTING
         delay = BACK_OFF[self._crashes]
         self._crashes += 1
-        if not self._told:
-            self._told = True
-            self.events.server_failed(self, f"{error}; starting it again.", for_good=False)
-        self._task = asyncio.get_running_loop().create_task(self._bring_up(delay=delay))
+        if not self._crash_reported:
+            self._crash_reported = True
+            self.events.server_failed(self, f"{error}; restarting it.", for_good=False)
+        self._start_task = asyncio.get_running_loop().create_task(self._start_in_background(delay=delay))
 
     def _fail(self, reason: str) -> None:
-        self.state, self.why_not = State.FAILED, reason
+        self.state, self.unavailable_reason = State.FAILED, reason
         self._asks.fail(reason)
 
-    def _forget(self) -> None:
-        """The process has gone, and what it registered and asked for."""
+    def _process_lost(self) -> None:
+        """Forget the registrations and requests of a process that has ended, and report it."""
         self.registered.clear()
         self.events.server_lost(self, self.names.next_generation())
 
 
 def last_words(error: BackendExited) -> str:
-    return "Its last words: " + " / ".join(error.stderr[-3:]) if error.stderr else "The log has more."
+    """The end of the server's stderr, for a message to the user."""
+    return (
+        "Its last lines on stderr: " + " / ".join(error.stderr[-3:]) if error.stderr else "See Starling's log for more."
+    )

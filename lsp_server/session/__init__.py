@@ -1,1 +1,1 @@
-"""One editor's session: its state, its settings, its beginning and end."""
+"""The session of one editor: its phase, its settings, initialize and shutdown."""

@@ -1,4 +1,4 @@
-"""A session's beginning and end: initialize, and the end of every process. One wrapped server's life is `servers.server`."""
+"""Handles initialize, and ends every process when the session ends. `servers.server` starts and ends one wrapped server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ from lsp_server.servers.presets import UnknownPreset
 
 log = logging.getLogger(__name__)
 
-END_PATIENCE = 15.0  # seconds for all processes to end
-NO_TOKEN = (
-    'This server asks for the token that it printed at its start: initializationOptions {"starling": {"token": "…"}}.'
-)
+END_PATIENCE = 15.0  # seconds to wait until all processes have ended
+NO_TOKEN = 'Starling printed a token when it started. Send it in initialize, as initializationOptions {"starling": {"token": "…"}}.'
 
 
 class Authenticator(Protocol):
@@ -37,15 +35,15 @@ class Authenticator(Protocol):
 
 
 class Host(EditorLink, Protocol):
-    """The session, as its lifecycle sees it."""
+    """The part of the session that its lifecycle uses."""
 
     @property
     def authentication(self) -> Authenticator: ...
     @property
     def client(self) -> AuthenticatedClient: ...
     def configure(self, given: Json, *, trusted: bool, origin: str) -> None: ...
-    def begin(self, mode: Mode) -> None: ...
-    def closed_by_client(self) -> None: ...
+    def set_mode(self, mode: Mode) -> None: ...
+    def abort(self) -> None: ...
     def close(self, code: int) -> None: ...
 
 
@@ -56,26 +54,26 @@ class AuthenticatedClient(Protocol):
 
 
 class Lifecycle:
-    """Begins and ends one session."""
+    """Initializes and ends one session."""
 
     def __init__(self, state: EditorState, pool: Pool, requests: Requests, ranker: RankerClient, host: Host) -> None:
         self._state, self._pool, self._requests, self._ranker, self._host = state, pool, requests, ranker, host
         self._ending: asyncio.Task[None] | None = None
-        self._dropped: list[Awaitable[None]] = []  # ends of servers that an initialize which failed had started
+        self._stopping: list[Awaitable[None]] = []  # servers that a failed initialize had started
 
     async def initialize(self, id: Id, body: bytes) -> bytes:
-        """Choose the mode by the settings, and answer as it says."""
+        """Check the token, take the settings, choose the mode, and return its response (a message)."""
         host, state = self._host, self._state
         params = wire.fields(body).get("params", wire.raw(None))
         decoded = wire.loads(params)
         if not wire.is_object(decoded):
-            return wire.failure(id, wire.INVALID_PARAMS, "initialize takes an object")
+            return wire.failure(id, wire.INVALID_PARAMS, "the params of initialize must be an object")
         state.client_capabilities = decoded.get("capabilities") or {}
         state.roots = _roots(decoded)
         given = capabilities.at(decoded, "initializationOptions", capabilities.KEY)
         if not host.authentication.check(given):
             log.warning("refused a client that did not send the right token")
-            asyncio.get_running_loop().call_soon(host.closed_by_client)  # after our reply
+            asyncio.get_running_loop().call_soon(host.abort)  # after the reply is sent
             return wire.failure(id, wire.INVALID_REQUEST, NO_TOKEN)
         host.client.authenticated()
         if wire.is_object(given):
@@ -88,7 +86,7 @@ class Lifecycle:
             host.show(str(error), kind=ERROR)
         mode = self._mode()
         state.server_params = capabilities.server_params(params, encodings=mode.encodings)
-        host.begin(mode)
+        host.set_mode(mode)
         return await mode.initialize(id)
 
     def _mode(self) -> Mode:
@@ -98,11 +96,11 @@ class Lifecycle:
         return ManyServers(self._pool, state=self._state, requests=self._requests, editor=self._host)
 
     def drop_servers(self) -> None:
-        """An initialize has failed: what it started ends."""
-        self._dropped += [server.end() for server in self._pool.dropped()]
+        """End the servers that a failed initialize started."""
+        self._stopping += [server.end() for server in self._pool.dropped()]
 
     def end(self, code: int) -> None:
-        """End everything, once; `code` is the exit code."""
+        """End every process, then the session. `code` is the exit code. A second call does nothing."""
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._end(code))
 
@@ -111,15 +109,15 @@ class Lifecycle:
             async with asyncio.timeout(END_PATIENCE):
                 await self._requests.drop()  # initialize may be starting a server
                 ends = [server.end() for server in self._pool]
-                await asyncio.gather(self._ranker.stop(), *ends, *self._dropped, return_exceptions=True)
+                await asyncio.gather(self._ranker.stop(), *ends, *self._stopping, return_exceptions=True)
         except TimeoutError:
-            log.error("some process did not end in %g s; it is killed as we end", END_PATIENCE)
+            log.error("some process did not end within %g s; it is killed when Starling exits", END_PATIENCE)
         finally:
             self._host.close(code)
 
 
 def _roots(params: dict[str, Json]) -> list[str]:
-    """The workspace's folders as URIs."""
+    """The URIs of the workspace's folders, from workspaceFolders or rootUri."""
     folders: list[Json] = params.get("workspaceFolders") or []
     uris = [str(folder["uri"]) for folder in folders if wire.is_object(folder) and "uri" in folder]
     return uris or [uri for uri in (params.get("rootUri"),) if isinstance(uri, str)]

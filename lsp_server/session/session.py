@@ -1,6 +1,6 @@
-"""One editor's session: what it has said, its wrapped servers, its ranker, and which of them a message is for.
+"""The session of one editor. Sends each message on to the wrapped servers, to a feature, or to the ranker.
 
-What Starling does not own passes through as the bytes it came as. No feature is written here: `features/` has one file each.
+Messages that Starling does not own pass through as the bytes that were received. The features are in `features/`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from lsp_server.settings import Settings, updated
 
 log = logging.getLogger(__name__)
 
-DEFECT = "a defect in Starling: this message was not handled"
+DEFECT = "a defect in Starling: this message was not handled"  # tests look for "a defect in Starling" in the log
 
 
 class _Cancel(msgspec.Struct):
-    """CancelParams."""
+    """CancelParams of $/cancelRequest."""
 
     id: Id
 
 
 class Client(Protocol):
-    """The editor's end, whatever it is connected by."""
+    """The connection to the editor, over any transport."""
 
     def send(self, body: bytes) -> None: ...
     def close(self, code: int) -> None: ...
@@ -82,19 +82,22 @@ class Authentication:
 
 
 class Features(Protocol):
-    """What Starling answers itself."""
+    """The requests that Starling answers itself."""
 
     def load(self) -> None:
-        """Begin to get ready; returns at once."""
+        """Start loading. Returns at once."""
         ...
 
     async def ready(self) -> None:
-        """What must be there before initialize is answered."""
+        """Wait for what must be loaded before initialize is answered."""
         ...
 
-    def owns(self, method: str) -> bool: ...
+    def owns(self, method: str) -> bool:
+        """Whether a feature answers requests of this method."""
+        ...
+
     async def answer(self, id: Id, body: bytes, envelope: Envelope) -> bytes | None:
-        """The whole reply; None where the request was left to the wrapped servers."""
+        """Answer a request. Returns the whole response, or None if it was passed to the wrapped servers."""
         ...
 
     def notify(self, method: str, params: msgspec.Raw) -> None:
@@ -107,7 +110,7 @@ class Features(Protocol):
 
 
 class Session:
-    """Everything happens on the event loop; nothing here computes for long."""
+    """Runs on the event loop. No method takes long."""
 
     def __init__(
         self,
@@ -121,42 +124,42 @@ class Session:
         self.client = client
         self.authentication = authentication or Authentication()
         self.state = EditorState(settings=settings)
-        self.requests = Requests(self, self._stopped)
+        self.requests = Requests(self, self._request_stopped)
         self.pool = Pool(self.state, self)
         self.ranker = ranker or RankerClient(settings, self.state.ranker_snapshot, self.state.documents.whole_change)
-        self.mode: Mode | None = None  # from initialize on
-        self.lists: Any = None  # features.completion keeps its recent lists here
+        self.mode: Mode | None = None  # set by initialize
+        self.lists: Any = None  # features.completion stores its RecentLists here
         self._notifications: Notifications | None = None
         self._features = features(self)
-        self._later: deque[bytes | wire.WireError] = deque()  # messages that wait for the loop's next turn
-        self._turn: asyncio.Handle | None = None
+        self._deferred: deque[bytes | wire.WireError] = deque()  # messages to handle in the loop's next iteration
+        self._resume_handle: asyncio.Handle | None = None  # that iteration
         self._phase = Phase.NEW
         self._lifecycle = Lifecycle(self.state, self.pool, self.requests, self.ranker, self)
 
     # From the editor
 
     def from_client(self, body: bytes | wire.WireError) -> None:
-        """One message of the editor. Never raises.
+        """Handle one message of the editor. Never raises.
 
-        A request that a task answers reaches the wrapped server when the task starts, at the loop's next turn; what comes
-        after it waits for that, so that no change of a text overtakes a question about it.
+        A request that a task answers reaches the wrapped server only when the task starts, in the loop's next iteration.
+        Messages after it are deferred until then, so that no didChange overtakes a request about the older text.
         """
-        if self._turn is not None:
-            self._later.append(body)
+        if self._resume_handle is not None:
+            self._deferred.append(body)
             return
         begun = self.requests.begun
-        self._take(body)
+        self._dispatch(body)
         if self.requests.begun != begun:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+            self._resume_handle = asyncio.get_running_loop().call_soon(self._resume)
 
-    def _next_turn(self) -> None:
-        self._turn = None
-        while self._later and self._turn is None:
-            self.from_client(self._later.popleft())
+    def _resume(self) -> None:
+        self._resume_handle = None
+        while self._deferred and self._resume_handle is None:
+            self.from_client(self._deferred.popleft())
 
-    def _take(self, body: bytes | wire.WireError) -> None:
+    def _dispatch(self, body: bytes | wire.WireError) -> None:
         if isinstance(body, wire.WireError):
-            log.warning("the editor sent bytes that are no message: %s", body)
+            log.warning("the editor sent bytes that are not a message: %s", body)
             if isinstance(body, wire.Oversized):
                 self._oversized(body)
             return
@@ -173,20 +176,20 @@ class Session:
             else:
                 self._response(body, envelope)
         except wire.WireError as error:
-            log.warning("a message of the editor is malformed: %s: %s", envelope.method, error)
-            self._refuse(envelope, wire.INVALID_PARAMS, str(error))
-        except Exception as error:  # a defect of ours: it must not cost the session
+            log.warning("the editor sent a malformed message: %s: %s", envelope.method, error)
+            self._fail_request(envelope, wire.INVALID_PARAMS, str(error))
+        except Exception as error:  # a defect in Starling must not end the session
             log.exception(DEFECT)
-            self._refuse(envelope, wire.INTERNAL_ERROR, repr(error))
+            self._fail_request(envelope, wire.INTERNAL_ERROR, repr(error))
 
-    def _refuse(self, envelope: Envelope, code: int, why: str) -> None:
-        """Answer a message with an error, if it is a request."""
+    def _fail_request(self, envelope: Envelope, code: int, why: str) -> None:
+        """Answer the message with an error if it is a request."""
         if envelope.is_request:
             id = wire.id_of(envelope)
             self.requests.reply(id, wire.failure(id, code, why))
 
     def _oversized(self, error: wire.Oversized) -> None:
-        """A message that was thrown away: whoever waits for it is told. A document's text that is lost ends the session."""
+        """Handle a message that was discarded for its size. If it changed a document, the session can't go on and ends."""
         id, method = wire.guess(error.edges)
         if id is not msgspec.UNSET:
             failure = wire.failure(id, wire.REQUEST_FAILED, str(error))
@@ -195,17 +198,21 @@ class Session:
             else:
                 self._response(failure, wire.peek(failure))
         elif method in TEXTS:
-            self.show(f"{method}: {error}. Starling can't follow the text any more and ends.", kind=ERROR)
-            self.closed_by_client()
+            self.show(
+                f"{method}: {error}. Starling doesn't know the document's text any more and exits. "
+                "Close the document and restart the language server.",
+                kind=ERROR,
+            )
+            self.abort()
 
     def _request(self, body: bytes, envelope: Envelope) -> None:
         id, method = wire.id_of(envelope), str(envelope.method)
         if not self.requests.open(id, method):
-            self.send(wire.failure(id, wire.INVALID_REQUEST, f"request id {id!r} is in use"))
+            self.send(wire.failure(id, wire.INVALID_REQUEST, f"the request id {id!r} is in use"))
             return
-        refused = self._refusal(method)
-        if refused is not None:
-            self.requests.reply(id, wire.failure(id, *refused))
+        problem = self._phase_error(method)
+        if problem is not None:
+            self.requests.reply(id, wire.failure(id, *problem))
         elif method == "initialize":
             self._phase = Phase.STARTING
             self.requests.run(id, self._initialize(id, body))
@@ -219,16 +226,16 @@ class Session:
             assert self.mode is not None
             self.mode.request(id, method, body, envelope)
 
-    def _refusal(self, method: str) -> tuple[int, str] | None:
-        """Why a request makes no sense now (LSP 3.18, "Server lifecycle")."""
+    def _phase_error(self, method: str) -> tuple[int, str] | None:
+        """The error (code, message) if a request is not allowed in this phase (LSP 3.18, "Server lifecycle")."""
         if method == "initialize":
             if self._phase is Phase.NEW:
                 return None
-            return wire.INVALID_REQUEST, "initialize was called before"
+            return wire.INVALID_REQUEST, "initialize was already requested"
         if self._phase in (Phase.NEW, Phase.STARTING):
             return wire.SERVER_NOT_INITIALIZED, "initialize has not been answered yet"
         if self._phase is Phase.SHUT_DOWN:
-            return wire.INVALID_REQUEST, "the server was shut down"
+            return wire.INVALID_REQUEST, "the server has been shut down"
         return None
 
     def _notification(self, body: bytes, envelope: Envelope) -> None:
@@ -265,21 +272,21 @@ class Session:
         else:
             self._phase = Phase.RUNNING
             loop = asyncio.get_running_loop()
-            loop.call_soon(self.ranker.start)  # after this reply is on its way
+            loop.call_soon(self.ranker.start)  # after the reply is sent
             loop.call_soon(self._features.load)
         return reply
 
     def _undo_initialize(self) -> None:
-        """It was refused or cancelled: its servers end, and the editor may try again (LSP 3.18)."""
+        """initialize failed or was cancelled: end its servers. The editor may send it again (LSP 3.18)."""
         self._lifecycle.drop_servers()
         self._phase, self.mode, self._notifications = Phase.NEW, None, None
 
-    def _stopped(self, method: str) -> None:
+    def _request_stopped(self, method: str) -> None:
         if method == "initialize" and self._phase is Phase.STARTING:
             self._undo_initialize()
 
-    def begin(self, mode: Mode) -> None:
-        """How messages go from here on."""
+    def set_mode(self, mode: Mode) -> None:
+        """Route messages by this mode from now on."""
         self.mode = mode
         self._notifications = Notifications(
             mode, self.pool, state=self.state, ranker=self.ranker, configure=self._configured
@@ -289,18 +296,18 @@ class Session:
         self.state.ending = True
         self._lifecycle.end(code)
 
-    def closed_by_client(self) -> None:
-        """The connection has gone without a word: every child ends."""
+    def abort(self) -> None:
+        """End the session without shutdown and exit (lost connection, signal, protocol error). The exit code is 1."""
         self._end(1)
 
     def close(self, code: int) -> None:
-        """Everything has ended."""
+        """Close the connection, after every process has ended. `code` is the exit code."""
         self.client.close(code)
 
     # Settings
 
     def configure(self, given: Json, *, trusted: bool, origin: str = "a workspace") -> None:
-        """Take settings, and say of each bad one what it allows."""
+        """Apply settings. Show a message for each invalid one. `trusted`: they may choose commands and models."""
         self.state.settings, problems = updated(self.state.settings, given, trusted=trusted, origin=origin)
         for problem in problems:
             self.show(problem)
@@ -323,16 +330,16 @@ class Session:
 
     # From wrapped servers (ServerEvents)
 
-    def server_said(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
-        """A request or notification of a wrapped server. Never raises."""
+    def server_message(self, server: WrappedServer, body: bytes, envelope: Envelope) -> None:
+        """Handle a request or notification of a wrapped server. Never raises."""
         try:
             told = None if self.mode is None else self.mode.from_server(server, body, envelope)
             if told is not None:
                 self.send(told)
         except wire.WireError as error:
-            log.warning("a message of %s is malformed: %s: %s", server.key, envelope.method, error)
+            log.warning("%s sent a malformed message: %s: %s", server.key, envelope.method, error)
             code, why = wire.INVALID_PARAMS, str(error)
-        except Exception as error:  # a defect of ours: it must not cost the session
+        except Exception as error:  # a defect in Starling must not end the session
             log.exception(DEFECT)
             code, why = wire.INTERNAL_ERROR, repr(error)
         else:

@@ -109,20 +109,20 @@ class Connection(asyncio.Protocol):
         for body in self._frames.feed(data):
             if isinstance(body, wire.NotFrames):
                 log.warning("closing a connection that does not speak LSP: %s", body)
-                self.session.closed_by_client()
+                self.session.abort()
                 return
             self.session.from_client(body)
 
     def eof_received(self) -> bool:
         if self._frames.torn:
             log.warning("the input from the editor ended in the middle of a message")
-        self.session.closed_by_client()
+        self.session.abort()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_socket:
             self.writer_lost()
-        self.session.closed_by_client()
+        self.session.abort()
 
     def writer_lost(self) -> None:
         """Nothing more can be sent."""
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
     def _initialize_timed_out(self) -> None:
         if not self.session.authentication.succeeded:
             log.warning("closing a connection: no initialize request with the token within %g s", INITIALIZE_SECONDS)
-            self.session.closed_by_client()
+            self.session.abort()
 
     # Standard streams
 
@@ -195,4 +195,4 @@ class _OutputProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.writer_lost()
-        self._connection.session.closed_by_client()
+        self._connection.session.abort()

@@ -85,7 +85,7 @@ async def serve_pipe(connect: ConnectionFactory, path: Path) -> int:
         except ConnectionRefusedError:
             path.unlink()  # nobody listens: an earlier process left it behind
         else:
-            on_signals(editor.session.closed_by_client)
+            on_signals(editor.session.abort)
             return await editor.done
     listening = _private_socket(path)
     own = path.stat()
@@ -161,7 +161,7 @@ async def _until_stopped(stop: asyncio.Event, servers: Sequence[asyncio.Server],
         server.close()
     still_open = list(clients.open)
     for client in still_open:
-        client.session.closed_by_client()
+        client.session.abort()
     await asyncio.gather(*(client.done for client in still_open))
     return 0
 

@@ -114,7 +114,7 @@ class FakeEditor:
         await self.ask("fake/flush", None)
 
     async def gone(self) -> int:
-        self.session.closed_by_client()
+        self.session.abort()
         return await asyncio.wait_for(self.closed, PATIENCE)
 
 

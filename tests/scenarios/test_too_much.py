@@ -65,7 +65,7 @@ async def test_what_the_editor_sends_over_the_limit_is_answered_or_ends_the_sess
         head = b'{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"x":"'
         editor.session.from_client(wire.Oversized(600_000_000, 512, head))
         assert await asyncio.wait_for(editor.closed, 20) == 1
-        assert "can't follow the text" in editor.shown()[-1]
+        assert "doesn't know the document's text" in editor.shown()[-1]
 
 
 async def test_one_and_one_point_nought_are_one_id(tmp_path: Path) -> None:
