@@ -1,3 +1,3 @@
-"""Starling: a language server that runs another one behind it and re-orders its completions."""
+"""Starling: a language server that wraps another language server and ranks its completions."""
 
 __version__ = "0.1.0"

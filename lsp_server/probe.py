@@ -1,6 +1,6 @@
-"""A small editor without a screen: opens files in a language server and asks it things.
+"""A headless LSP client: opens files in a language server and sends it requests.
 
-The command line, the benchmarks and the tests use it, so that what they show is what an editor gets.
+The command line, the benchmarks and the tests use it, so that they see what an editor would get.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLIENT_CAPABILITIES: dict[str, Any] = {
 
 
 class Probe:
-    """One session with a server. `messages` holds each notification and request that the server sent."""
+    """One session with a server. `messages` has the (method, params) of each notification and request from the server."""
 
     def __init__(
         self,
@@ -52,14 +52,16 @@ class Probe:
         answers: dict[str, Callable[[Json], Json]] | None = None,
         hear: Callable[[str, Json], object] | None = None,
     ) -> None:
-        """`answers` replies to the server's requests by method; `hear` gets what it sends instead of `messages`."""
+        """`answers`: method -> function from params to result, for the server's requests; others get null.
+        `hear`: gets each (method, params) of the server; `messages` stays empty then.
+        """
         self.messages: list[tuple[str, Json]] = []
         self.exited: BackendExited | None = None
         self.result: Json = None
         self.backend = Backend(command, on_message=self._message, on_exit=self._exit)
         self._answers = {"workspace/configuration": _no_configuration, **(answers or {})}
         self._hear = hear or self._keep
-        self._news = asyncio.Event()
+        self._message_arrived = asyncio.Event()
 
     async def start(
         self,
@@ -69,11 +71,11 @@ class Probe:
         capabilities: Json = None,
         timeout: float = 60.0,
     ) -> Json:
-        """Start, initialize, and say so. Returns the initialize result. Raises BackendError."""
+        """Start the server, then send initialize and initialized. Returns the result of initialize. Raises BackendError."""
         await self.backend.start(cwd=str(root) if root is not None else None)
         folders = [{"uri": root.as_uri(), "name": root.name}] if root is not None else None
         params = {
-            "processId": os.getpid(),  # a server that watches it ends with us, even where we are killed
+            "processId": os.getpid(),  # a server that watches this process exits with it, even if it is killed
             "rootUri": root.as_uri() if root is not None else None,
             "workspaceFolders": folders,
             "capabilities": CLIENT_CAPABILITIES if capabilities is None else capabilities,
@@ -85,10 +87,12 @@ class Probe:
         return self.result
 
     def open(self, uri: str, text: str, language_id: str, version: int = 1) -> None:
+        """Send didOpen."""
         item = {"uri": uri, "languageId": language_id, "version": version, "text": text}
         self.backend.notify("textDocument/didOpen", {"textDocument": item})
 
     def change(self, uri: str, version: int, text: str, span: Json = None) -> None:
+        """Send didChange. `span`: the Range that `text` replaces; None replaces the whole document."""
         change = {"text": text} if span is None else {"range": span, "text": text}
         self.backend.notify(
             "textDocument/didChange",
@@ -96,19 +100,20 @@ class Probe:
         )
 
     async def complete(self, uri: str, line: int, character: int, timeout: float | None = 30.0) -> Json:
+        """Request completion. Returns the result. Line and character are 0-based. Raises BackendError."""
         params = {"textDocument": {"uri": uri}, "position": {"line": line, "character": character}}
         return await self.backend.request("textDocument/completion", params, timeout)
 
     async def heard(self, method: str, *, count: int = 1, timeout: float = 20.0) -> list[Json]:
-        """Wait until the server has sent `method` so often; returns their params. Raises TimeoutError."""
+        """Wait until the server has sent `method` `count` times. Returns the params of all. Raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while len(found := [params for name, params in self.messages if name == method]) < count:
-                self._news.clear()
-                await self._news.wait()
+                self._message_arrived.clear()
+                await self._message_arrived.wait()
         return found
 
     async def stop(self, timeout: float = 10.0) -> None:
-        """shutdown, exit, and the process ended whatever it says."""
+        """Send shutdown and exit, then end the process whether it obeys or not. Raises BackendError from shutdown."""
         try:
             if self.backend.alive:
                 await self.backend.request("shutdown", None, timeout)
@@ -126,20 +131,20 @@ class Probe:
         if envelope.is_request and not isinstance(envelope.id, msgspec.UnsetType):
             answer = self._answers.get(method)
             self.backend.send(wire.response(envelope.id, answer(params) if answer is not None else None))
-        self._news.set()
+        self._message_arrived.set()
 
     def _exit(self, error: BackendExited) -> None:
         self.exited = error
-        self._news.set()
+        self._message_arrived.set()
 
 
 def items_of(result: Json) -> list[Json]:
-    """The items of a completion result, whichever shape it has."""
+    """The items of a completion result: a CompletionList, an array or null."""
     return (result.get("items") if wire.is_object(result) else result) or []
 
 
 def in_order(items: list[Json]) -> list[Json]:
-    """Items as an editor without letters typed shows them: by sortText, else label."""
+    """Items in the order in which an editor shows them before a letter is typed: by sortText, or label if it has none."""
     return sorted(items, key=lambda item: item.get("sortText") or item["label"])
 
 

@@ -1,4 +1,4 @@
-"""starling complete FILE:LINE:COL: one list through a real session, before and after, as an editor would get it."""
+"""starling complete FILE:LINE:COL: shows one completion list before and after ranking, from a real session as in an editor."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lsp_server.servers.backend import BackendError, BackendMissing, find_comman
 from lsp_server.servers.plans import plan_for
 from lsp_server.settings import Settings, as_flags
 
-POLL = 0.2
+POLL = 0.2  # seconds between two requests for the status
 
 
-class WhereError(ValueError):
-    """FILE:LINE:COL that names no place; says what is wrong with it."""
+class LocationError(ValueError):
+    """The argument FILE:LINE:COL is wrong. The text says why."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
     try:
         path, line, column = place(arguments.where)
         found = asyncio.run(compare(path, line, column, settings, wait=arguments.wait))
-    except (WhereError, BackendError, OSError) as error:
+    except (LocationError, BackendError, OSError) as error:
         print(f"starling complete: {error}", file=sys.stderr)
         return 1
     if arguments.json:
@@ -68,30 +68,33 @@ def main(words: Sequence[str]) -> int:
 
 
 def place(where: str) -> tuple[Path, int, int]:
-    """FILE:LINE:COL as path and 0-based line and column (characters). Raises WhereError."""
+    """Parse FILE:LINE:COL. Returns the path and the 0-based line and column, in characters. Raises LocationError."""
     parts = where.rsplit(":", 2)
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts[1:]):
-        raise WhereError(f"{where!r}: give FILE:LINE:COL, as in src/app.py:12:9, counted from 1")
+        raise LocationError(f"{where!r}: expected FILE:LINE:COL, such as src/app.py:12:9; line and column start at 1")
     path = Path(parts[0])
     if not path.is_file():
-        raise WhereError(f"{parts[0]}: there is no such file")
+        raise LocationError(f"{parts[0]}: no such file")
     line, column = int(parts[1]) - 1, int(parts[2]) - 1
     lines = path.read_text("utf-8", "replace").split("\n")
     if line >= len(lines) or column > len(lines[line]):
-        raise WhereError(f"{where}: the file has {len(lines)} lines" + (
+        raise LocationError(f"{where}: the file has {len(lines)} lines" + (
             f", and line {line + 1} has {len(lines[line])} characters" if line < len(lines) else ""))  # fmt: skip
     return path.resolve(), line, column
 
 
 async def compare(path: Path, line: int, column: int, settings: Settings, *, wait: float) -> dict[str, Any]:
-    """Ask the wrapped server alone, then Starling in front of it. Columns are characters, 0-based."""
+    """Request completion from the wrapped server alone, then through Starling. Waits `wait` seconds for index and model.
+
+    Line and column are 0-based; columns count characters. Returns what `--json` prints. Raises LocationError and BackendError.
+    """
     text = path.read_text("utf-8", "replace")
     root = _root(path)
     character = len(text.split("\n")[line][:column].encode("utf-16-le", "surrogatepass")) // 2
     language_id = _language_id(path)
     chosen = plan_for(settings, language_id)
     if chosen is None:
-        raise WhereError(f"{path.name}: no language server is known for it. Name one after '--'.")
+        raise LocationError(f"{path.name}: Starling knows no language server for this file. Give a command after '--'.")
     if find_command(chosen.command, chosen.check, str(root)) is None:
         raise BackendMissing(chosen.command[0], chosen.install)
     alone = Probe(chosen.started_by(root))
@@ -100,11 +103,11 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
         command += ["--", *settings.command]
     starling = Probe(command)
     try:
-        before, alone_ms, _ = await _asked(alone, root, path, text, line, character)
-        after, through_ms, first_ms = await _asked(starling, root, path, text, line, character, wait=wait)
+        before, alone_ms, _ = await _measured(alone, root, path, text, line, character)
+        after, through_ms, first_ms = await _measured(starling, root, path, text, line, character, wait=wait)
         status = await starling.backend.request("starling/status", {}, 10.0)
         ordered = in_order(items_of(after))
-        whys = [await _why(starling, item) for item in ordered[:3]]
+        whys = [await _reasons(starling, item) for item in ordered[:3]]
     finally:
         await asyncio.gather(alone.stop(), starling.stop(), return_exceptions=True)
     return {
@@ -122,10 +125,10 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
     }
 
 
-async def _asked(
+async def _measured(
     probe: Probe, root: Path, path: Path, text: str, line: int, character: int, *, wait: float = 0.0
 ) -> tuple[Json, float, float]:
-    """The result, the median of three warm times and the first time, in ms."""
+    """Request completion four times. Returns the result, the median of the last three times and the first time, in ms."""
     await probe.start(root)
     uri = path.as_uri()
     language = _language_id(path)
@@ -148,7 +151,7 @@ async def _asked(
     return result, round(sorted(times)[1], 1), round(first, 1)
 
 
-async def _why(probe: Probe, item: Json) -> str:
+async def _reasons(probe: Probe, item: Json) -> str:
     resolved = await probe.backend.request("completionItem/resolve", item, 10.0)
     documentation = resolved.get("documentation")
     value = str(documentation.get("value", "") if wire.is_object(documentation) else documentation or "")
@@ -163,7 +166,7 @@ def _language_id(path: Path) -> str:
 
 
 def _root(path: Path) -> Path:
-    """The nearest folder above with a project's mark, else the file's own."""
+    """The project's root: the nearest parent folder with .git or a root file of the language, else the file's folder."""
     from corpus.syntax.language import language_for
 
     language = language_for("", path.as_uri())
@@ -191,7 +194,7 @@ def _table(found: dict[str, Any], top: int) -> None:
     ranker: dict[str, Any] = found["status"]["ranker"] or {}
     times = found["milliseconds"]
     console.print(
-        f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (warm medians), "
+        f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (medians), "
         f"{times['starling first']:g} ms the first time · index of {ranker.get('files', 0)} files · "
         f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}"
     )

@@ -1,4 +1,4 @@
-"""starling doctor: what is installed, which server each language gets, which model, how fast, and what to do."""
+"""starling doctor: reports what is installed, the server of each language, the model and its speed, and how to mend each gap."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from lsp_server.servers.plans import chosen_servers
 from lsp_server.servers.presets import installed
 from lsp_server.settings import Settings
 
-NO_SERVER = "install one of those above, or wrap a command of your own: starling --stdio -- COMMAND"
+NO_SERVER = "install one of those above, or give your own command: starling --stdio -- COMMAND"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the report. `remedy` is "" where nothing is wrong."""
+    """One line of the report. `remedy` says what to do; it is "" if nothing is wrong."""
 
     what: str
     found: str
     remedy: str = ""
-    needed: bool = False  # without it Starling can't do its job at all
+    needed: bool = False  # Starling can't work without it
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the findings. Exit code 1 where something needed is missing."""
+    """Print the findings. Returns the exit code: 1 if something that is needed is missing, 2 for a wrong command line."""
     options = argparse.ArgumentParser(
-        prog="starling doctor", description="Check the installation, and say what to do about each gap."
+        prog="starling doctor", description="Check the installation, and say how to fix each problem."
     )
     options.add_argument("--json", action="store_true", help="print JSON instead of a table")
     serving.add_settings(options)
@@ -58,6 +58,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def examine(settings: Settings) -> list[Finding]:
+    """All findings for these settings. Loads the model, which takes seconds."""
     return [
         Finding(
             what="Starling",
@@ -76,7 +77,7 @@ def _servers(settings: Settings) -> list[Finding]:
             Finding(
                 what="wrapped command",
                 found=where or "not found",
-                remedy="" if where else f"'{settings.command[0]}' is not on PATH",
+                remedy="" if where else f"'{settings.command[0]}' is not on PATH: install it, or give another command",
                 needed=True,
             )
         ]
@@ -88,7 +89,7 @@ def _servers(settings: Settings) -> list[Finding]:
         for server in language.servers:
             where = there[server.name]
             default = server.name in wrapped
-            if where or default:  # what else could be had stands behind the one that is missing
+            if where or default:  # other servers of the language appear as remedies only
                 others = [other.install for other in language.servers if not there[other.name]]
                 found.append(
                     Finding(
@@ -109,7 +110,7 @@ def _model(settings: Settings) -> list[Finding]:
             Finding(
                 what="model libraries",
                 found=f"missing: {', '.join(missing)}",
-                remedy=f"{install_command('model')} (signals rank without it)",
+                remedy=f"{install_command('model')} (without it, the ranker 'signals' is used)",
             )
         ]
     from tuning.ranking.serving.model.install import default_base_dir, is_installed
@@ -121,7 +122,7 @@ def _model(settings: Settings) -> list[Finding]:
             Finding(
                 what="base model",
                 found="not installed",
-                remedy="starling install-model (signals rank without it)",
+                remedy="starling install-model (without it, the ranker 'signals' is used)",
             ),
         ]
     base = settings.base or str(default_base_dir())
@@ -130,18 +131,18 @@ def _model(settings: Settings) -> list[Finding]:
 
 
 def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
-    """One scoring, as a list at a warm prompt would get it."""
+    """Load the model and time the scoring of one list, with the prompt already read as while typing."""
     from tuning.ranking.serving.model.prompt import build_prompt
     from tuning.ranking.serving.model.scorer import Scorer
 
     started = time.perf_counter()
     try:
         scorer = Scorer.load(base, adapter=adapter, allow_download=allow_download)
-    except Exception as error:  # whatever is wrong with it is what the doctor is asked about
+    except Exception as error:  # report any problem of the model
         return Finding(
             what="model",
             found=f"can't be loaded: {error}",
-            remedy="starling install-model, or another --base",
+            remedy="run starling install-model, or give another --base",
         )
     loaded = time.perf_counter() - started
     prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = value.", line_comment="")
@@ -156,7 +157,7 @@ def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
         times.append((time.perf_counter() - started) * 1000)
     return Finding(
         what="model speed",
-        found=f"loaded in {loaded:.1f} s, {len(names)} names after a text that was read {sorted(times)[1]:.0f} ms",
+        found=f"loaded in {loaded:.1f} s; scores {len(names)} names in {sorted(times)[1]:.0f} ms once the prompt is read",
     )
 
 
@@ -166,11 +167,12 @@ def _log() -> Finding:
     return Finding(
         what="log files",
         found=str(folder),
-        remedy="" if writable else "the folder can't be written; logs go to stderr only",
+        remedy="" if writable else "the folder is not writable, so logs go to stderr only: change its permissions",
     )
 
 
 def _existing(folder: Path) -> Path:
+    """The folder, or its nearest parent that exists."""
     while not folder.exists():
         folder = folder.parent
     return folder
