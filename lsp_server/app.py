@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsp_server.features.loading import LazyFeatures
-from lsp_server.session.session import Authentication, Session
+from lsp_server.session.authentication import Authentication
+from lsp_server.session.session import Session
 from lsp_server.settings import Settings
 from lsp_server.transport import sockets
 from lsp_server.transport.connection import Connection, on_signals

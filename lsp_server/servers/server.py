@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 BACK_OFF = (0.3, 1.0, 3.0, 10.0, 30.0)  # seconds before each restart; after the last one the server has failed
 STABLE = 180.0  # seconds after which a running server is stable: its earlier crashes do not count any more
+GAVE_UP = "not started again. To try again, use your editor's command to restart Starling's servers."
 
 
 class State(Enum):
@@ -73,7 +74,7 @@ class WrappedServer:
     editor: EditorState
     events: ServerEvents
     state: State = State.IDLE
-    unavailable_reason: str = "the wrapped server is not running"
+    why_not: str = "the wrapped server is not running"
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
@@ -147,7 +148,7 @@ class WrappedServer:
         try:
             result = await process.start()
         except BackendError as error:
-            self.unavailable_reason, self._missing = str(error), isinstance(error, BackendMissing)
+            self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
             raise
         self.capabilities, self.encoding = process.capabilities, process.encoding
         return result
@@ -198,11 +199,13 @@ class WrappedServer:
                 self._give_up(str(error))
             return
         except BackendError as error:
-            self._give_up(f"{error}; not started again." if is_restart else str(error))
+            self._give_up(f"{error}; {GAVE_UP}" if is_restart else str(error))
             return
         except Exception as error:  # requests must not wait for this server for ever
             log.exception("%s can't be started", self.key)
-            self._give_up(f"'{self.plan.command[0]}' can't be started: {error!r}")
+            self._give_up(
+                f"The language server '{self.plan.command[0]}' can't be started: {error!r}. See Starling's log for more."
+            )
             return
         finally:
             self._start_ended.set()
@@ -272,9 +275,9 @@ class WrappedServer:
             if process is not None:
                 await process.end(politely=politely)
 
-        self._asks.fail(self.unavailable_reason, keep_reads=keep_reads)
+        self._asks.fail(self.why_not, keep_reads=keep_reads)
         if process is not None:
-            process.fail_client(self.unavailable_reason)
+            process.fail_client(self.why_not)
             process.phase = Phase.ENDED
             if not self.editor.ending:
                 self._process_lost()
@@ -325,7 +328,7 @@ class WrappedServer:
         """Forward a request of the editor, keep it until the server is ready, or answer it with an error if neither is possible."""
         waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.reads)
         if not waits and (self.state is not State.RUNNING or not self.alive):
-            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.unavailable_reason))
+            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
             return
         self._asks.add(ask)
         if not waits:
@@ -364,7 +367,7 @@ class WrappedServer:
             log.debug("%s answered the request %r, which is not pending", self.key, id)
 
     def process_exited(self, process: Generation, error: BackendExited) -> None:
-        self.unavailable_reason = str(error)
+        self.why_not = str(error)
         if self.editor.ending:
             self._asks.fail(str(error))
         elif process is self._process:
@@ -378,7 +381,7 @@ class WrappedServer:
         self._asks.fail(str(error), keep_reads=not gave_up)
         if gave_up:
             self.state = State.FAILED
-            message = f"{error}, {self._crashes + 1} times now; not started again. {last_words(error)}"
+            message = f"{error}, {self._crashes + 1} times now; {GAVE_UP} {last_words(error)}"
             self.events.server_failed(self, message, for_good=True)
             return
         self.state = State.RESTARTING
@@ -390,7 +393,7 @@ class WrappedServer:
         self._start_task = asyncio.get_running_loop().create_task(self._start_in_background(delay=delay))
 
     def _fail(self, reason: str) -> None:
-        self.state, self.unavailable_reason = State.FAILED, reason
+        self.state, self.why_not = State.FAILED, reason
         self._asks.fail(reason)
 
     def _process_lost(self) -> None:

@@ -19,6 +19,7 @@ from lsp_server.routing.one_command import OneCommand
 from lsp_server.routing.requests import Requests
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.presets import UnknownPreset
+from lsp_server.session.authentication import Authentication
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +27,11 @@ END_PATIENCE = 15.0  # seconds to wait until all processes have ended
 NO_TOKEN = 'Starling printed a token when it started. Send it in initialize, as initializationOptions {"starling": {"token": "…"}}.'
 
 
-class Authenticator(Protocol):
-    """Checks a client's token (`session.Authentication`)."""
-
-    trusted: bool
-
-    def check(self, options: Json) -> bool: ...
-
-
 class Host(EditorLink, Protocol):
     """The part of the session that its lifecycle uses."""
 
     @property
-    def authentication(self) -> Authenticator: ...
+    def authentication(self) -> Authentication: ...
     @property
     def client(self) -> AuthenticatedClient: ...
     def configure(self, given: Json, *, trusted: bool, origin: str) -> None: ...

@@ -6,11 +6,9 @@ Messages that Starling does not own pass through as the bytes that were received
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -28,6 +26,7 @@ from lsp_server.routing.requests import Requests
 from lsp_server.servers.id_mapping import Left
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.server import WrappedServer
+from lsp_server.session.authentication import Authentication
 from lsp_server.session.lifecycle import Lifecycle
 from lsp_server.settings import Settings, updated
 
@@ -55,30 +54,6 @@ class Phase(Enum):
     STARTING = "starting"
     RUNNING = "running"
     SHUT_DOWN = "shut_down"
-
-
-@dataclass(kw_only=True)
-class Authentication:
-    """What a client must send, and what it may do then. On standard streams the client is the process that started us; on a
-    socket it may be anyone.
-
-    `trusted`: the client's initializationOptions may choose which commands and models run. If not, only the command line may.
-    """
-
-    token: str = ""  # the token that initialize must contain; "" if none is needed
-    trusted: bool = True
-    succeeded: bool = False
-
-    def for_new_client(self) -> Authentication:
-        """The same conditions, for a client that has not authenticated yet."""
-        return replace(self, succeeded=False)
-
-    def check(self, options: Json) -> bool:
-        """Whether these options (`initializationOptions.starling`) contain the token. The comparison takes constant time."""
-        given = options.get("token") if wire.is_object(options) else None
-        given = given if isinstance(given, str) else ""
-        self.succeeded = not self.token or hmac.compare_digest(given.encode(), self.token.encode())
-        return self.succeeded
 
 
 class Features(Protocol):

@@ -12,7 +12,8 @@ from typing import IO, cast
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Frames, frame, header
-from lsp_server.session.session import Authentication, Session
+from lsp_server.session.authentication import Authentication
+from lsp_server.session.session import Session
 from lsp_server.transport.threads import ThreadReader, ThreadWriter
 
 log = logging.getLogger(__name__)

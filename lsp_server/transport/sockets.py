@@ -1,7 +1,7 @@
 """Serves editors over a socket: TCP, or a Unix socket that only its owner can use.
 
 Socket clients are not trusted, because even a web page can reach a local port. A client must send the token in its
-`initialize` request, and it can't choose a command or a model (see `Authentication`). A connection that does not begin with an
+`initialize` request, and it can't choose a command or a model (see `session.authentication`). A connection that does not begin with an
 LSP header is closed.
 """
 
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lsp_server.session.session import Authentication
+from lsp_server.session.authentication import Authentication
 from lsp_server.transport.connection import Connection, on_signals
 
 TOKEN_VARIABLE = "STARLING_TOKEN"

@@ -128,7 +128,7 @@ def test_garbage_and_invalid_json_do_not_end_it(tmp_path: Path) -> None:
 async def test_shutdown_then_exit_is_code_zero(tmp_path: Path) -> None:
     probe = Probe(Scene(tmp_path).command())
     await probe.start()
-    with pytest.raises(BackendRefused, match="called before"):
+    with pytest.raises(BackendRefused, match="already requested"):
         await probe.backend.request("initialize", {"capabilities": {}}, 10)
     await probe.backend.request("shutdown", None, 10)
     with pytest.raises(BackendRefused, match="shut down"):

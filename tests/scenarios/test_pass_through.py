@@ -133,7 +133,7 @@ async def test_rank_request(tmp_path: Path) -> None:
         got = await probe.backend.request("starling/rank", {**where, "items": ITEMS}, 10)
         assert got["order"][0] == 1
         assert sorted(got["order"]) == [0, 1, 2]
-        with pytest.raises(BackendRefused, match="'items' is missing"):
+        with pytest.raises(BackendRefused, match="'items' must be an array"):
             await probe.backend.request("starling/rank", where, 10)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import child, wire
-from lsp_server.session.session import Authentication, Session
+from lsp_server.session.authentication import Authentication
+from lsp_server.session.session import Session
 from lsp_server.settings import Settings
 from lsp_server.transport import connection
 from lsp_server.transport.connection import Connection
