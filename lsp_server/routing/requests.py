@@ -13,7 +13,7 @@ from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
 from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.routing.table import OTHER, ROUTES
-from lsp_server.servers.asks import Ask
+from lsp_server.servers.forwarded_requests import ForwardedRequest
 from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ class Pending:
 
     id: Id
     method: str
-    asked: list[tuple[WrappedServer, Ask]] = field(default_factory=list[tuple[WrappedServer, Ask]])
+    asked: list[tuple[WrappedServer, ForwardedRequest]] = field(
+        default_factory=list[tuple[WrappedServer, ForwardedRequest]]
+    )
     waiting: int = 0  # servers that have not answered
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
@@ -42,7 +44,7 @@ class Requests:
         self._on_stopped = on_stopped
         self._pending: dict[tuple[type, Id], Pending] = {}
         self._asks: dict[
-            asyncio.Future[bytes], tuple[Pending, WrappedServer, Ask]
+            asyncio.Future[bytes], tuple[Pending, WrappedServer, ForwardedRequest]
         ] = {}  # that a server has not answered
         self._count = itertools.count(1)
         self.begun = 0  # tasks that `run` has made: each starts at the loop's next turn
@@ -109,7 +111,9 @@ class Requests:
             future.add_done_callback(lambda done: self._asks.pop(done, None))
         return future
 
-    def _put(self, id: Id, server: WrappedServer, body: bytes, on_reply: Callable[[bytes], None], own: Id) -> Ask:
+    def _put(
+        self, id: Id, server: WrappedServer, body: bytes, on_reply: Callable[[bytes], None], own: Id
+    ) -> ForwardedRequest:
         pending = self._pending[wire.key_of(id)]
         pending.waiting += 1
 
@@ -117,12 +121,12 @@ class Requests:
             pending.waiting -= 1
             on_reply(reply)
 
-        ask = Ask(id=own, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads)
+        ask = ForwardedRequest(id=own, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads)
         if pending.cancelled:  # the editor did not wait until it could be sent on
             replied(wire.failure(own, wire.REQUEST_CANCELLED, "cancelled"))
             return ask
         pending.asked.append((server, ask))
-        server.ask(ask)
+        server.forward(ask)
         return ask
 
     def is_cancelled(self, id: Id) -> bool:

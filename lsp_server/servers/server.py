@@ -22,8 +22,8 @@ from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.capabilities import at, resolves
-from lsp_server.servers.asks import Ask, OpenAsks
 from lsp_server.servers.backend import BackendError, BackendExited, BackendMissing, find_command
+from lsp_server.servers.forwarded_requests import ForwardedRequest, ForwardedRequests
 from lsp_server.servers.generation import Generation, Phase
 from lsp_server.servers.id_mapping import Left, ServerNames
 from lsp_server.servers.plans import Plan
@@ -79,7 +79,7 @@ class WrappedServer:
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
     announced: set[str] = field(default_factory=set[str])  # ids of registrations that Starling made for it
-    _asks: OpenAsks = field(default_factory=OpenAsks)
+    _forwarded: ForwardedRequests = field(default_factory=ForwardedRequests)
     _process: Generation | None = None  # the current process; it may have ended
     _crashes: int = 0
     _missing: bool = False  # its command was not found
@@ -164,12 +164,12 @@ class WrappedServer:
 
     @property
     def is_missing(self) -> bool:
-        """Whether it could not be started because its command was not found."""
+        """Whether the last start failed because its command was not found."""
         return self._missing
 
     @property
     def is_installed(self) -> bool:
-        """Whether its command is there, as far as a quick look tells."""
+        """Whether its command is found now. Does not run the `check` of the command."""
         return find_command(self.plan.command) is not None
 
     async def restart(self) -> None:
@@ -230,9 +230,9 @@ class WrappedServer:
     def _ready(self) -> None:
         """Send the requests that waited. From now on messages are sent at once."""
         self.state = State.RUNNING
-        for ask in self._asks:
-            if not ask.cancelled:
-                self.send(ask.body)
+        for request in self._forwarded:
+            if not request.cancelled:
+                self.send(request.body)
 
     def rest_after(self, seconds: float) -> None:
         """Stop it after so many seconds without open documents. `wake` cancels this."""
@@ -242,7 +242,7 @@ class WrappedServer:
 
     def _stop_idle(self) -> None:
         self._idle_timer = None
-        if self.state is State.RUNNING and not self._asks:
+        if self.state is State.RUNNING and not self._forwarded:
             log.info("stopping %s until one of its documents is opened", self.key)
             self.state = State.IDLE
             self.stop()
@@ -275,7 +275,7 @@ class WrappedServer:
             if process is not None:
                 await process.end(politely=politely)
 
-        self._asks.fail(self.why_not, keep_reads=keep_reads)
+        self._forwarded.fail(self.why_not, keep_reads=keep_reads)
         if process is not None:
             process.fail_client(self.why_not)
             process.phase = Phase.ENDED
@@ -324,29 +324,29 @@ class WrappedServer:
         if self._process is not None:
             self._process.forget_changes(uri)
 
-    def ask(self, ask: Ask) -> None:
+    def forward(self, request: ForwardedRequest) -> None:
         """Forward a request of the editor, keep it until the server is ready, or answer it with an error if neither is possible."""
-        waits = self.state is State.STARTING or (self.state is State.RESTARTING and ask.reads)
+        waits = self.state is State.STARTING or (self.state is State.RESTARTING and request.reads)
         if not waits and (self.state is not State.RUNNING or not self.alive):
-            ask.on_reply(wire.failure(ask.id, wire.REQUEST_FAILED, self.why_not))
+            request.on_reply(wire.failure(request.id, wire.REQUEST_FAILED, self.why_not))
             return
-        self._asks.add(ask)
+        self._forwarded.add(request)
         if not waits:
-            self.send(ask.body)
+            self.send(request.body)
 
-    def cancel(self, ask: Ask, body: bytes) -> None:
+    def cancel(self, request: ForwardedRequest, body: bytes) -> None:
         """Forward the editor's $/cancelRequest (`body`). The server may still answer the request."""
-        ask.cancelled = True
-        if ask in self._asks and self.state is State.RUNNING:
+        request.cancelled = True
+        if request in self._forwarded and self.state is State.RUNNING:
             self.send(body)
 
-    def forget(self, ask: Ask) -> bool:
+    def forget(self, request: ForwardedRequest) -> bool:
         """Stop waiting for the answer, and cancel the request. Returns False if it has been answered."""
-        if ask not in self._asks:
+        if request not in self._forwarded:
             return False
-        self._asks.remove(ask)
-        if not ask.cancelled:
-            self.tell(wire.notification("$/cancelRequest", {"id": ask.id}))
+        self._forwarded.remove(request)
+        if not request.cancelled:
+            self.tell(wire.notification("$/cancelRequest", {"id": request.id}))
         return True
 
     @property
@@ -363,13 +363,13 @@ class WrappedServer:
         self.events.server_message(self, body, envelope)
 
     def process_response(self, process: Generation, id: Id, body: bytes) -> None:
-        if not self._asks.reply(id, body):
+        if not self._forwarded.reply(id, body):
             log.debug("%s answered the request %r, which is not pending", self.key, id)
 
     def process_exited(self, process: Generation, error: BackendExited) -> None:
         self.why_not = str(error)
         if self.editor.ending:
-            self._asks.fail(str(error))
+            self._forwarded.fail(str(error))
         elif process is self._process:
             self._crashed(error, process.age)
 
@@ -378,7 +378,7 @@ class WrappedServer:
             self._crashes, self._crash_reported = 0, False
         self._process_lost()
         gave_up = self._crashes >= len(BACK_OFF)
-        self._asks.fail(str(error), keep_reads=not gave_up)
+        self._forwarded.fail(str(error), keep_reads=not gave_up)
         if gave_up:
             self.state = State.FAILED
             message = f"{error}, {self._crashes + 1} times now; {GAVE_UP} {last_words(error)}"
@@ -394,7 +394,7 @@ class WrappedServer:
 
     def _fail(self, reason: str) -> None:
         self.state, self.why_not = State.FAILED, reason
-        self._asks.fail(reason)
+        self._forwarded.fail(reason)
 
     def _process_lost(self) -> None:
         """Forget the registrations and requests of a process that has ended, and report it."""

@@ -10,7 +10,7 @@ from lsp_server.jsonrpc.wire import Id
 
 
 @dataclass(kw_only=True, eq=False)
-class Ask:
+class ForwardedRequest:
     """A request that was forwarded to one wrapped server. `on_reply` gets the whole response; if there is none, an error response.
 
     `reads`: the request changes nothing. It is sent once more if the server crashes or is restarted before it answers.
@@ -24,41 +24,41 @@ class Ask:
     cancelled: bool = False
 
 
-class OpenAsks:
+class ForwardedRequests:
     """The forwarded requests of one wrapped server by id, the oldest first."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[type, Id], Ask] = {}
+        self._open: dict[tuple[type, Id], ForwardedRequest] = {}
 
-    def __iter__(self) -> Iterator[Ask]:
+    def __iter__(self) -> Iterator[ForwardedRequest]:
         return iter(list(self._open.values()))
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __contains__(self, ask: Ask) -> bool:
-        return self._open.get(wire.key_of(ask.id)) is ask
+    def __contains__(self, request: ForwardedRequest) -> bool:
+        return self._open.get(wire.key_of(request.id)) is request
 
-    def add(self, ask: Ask) -> None:
-        self._open[wire.key_of(ask.id)] = ask
+    def add(self, request: ForwardedRequest) -> None:
+        self._open[wire.key_of(request.id)] = request
 
-    def remove(self, ask: Ask) -> None:
-        del self._open[wire.key_of(ask.id)]
+    def remove(self, request: ForwardedRequest) -> None:
+        del self._open[wire.key_of(request.id)]
 
     def reply(self, id: Id, body: bytes) -> bool:
         """Give a response to the request with this id. Returns False if there is none."""
-        ask = self._open.pop(wire.key_of(id), None)
-        if ask is not None:
-            ask.on_reply(body)
-        return ask is not None
+        request = self._open.pop(wire.key_of(id), None)
+        if request is not None:
+            request.on_reply(body)
+        return request is not None
 
     def fail(self, reason: str, *, keep_reads: bool = False) -> None:
         """Answer every request with an error, because the process has ended.
 
         `keep_reads`: requests that only read are kept for the next process, unless they were kept before.
         """
-        for ask in self:
-            if keep_reads and ask.reads and not ask.retried and not ask.cancelled:
-                ask.retried = True
+        for request in self:
+            if keep_reads and request.reads and not request.retried and not request.cancelled:
+                request.retried = True
             else:
-                self.reply(ask.id, wire.failure(ask.id, wire.REQUEST_FAILED, reason))
+                self.reply(request.id, wire.failure(request.id, wire.REQUEST_FAILED, reason))
