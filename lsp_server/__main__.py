@@ -1,4 +1,4 @@
-"""python -m lsp_server: the language server, and nothing else. Every other command is `starling`'s (starling_lsp)."""
+"""python -m lsp_server: runs the language server. All other commands belong to `starling` (the package starling_lsp)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-# Editors start servers inside the workspace, and `-m` puts that folder first on the import path; PYTHONPATH stands before
-# what is installed. Neither may choose our modules. Where Starling runs from a checkout, the checkout stays importable.
+# Editors start servers in the workspace folder. `-m` puts that folder first on the import path, and PYTHONPATH comes before
+# installed packages. The workspace is untrusted, so we remove both. A checkout that Starling runs from stays importable.
 _HERE = str(Path(__file__).resolve().parent.parent)
 _OUTSIDE = {Path(entry).resolve() for entry in (".", *os.environ.get("PYTHONPATH", "").split(os.pathsep))}
 sys.path[:] = [entry for entry in sys.path if entry == _HERE or (entry and Path(entry).resolve() not in _OUTSIDE)]

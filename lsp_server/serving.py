@@ -1,4 +1,4 @@
-"""The server's command line: how it is reached, its settings, the command that it wraps."""
+"""The command line of the language server: the transport, the settings, and the command to wrap."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lsp_server import __version__
 from lsp_server.settings import SETTINGS, Settings, flag, updated
 
 ABOUT = """\
-settings (the same names under the key "starling" in initializationOptions):
-  ranker is 'model' (default; 'signals' until the model is loaded, or where there is none), 'signals' or 'off'.
-  Nothing leaves this machine; only install-model connects anywhere.
+settings (an editor sends them under the key "starling" in initializationOptions, by the same names):
+  ranker is 'model' (the default; 'signals' is used until the model is loaded, or if there is none), 'signals' or 'off'.
+  Nothing leaves this machine. Only install-model opens a connection, and a hub id that you give as base.
 """
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    """The flags of the server."""
+    """The parser of the server's flags. `prog`: the name of the program in messages."""
     main = argparse.ArgumentParser(
         prog=prog,
         description="A language server in front of your language server: the completion you want comes first.",
@@ -35,26 +35,26 @@ def parser(prog: str) -> argparse.ArgumentParser:
     how.add_argument(
         "--tcp",
         metavar="HOST:PORT",
-        help="serve editors on a socket (':2087' means 127.0.0.1:2087); clients must send the token that is printed, "
-        "or that of the environment variable STARLING_TOKEN",
+        help="serve editors on a TCP socket (':2087' means 127.0.0.1:2087); clients must send the token that Starling prints, "
+        "or the one that you set in the environment variable STARLING_TOKEN",
     )
     how.add_argument(
         "--pipe",
         metavar="PATH",
-        help="serve over a Unix socket: one that your editor listens on, or else one made here, for you alone",
+        help="serve over a Unix socket: connect to PATH if your editor listens there, else create it for you alone",
     )
     main.add_argument(
         "--allow-remote",
         action="store_true",
-        help="with --tcp: listen on other hosts' addresses too. Anyone who can reach the port can then try to connect, "
-        "and nothing is encrypted: put a tunnel (ssh -L) before it instead where you can",
+        help="with --tcp: allow addresses other than loopback. Anyone who can reach the port can then try to connect, "
+        "and nothing is encrypted: use a tunnel (ssh -L) instead if you can",
     )
     main.add_argument(
         "--feature",
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file with features of your own, as for any pygls server (docs/extending.md); may be given again",
+        help="a Python file with your own features, written as for any pygls server (docs/extending.md); repeatable",
     )
     add_settings(main)
     return main
@@ -68,16 +68,16 @@ def add_settings(to: argparse.ArgumentParser) -> None:
         group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
                            help=SETTINGS[name].allowed)  # fmt: skip
     group.add_argument(flag("logAccepted"), dest="logAccepted", action="store_true", default=argparse.SUPPRESS,
-                       help="keep what you write where a list was shown, for `train --from-accepted` (it holds code)")  # fmt: skip
+                       help="log what you write where a list was shown, for `train --from-accepted` (the log contains code)")  # fmt: skip
 
 
 def main(words: Sequence[str] | None = None, *, prog: str = "python -P -m lsp_server") -> int:
-    """Serve; returns the exit code: 2 for a command line that makes no sense."""
+    """Serve. Returns the exit code: 2 if the command line is wrong."""
     words, wrapped = split(sys.argv[1:] if words is None else words)
     arguments = parser(prog).parse_args(words)
     settings, problems = settings_of(arguments, wrapped)
     if not (arguments.stdio or arguments.tcp or arguments.pipe):
-        problems.append(f"Say how the editor is reached: {prog} --stdio, --tcp HOST:PORT or --pipe PATH.")
+        problems.append(f"Choose a transport: {prog} --stdio, --tcp HOST:PORT or --pipe PATH.")
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 2
@@ -85,7 +85,7 @@ def main(words: Sequence[str] | None = None, *, prog: str = "python -P -m lsp_se
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Our own words, and those after `--`: the command to wrap (None where there is no `--`)."""
+    """Split the command line at `--`. Returns our arguments and the command to wrap (None if there is no `--`)."""
     if "--" not in words:
         return list(words), None
     cut = list(words).index("--")
@@ -93,25 +93,25 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
 
 
 def settings_of(arguments: argparse.Namespace, wrapped: Sequence[str] | None) -> tuple[Settings, list[str]]:
-    """The settings that flags and the wrapped command say, and what is wrong with them."""
+    """The settings from the flags and the wrapped command, and a message for each problem."""
     given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
     settings, problems = updated(Settings(), given, trusted=True)
     if wrapped is not None:
         if not wrapped:
-            problems.append("After '--' Starling expects the command to wrap, as in: starling --stdio -- COMMAND ARGS")
+            problems.append("After '--' give the command to wrap, as in: starling --stdio -- COMMAND ARGS")
         settings = replace(settings, command=tuple(wrapped))
     names = _preset_names() if settings.server else []
     for name in (part.strip() for part in settings.server.split(",")):
         if name and name not in names:
-            problems.append(f"--server {name!r}: there are {', '.join(names)}.")
+            problems.append(f"--server {name!r}: there is no such preset. Use one of: {', '.join(names)}.")
     return settings, problems
 
 
 def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serve until the end, which is the end of the process: no thread that hangs in a system call keeps it."""
-    from lsp_server.logs import to_stderr_and_file
+    """Serve, then exit the process at once, so that no thread that hangs in a system call can keep it alive."""
+    from lsp_server.logs import configure_logging
 
-    to_stderr_and_file()
+    configure_logging()
     code = 1
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -123,30 +123,33 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
-    from lsp_server.app import Start, serve_pipe, serve_stdio, serve_tcp
+    from lsp_server.app import LaunchOptions, serve_pipe, serve_stdio, serve_tcp
     from lsp_server.transport.sockets import ListenError
 
-    start = Start(settings=settings, features=tuple(Path(name).absolute() for name in arguments.feature))
-    missing = [str(path) for path in start.features if not path.is_file()]
+    options = LaunchOptions(settings=settings, features=tuple(Path(name).absolute() for name in arguments.feature))
+    missing = [str(path) for path in options.features if not path.is_file()]
     if missing:
-        print(f"--feature {missing[0]}: there is no such file", file=sys.stderr)
+        print(f"--feature {missing[0]}: no such file", file=sys.stderr)
         return 2
     if arguments.stdio:
-        return await serve_stdio(start)
+        return await serve_stdio(options)
     host, _, port = (arguments.tcp or "").rpartition(":")
     if arguments.tcp and (not port.isdigit() or int(port) > 65535):
-        print(f"--tcp {arguments.tcp!r}: give HOST:PORT, as in 127.0.0.1:2087", file=sys.stderr)
+        print(f"--tcp {arguments.tcp!r}: expected HOST:PORT, such as 127.0.0.1:2087", file=sys.stderr)
         return 2
     try:
         if arguments.pipe:
-            return await serve_pipe(start, Path(arguments.pipe))
+            return await serve_pipe(options, Path(arguments.pipe))
         host = host.strip("[]") or "127.0.0.1"
-        return await serve_tcp(start, host, int(port), allow_remote=arguments.allow_remote)
+        return await serve_tcp(options, host, int(port), allow_remote=arguments.allow_remote)
     except ListenError as error:
         print(f"Starling can't listen: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"Starling can't listen on {arguments.tcp or arguments.pipe}: {error}. Choose another.", file=sys.stderr)
+        print(
+            f"Starling can't listen on {arguments.tcp or arguments.pipe}: {error}. Choose another address.",
+            file=sys.stderr,
+        )
         return 1
 
 

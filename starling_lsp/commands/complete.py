@@ -33,14 +33,14 @@ def parser() -> argparse.ArgumentParser:
     """The flags of the command."""
     options = argparse.ArgumentParser(
         prog="starling complete",
-        description="Ask the wrapped server for one completion list, alone and through Starling, and show both.",
-        epilog="example: starling complete src/app.py:12:9 -- COMMAND ARGS    (another server than the usual one)",
+        description="Request one completion list from the wrapped server alone and through Starling, and show both.",
+        epilog="example: starling complete src/app.py:12:9 -- COMMAND ARGS    (wraps this command instead of the default server)",
     )
-    options.add_argument("where", metavar="FILE:LINE:COL", help="line and column counted from 1, as editors show them")
+    options.add_argument("where", metavar="FILE:LINE:COL", help="line and column start at 1, as editors show them")
     options.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options.add_argument("--top", type=int, default=12, help="rows to show (default %(default)s)")
     options.add_argument(
-        "--wait", type=float, default=60.0, help="seconds to let index and model get ready (default %(default)g)"
+        "--wait", type=float, default=60.0, help="seconds to wait until index and model are ready (default %(default)g)"
     )
     serving.add_settings(options)
     return options
