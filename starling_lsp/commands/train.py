@@ -9,9 +9,11 @@ from collections.abc import Sequence
 def main(words: Sequence[str]) -> int:
     """Run the command that the first word names; returns the exit code."""
     from tuning.ranking.__main__ import answered
-    from tuning.ranking.learning import cli_train
+    from tuning.ranking.learning import cli_adapters, cli_train
 
     options = argparse.ArgumentParser(prog="starling")
-    cli_train.add(options.add_subparsers(required=True, metavar="COMMAND"))
+    commands = options.add_subparsers(required=True, metavar="COMMAND")
+    cli_train.add(commands)
+    cli_adapters.add(commands)
     given = options.parse_args(list(words))
     return answered(lambda: given.run(given))

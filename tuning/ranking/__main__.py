@@ -23,7 +23,7 @@ from corpus.interpreter import missing
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
 from tuning.errors import TuningError
-from tuning.ranking.learning import cli_fit, cli_learn, cli_train
+from tuning.ranking.learning import cli_adapters, cli_fit, cli_learn, cli_train
 from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError
 from tuning.ranking.serving.model.errors import ScorerError
 
@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = options.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("evaluate", help="rankers side by side on RankBench", add_help=False)
     cli_train.add(commands)
+    cli_adapters.add(commands)
     cli_learn.add(commands)
     cli_fit.add(commands)
     given = options.parse_args(arguments)

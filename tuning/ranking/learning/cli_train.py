@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import platformdirs
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +23,8 @@ from corpus.cli_candidates import servers_of
 from corpus.shards import alone
 from corpus.sources import RevisionMissing, SourceUnknown, snapshot
 from corpus.syntax.language import languages
-from tuning.files import replacing
 from tuning.ranking.evaluating.metrics import gained, signed, summary
+from tuning.ranking.learning import train_plan
 from tuning.ranking.learning.progress import bar
 from tuning.ranking.learning.recipe import Recipe
 from tuning.ranking.learning.splitting import Split, split
@@ -41,12 +40,10 @@ DESCRIPTION = """Train an adapter on your own repositories and install it, if it
   3. comparison: on lines that the last commits added, which nothing was learned from
   4. installation: only if it is better there; a running server uses it from its next completion on
 
-Nothing of a repository is run and nothing connects anywhere. Run the same again after it was cut off: it goes on where
-it stopped."""
+Nothing of a repository is run and nothing connects anywhere. It says beforehand how long it will take; seven thousand lists
+are a night on a laptop, minutes on a GPU. Stop it with Ctrl-C whenever you like, and give the same command again: it goes on."""
 EPILOG = """starling adapters          what is installed, and how good it was
 starling rollback NAME     use the version before"""
-FEWEST = 10  # steps
-ENOUGH = 7000  # positions to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
 ON_GPU = 8  # windows a step, at once
 METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
 
@@ -81,15 +78,21 @@ def add(commands: Any) -> None:
         action="store_true",
         help="also learn from what was written there while `starling --log-accepted` ran",
     )
-    job.add_argument("--minutes", type=float, default=15, metavar="M", help="of training itself (default %(default)s)")
     job.add_argument(
-        "--times", type=float, default=6, metavar="T", help="how often at most through its lists (default %(default)s)"
+        "--minutes", type=float, default=600, metavar="M", help="of the whole command, at most (default %(default)s)"
     )
     job.add_argument(
-        "--positions", type=int, default=1500, metavar="N", help="to learn from, a repository (default %(default)s)"
+        "--times", type=float, default=2, metavar="T", help="how often at most through its lists (default %(default)s)"
     )
     job.add_argument(
-        "--judged", type=int, default=150, metavar="N", help="to judge on, a repository (default %(default)s)"
+        "--positions",
+        type=int,
+        default=12_000,
+        metavar="N",
+        help="to learn from at most, a repository (default %(default)s)",
+    )
+    job.add_argument(
+        "--judged", type=int, default=400, metavar="N", help="to judge on, a repository (default %(default)s)"
     )
     job.add_argument("--method", choices=METHODS, default="LORA", help="default %(default)s")
     job.add_argument("--rank", type=int, default=16, help="of LoRA (default %(default)s)")
@@ -103,23 +106,19 @@ def add(commands: Any) -> None:
     job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
     job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
     job.set_defaults(run=run)
-    shown = commands.add_parser("adapters", help="what is installed, and how good it was")
-    shown.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    shown.set_defaults(run=show_adapters)
-    back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
-    back.add_argument("name", metavar="NAME")
-    back.set_defaults(run=roll_back)
 
 
 def run(given: argparse.Namespace) -> int:
     """Train, compare, install; 1 where what came out was not better and is not installed."""
     console = Console(stderr=True)
-    name = adapter_registry.checked(given.name or given.repo[0].resolve().name)
+    began = time.monotonic()
+    name = adapter_registry.checked(given.name or adapter_registry.name_for(given.repo[0].resolve()))
+    given.positions = train_plan.positions(given)
     splits = _read(given, console)  # before anything is made: of a mistyped path nothing is left
     work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "training" / name
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(work):
-        return _run(given, name, splits, work, console)
+        return _run(given, name, splits, work, console, until=began + given.minutes * 60)
 
 
 def _read(given: argparse.Namespace, console: Console) -> list[Split]:
@@ -144,7 +143,9 @@ def _look_at(repo: Path) -> None:
         raise RevisionMissing(str(repo), "has no commit yet.", "Commit its files, then train on them.") from error
 
 
-def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Path, console: Console) -> int:
+def _run(
+    given: argparse.Namespace, name: str, splits: Sequence[Split], work: Path, console: Console, *, until: float
+) -> int:
     for one in splits:
         learned, judged = (sum(project.count for project in part) for part in (one.learning, one.judging))
         where = (
@@ -153,12 +154,16 @@ def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Pa
             else "files that are kept apart, for there are too few commits"
         )
         console.print(f"{one.name}: {learned:,} places to learn from, {judged:,} to judge on: {where}", highlight=False)
+    train_plan.announce(given, splits, console)
     from tuning.ranking.learning import retraining
 
     with _bar(console, "asking the servers", sum(p.count for s in splits for p in (*s.learning, *s.judging))) as done:
         lists = retraining.lists_of(splits, work, jobs=given.jobs, done=done)
     for project, problem in lists.tally.failed.items():
         console.print(f"[yellow]{project}: {problem}[/]", highlight=False)
+    silent = lists.tally.positions - lists.tally.answered
+    if silent:
+        console.print(f"[yellow]{silent:,} places had no answer from their server in time.[/]", highlight=False)
     known = [row for row in lists.learning if row.has_truth]
     judged_rows = [row for row in lists.judging if row.has_truth]
     console.print(
@@ -172,7 +177,15 @@ def _run(given: argparse.Namespace, name: str, splits: Sequence[Split], work: Pa
         return 2
     written = _written(given, splits, console) if given.from_accepted else []
     out = work / f"adapter-{_key(given, splits, len(written))}"
-    _train(given, lambda done: retraining.looked_up(known, splits, done), written, len(known), out, console)
+    _train(
+        given,
+        lambda done: retraining.looked_up(known, splits, done),
+        written,
+        len(known),
+        out,
+        console,
+        until=until - train_plan.COMPARE_SECONDS * len(judged_rows),
+    )
     with _bar(console, "looking up what is judged on", len(judged_rows)) as done:
         judging = list(retraining.looked_up(judged_rows, splits, done))
     return _judge(given, name, splits, judging, out, console)
@@ -185,6 +198,8 @@ def _train(
     count: int,
     out: Path,
     console: Console,
+    *,
+    until: float,
 ) -> None:
     from tuning.ranking.learning import retraining, training
     from tuning.ranking.serving.model.scorer import base_and_tokenizer
@@ -194,15 +209,15 @@ def _train(
     model, tokenizer = base_and_tokenizer(given.base, adapter="")
     with _bar(console, "looking up what is learned from", count) as done:
         found = retraining.windows_of(looked_up(done), written, tokenizer)
-    adapted = recipe.adapted(model.to(training.device()), steps=FEWEST)
+    adapted = recipe.adapted(model.to(training.device()), steps=train_plan.FEWEST)
     loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
         measure = partial(retraining.seconds_a_window, adapted, loss, found, recipe.batch)
-        total = _steps(given, measure, recipe.batch, len(found), out)
+        total, seconds = train_plan.steps(given, measure, recipe.batch, len(found), out, until)
     sites = sum(len(window.sites) for window in found)
     console.print(
         f"training {given.method} on {sites:,} lists in {len(found):,} windows: {total:,} steps of {recipe.batch} windows, "
-        f"{total * recipe.batch / max(1, len(found)):.1f} times through",
+        f"{total * recipe.batch / max(1, len(found)):.1f} times through, about {train_plan.duration(seconds)}",
         highlight=False,
     )
     training.trained(adapted, loss, found, recipe, steps=total, out=out)
@@ -228,17 +243,6 @@ def _key(given: argparse.Namespace, splits: Sequence[Split], written: int) -> st
     ).hexdigest()[:12]
 
 
-def _steps(given: argparse.Namespace, seconds: Callable[[], float], batch: int, windows: int, out: Path) -> int:
-    """As many as fit into the minutes, measured once and kept, so that a run that goes on has the same."""
-    plan = out.with_suffix(".json")
-    if plan.is_file():
-        return int(json.loads(plan.read_text("utf-8"))["steps"])
-    count = max(FEWEST, min(round(given.minutes * 60 / (seconds() * batch)), int(given.times * windows // batch)))
-    with replacing(plan) as temporary:
-        temporary.write_text(json.dumps({"steps": count}) + "\n", encoding="utf-8")
-    return count
-
-
 def _judge(
     given: argparse.Namespace, name: str, splits: Sequence[Split], judging: Sequence[Any], out: Path, console: Console
 ) -> int:
@@ -258,12 +262,10 @@ def _judge(
     rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}
     console.print(f"R@1 {signed(gained(places.now, places.then))}", highlight=False)
     if not is_better(places.now, places.then) and not given.keep_worse:
-        more = (
-            f"more lists and time (--positions {10 * given.positions} --minutes …)"
-            if given.positions < ENOUGH
-            else "more code"
+        console.print(
+            f"Not better, so not installed; it is in {out}. What may help: more of your code (--repo once more), more time (--minutes, --times).",
+            highlight=False,
         )
-        console.print(f"Not better, so not installed; it is in {out}. What may help: {more}.", highlight=False)
         return 1
     card = adapter_registry.Card(
         base=given.base,
@@ -304,47 +306,3 @@ def _bar(console: Console, what: str, total: int) -> Generator[Callable[[str, in
     with bar(console, what, total) as advance:
         yield lambda name, count: advance(count)
     console.print(f"{what}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
-
-
-def show_adapters(given: argparse.Namespace) -> int:
-    """A table of what is installed."""
-    console = Console()
-    found = adapter_registry.all_used()
-    if given.json:
-        rows = [
-            {"name": one.name, "version": one.version, "folder": str(one.folder), **msgspec.to_builtins(one.card)}
-            for one in found
-        ]
-        print(json.dumps(rows, indent=1))
-        return 0
-    if not found:
-        console.print("No adapter is installed. Train one on your code: starling train --repo PATH")
-        return 0
-    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained")
-    for one in found:
-        card = one.card
-        figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]
-        table.add_row(
-            one.name,
-            str(one.version),
-            card.made,
-            ", ".join(card.languages),
-            "\n".join(card.workspaces) or "all",
-            figures[0].lstrip("+"),
-            figures[1],
-        )
-    console.print(table)
-    return 0
-
-
-def roll_back(given: argparse.Namespace) -> int:
-    """One step back."""
-    found = adapter_registry.roll_back(given.name)
-    console = Console()
-    if found is None:
-        console.print(
-            f"{given.name} had no version before: what comes with Starling is used there from now on.", highlight=False
-        )
-    else:
-        console.print(f"{found.name} {found.version} of {found.card.made} is used from now on.", highlight=False)
-    return 0

@@ -21,6 +21,7 @@ from tuning.ranking.__main__ import main
 from tuning.ranking.learning import retraining
 from tuning.ranking.learning.cli_train import is_better
 from tuning.ranking.learning.splitting import split
+from tuning.ranking.learning.train_plan import duration
 from tuning.ranking.serving.model import adapter_registry
 
 SERVERS = {"python": "ty"}
@@ -207,3 +208,37 @@ def test_a_library_that_is_not_installed_is_said(
     monkeypatch.setitem(sys.modules, "pygit2", None)
     assert main(["train", "--repo", str(code)]) == 2
     assert f"pygit2 is not installed. Run: {install_command('model,corpus')}\n" == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("folder", "name"), [("my shop (new)!", "my-shop-new"), ("größe", "größe"), ("...", "code")])
+def test_any_folders_name_makes_an_adapters(folder: str, name: str) -> None:
+    assert adapter_registry.checked(adapter_registry.name_for(Path("/w") / folder)) == name
+
+
+def test_a_run_says_beforehand_how_long_it_takes_and_that_it_may_not_help(
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(code, base)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "This takes about 6 s without a GPU" in said
+    assert "it may well not be better" in said
+    assert said.index("This takes about") < said.index("asking the servers:")
+
+
+def test_places_that_had_no_answer_are_counted_in_one_line(
+    code: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def some_silent(projects: Sequence[Project], work: Path, **more: object) -> tuple[list[Recorded], Tally]:
+        rows, _ = offered_everywhere(projects, work, **more)
+        return rows, Tally(positions=len(rows) + 7, answered=len(rows))
+
+    monkeypatch.setattr(retraining, "record", some_silent)
+    train(code, base)
+    assert capsys.readouterr().err.count("7 places had no answer from their server in time") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(4, "4 s"), (89.9, "90 s"), (100, "2 min"), (3600, "60 min"), (12_000, "3 h 20 min")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

@@ -120,6 +120,11 @@ def checked(name: str) -> str:
     return name
 
 
+def name_for(folder: Path) -> str:
+    """A name that an adapter may have, made of a folder's own."""
+    return re.sub(r"[^\w.-]+", "-", folder.name).strip("-.")[:64] or "code"
+
+
 def install(name: str, made: Path, card: Card) -> Installed:
     """Copy an adapter's files here and use it from now on; versions beyond the last KEPT are removed. Raises AdapterRegistryError, OSError."""
     versions = home() / checked(name)

@@ -1,0 +1,77 @@
+"""How long a training run on one's own code takes: said before it starts, and kept to.
+
+Rates are those of docs/your-code.md, on two laptop cores; a step of training is measured on the machine itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tuning.files import replacing
+from tuning.ranking.learning.splitting import Split
+
+FEWEST = 10  # steps
+FEWEST_PLACES = 50
+ENOUGH = 7000  # lists to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
+PLACE_SECONDS = 0.1  # to ask a server at a place, on two cores (docs/your-code.md)
+HAVE_TRUTH = 0.6  # of the places, the least of what the repositories in docs/your-code.md gave
+LISTS_A_WINDOW = 4.4
+WINDOW_SECONDS = 4.4  # to learn from a window once, on one core
+COMPARE_SECONDS = 1.2  # to judge a list with both models
+ASKING_SHARE = 0.3  # of --minutes at most
+
+
+def positions(given: argparse.Namespace) -> int:
+    """Places to learn from, a repository: as many as were asked for, while asking takes no more than its share of --minutes."""
+    asked = int(ASKING_SHARE * given.minutes * 60 / PLACE_SECONDS / len(given.repo))
+    return max(FEWEST_PLACES, min(given.positions, asked))
+
+
+def steps(
+    given: argparse.Namespace, measure: Callable[[], float], batch: int, windows: int, out: Path, until: float
+) -> tuple[int, float]:
+    """(steps, seconds): as many as end before `until`, measured once and kept, so that a run that goes on has the same."""
+    plan = out.with_suffix(".json")
+    if plan.is_file():
+        kept = json.loads(plan.read_text("utf-8"))
+        return int(kept["steps"]), float(kept["seconds"])
+    step = measure() * batch
+    count = max(FEWEST, min(round((until - time.monotonic()) / step), int(given.times * windows // batch)))
+    with replacing(plan) as temporary:
+        temporary.write_text(json.dumps({"steps": count, "seconds": round(count * step, 1)}) + "\n", encoding="utf-8")
+    return count, count * step
+
+
+def announce(given: argparse.Namespace, splits: Sequence[Split], console: Console) -> None:
+    """How long the run will take, and whether so few lists can help, before it starts."""
+    learned = sum(project.count for one in splits for project in one.learning)
+    judged = sum(project.count for one in splits for project in one.judging)
+    lists = learned * HAVE_TRUTH
+    asking = (learned + judged) * PLACE_SECONDS
+    training = given.times * lists / LISTS_A_WINDOW * WINDOW_SECONDS
+    whole = min(asking + training + judged * HAVE_TRUTH * COMPARE_SECONDS, given.minutes * 60)
+    console.print(
+        f"This takes about {duration(whole)} without a GPU, of which {duration(asking)} are for asking the servers "
+        f"(--minutes and --positions make it less). Ctrl-C stops it; the same command goes on.",
+        highlight=False,
+    )
+    if lists < ENOUGH:
+        console.print(
+            f"[yellow]Some {lists:,.0f} lists will come of it. In what we measured {ENOUGH:,} made the first item right more often and 1,000 "
+            "did not (docs/your-code.md), so it may well not be better, and is not installed then.[/] More code helps: --repo once more.",
+            highlight=False,
+        )
+
+
+def duration(seconds: float) -> str:
+    """As people say it: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
