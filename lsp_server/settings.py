@@ -10,8 +10,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 STAR_PLACES = ("label", "detail")
 RANKERS = ("off", "signals", "model")
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """One wrapped server as the setting `servers` may describe it, where its name or its command is not enough.
+
+    server: a preset's name, or a command. initialization_options: laid over the editor's. settings: laid over what the editor
+    answers to workspace/configuration, and sends with didChangeConfiguration. env: added to the environment; null takes a variable
+    away. cwd: the folder it starts in. roots: names of files that mark a project; each folder with one gets a server of its own.
+    only, without: LSP methods that it is asked for, or is not.
+    """
+
+    server: str | list[str]
+    initialization_options: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    env: dict[str, str | None] = {}
+    cwd: str = ""
+    roots: list[str] = []
+    only: list[str] = []
+    without: list[str] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +42,9 @@ class Settings:
     star_limit: int = 5
     star_text: str = "★ "
     server: str = ""  # presets' names, comma-separated; languages without one get their default
-    servers: Mapping[str, Any] = field(default_factory=dict[str, Any])  # languageId -> presets' names or commands
+    servers: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # languageId -> presets' names, commands or ServerSettings
     star_in: str = (
         "label"  # where the mark stands: in the "label", or in the "detail" for editors that filter by labels
     )
@@ -39,12 +62,13 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting: where its value goes, what it allows, and whether it needs trust."""
+    """One setting: where its value goes, what it allows, and whether it needs trust. `wrong` says what is wrong with a value."""
 
     field: str
     allowed: str
     accepts: Callable[[Any], bool]
     trusted: bool = False
+    wrong: Callable[[Any], str] = lambda value: ""
 
 
 def _whole(low: int, high: int) -> Callable[[Any], bool]:
@@ -59,12 +83,24 @@ def _words(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(word, str) for word in value)
 
 
+_Servers = dict[str, list[str | list[str] | ServerSettings]]
+
+
 def _servers(value: Any) -> bool:
-    """Each language's servers, by name or as a command; an empty list for none."""
-    return isinstance(value, Mapping) and all(
-        isinstance(given, list) and all(isinstance(server, str) or _words(server) for server in given)
-        for given in value.values()
-    )
+    """Each language's servers, by name, as a command or described; an empty list for none."""
+    return not _wrong_servers(value)
+
+
+def _wrong_servers(value: Any) -> str:
+    try:
+        given = msgspec.convert(value, _Servers)
+    except msgspec.ValidationError as error:
+        return str(error)
+    commands = [server for servers in given.values() for server in servers if isinstance(server, list)]
+    commands += [
+        s.server for of in given.values() for s in of if isinstance(s, ServerSettings) and not isinstance(s.server, str)
+    ]
+    return "" if all(commands) else "a command is empty"
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -84,9 +120,11 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "servers": Setting(
         field="servers",
-        allowed="an object of languageId to a list of presets' names or commands (lists of texts)",
+        allowed="an object of languageId to a list of presets' names, commands (lists of texts) or objects with `server`"
+        " and any of initializationOptions, settings, env, cwd, roots, only, without",
         accepts=_servers,
         trusted=True,
+        wrong=_wrong_servers,
     ),
     "command": Setting(field="command", allowed="a non-empty list of texts", accepts=_words, trusted=True),
     "base": Setting(field="base", allowed="a folder or a hub id", accepts=_text(4096), trusted=True),
@@ -146,8 +184,10 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
         elif not _accepts(setting, value):
             default = getattr(Settings(), setting.field)
             changes[setting.field] = default
+            wrong = setting.wrong(value)
             problems.append(
                 f"Starling's setting '{name}' is {value!r}; it must be {setting.allowed}. Using {default!r}."
+                + (f" ({wrong})" if wrong else "")
             )
         else:
             changes[setting.field] = tuple(value) if isinstance(value, list) else value

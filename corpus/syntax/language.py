@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,9 @@ class ServerPreset:
     install: str
     check: tuple[str, ...] = ()  # arguments with which it ends well, where a stand-in may have its name
     only_beside: bool = False  # a linter, say: never by itself what a language gets
+    settings: Mapping[str, object] = field(
+        default_factory=dict[str, object]
+    )  # its settings where neither project nor editor has them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,6 +160,7 @@ def load_language(folder: Path) -> Language:
             install=row.text("install"),
             check=row.texts("check", needed=False),
             only_beside=row.flag("only_beside"),
+            settings=row.table("settings").values if "settings" in row.values else {},
         )
         for row in (row.done(tuple(ServerPreset.__dataclass_fields__)) for row in reader.rows("servers"))
     )

@@ -6,7 +6,7 @@ A copy, kept apart from the server: while a server is started again after a cras
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -51,9 +51,15 @@ class Abilities:
     """What one server offers. An announcement that is not what LSP says is logged and left out."""
 
     def __init__(
-        self, *, language_ids: frozenset[str], static: Options, registered: Sequence[Registration] = ()
+        self,
+        *,
+        language_ids: frozenset[str],
+        static: Options,
+        registered: Sequence[Registration] = (),
+        wanted: Callable[[str], bool] = lambda method: True,
     ) -> None:
-        self.language_ids = language_ids
+        """`wanted`: whether the user wants the server to be asked for a method."""
+        self.language_ids, self.wanted = language_ids, wanted
         self.static, self.registered = static, tuple(registered)
 
     @classmethod
@@ -62,11 +68,15 @@ class Abilities:
         registered = [
             Registration(id=id, method=method, options=options) for id, (method, options) in server.registered.items()
         ]
-        return cls(language_ids=server.plan.language_ids, static=dict(server.capabilities), registered=registered)
+        plan = server.plan
+        return cls(
+            language_ids=plan.language_ids, static=dict(server.capabilities), registered=registered, wanted=plan.answers
+        )
 
     def offers(self, row: Capability) -> list[Offer]:
-        """Every announcement of a capability, that of initialize first."""
-        return list(self._offers(row.key, row.method))
+        """Every announcement of a capability, that of initialize first; none where no request of it is wanted."""
+        wanted = not row.requests or any(map(self.wanted, row.requests))
+        return list(self._offers(row.key, row.method)) if wanted else []
 
     def can(self, route: Route, uri: str | None = None, language_id: str = "") -> bool:
         """Whether it answers a request, about this document if one is given."""

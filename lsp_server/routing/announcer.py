@@ -100,7 +100,7 @@ class Announcer:
         if route is None:
             return False
         return at(self._static, *route.key.split(".")) not in (None, False) or any(
-            one.can(route) for one in self._abilities.values()
+            one.wanted(method) and one.can(route) for one in self._abilities.values()
         )
 
     def of_legend(self, servers: Sequence[WrappedServer]) -> WrappedServer | None:

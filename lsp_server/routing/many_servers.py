@@ -27,6 +27,7 @@ from lsp_server.routing.requests import Requests
 from lsp_server.routing.semantic_tokens import DELTA, FULL, SemanticTokens
 from lsp_server.routing.table import OTHER, ROUTES, For
 from lsp_server.routing.targets import FILE_OPERATIONS, FOLDERS, WATCHED, Targets
+from lsp_server.servers import configuration
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.server import State, WrappedServer
 
@@ -56,6 +57,12 @@ class ManyServers:
         )
         self._diagnostics = DiagnosticRequests(self._answering, self._announcer, self._published, self._pulled)
         self._count = itertools.count(1)
+        for server in pool:
+            unknown = [*map(repr, {*server.plan.given.only, *server.plan.given.without} - {*ROUTES, PUBLISH})]
+            if unknown:
+                editor.show(
+                    f"{server.key}: `only` and `without` name methods that LSP does not have: {', '.join(sorted(unknown))}."
+                )
         self._news = asyncio.Event()  # set, and replaced, when a server has started or will not
 
     async def initialize(self, id: Id) -> bytes:
@@ -193,7 +200,7 @@ class ManyServers:
         uri = str(document_of(params))
         language_id = params["textDocument"].get("languageId") if method == OPEN else self._state.language_of(uri)
         for server in self._pool:
-            if not server.handles(language_id) or (cell and server.knows_notebooks):
+            if not server.is_for(uri, language_id) or (cell and server.knows_notebooks):
                 continue
             if method == OPEN:
                 server.tell_open(uri, body)
@@ -243,7 +250,9 @@ class ManyServers:
                 continue
             if method == FOLDERS and not self._targets.hears_of_folders(server):
                 continue
-            if method == WATCHED or method in FILE_OPERATIONS:
+            if method == configuration.CHANGED:
+                server.tell(configuration.changed(server.plan, body) or body)
+            elif method == WATCHED or method in FILE_OPERATIONS:
                 own = self._targets.own_files(server, method, wire.fields(params))
                 if own:
                     server.tell(wire.dumps({**wire.fields(body), "params": own}))
@@ -255,6 +264,8 @@ class ManyServers:
     def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
         params = wire.params_of(envelope)
         if envelope.method == PUBLISH:
+            if not server.plan.answers(PUBLISH):
+                return None
             return self._published.published(server.key, body, params)
         if envelope.method == "client/registerCapability":
             self._announcer.register(server, params)
@@ -262,9 +273,27 @@ class ManyServers:
             self._announcer.unregister(server, params)
         elif envelope.method == "$/progress" and server_messages.is_anothers_progress(server, envelope, self._pool):
             return None
+        elif envelope.method == configuration.METHOD and configuration.has_settings(server.plan):
+            return self._configuration(server, body, envelope)
         else:
             return server_messages.for_editor(server, body, envelope)
         server.send(wire.response(wire.id_of(envelope), None))
+        return None
+
+    def _configuration(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
+        """Put a server's workspace/configuration to an editor that takes it; else answer from what the editor has sent."""
+        sections = configuration.sections_of(wire.params_of(envelope))
+        if at(self._state.client_capabilities, "workspace", "configuration"):
+
+            def rewrite(reply: bytes) -> bytes:
+                return configuration.answer(server.plan, sections, reply)
+
+            return wire.with_id(body, server.names.ask(wire.id_of(envelope), configuration.METHOD, rewrite))
+        server.send(
+            wire.response(
+                wire.id_of(envelope), configuration.of_sections(server.plan, sections, self._state.configuration)
+            )
+        )
         return None
 
     def ready(self, server: WrappedServer) -> None:

@@ -72,7 +72,8 @@ class Targets:
     def of_request(self, method: str, params: Json) -> Servers:
         """The servers that can answer, the preferred first; [] where nobody can (yet)."""
         route = ROUTES.get(method, OTHER)
-        able = [server for server in self.candidates(route, params) if self._can(server, route, params)]
+        asked = [server for server in self.candidates(route, params) if server.plan.answers(method)]
+        able = [server for server in asked if self._can(server, route, params)]
         narrow = _NARROWED.get(method)
         return able if narrow is None else narrow(self, able, params)
 

@@ -20,7 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -156,8 +156,8 @@ class Backend:
         assert self._child is not None, "not started"
         return self._child.pid
 
-    async def start(self, cwd: str | None = None) -> None:
-        """Start the process in the folder `cwd`. Raises BackendMissing."""
+    async def start(self, cwd: str | None = None, env: Mapping[str, str] | None = None) -> None:
+        """Start the process in the folder `cwd`, with the environment `env` (None: our own). Raises BackendMissing."""
         executable = await asyncio.to_thread(find_command, self.command, self._check, cwd)
         if executable is None:
             raise BackendMissing(self.command[0], self._install)
@@ -169,6 +169,7 @@ class Backend:
                 on_exit=self._exited,
                 on_flow=self._outbox.flow,
                 cwd=cwd,
+                env=env,
             )
         except OSError as error:
             raise BackendMissing(self.command[0], f"{error.strerror or error}. {self._install}") from error

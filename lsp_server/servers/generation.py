@@ -18,6 +18,7 @@ from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.capabilities import at, encoding_of
+from lsp_server.servers import configuration
 from lsp_server.servers.backend import Backend, BackendError, BackendExited, BackendGarbled
 from lsp_server.servers.plans import Plan
 
@@ -66,7 +67,7 @@ class Generation:
         self._since = time.monotonic()
         self._client: ServerClient | None = None
         self._open: set[str] = set()  # URIs of the documents that are open in the process
-        self._folder = editor.working_folder
+        self._folder = plan.starts_in(editor.working_folder)
         self._backend = Backend(
             plan.started_by(self._folder),
             install=plan.install,
@@ -103,9 +104,14 @@ class Generation:
         """Start the process and send initialize. Returns the undecoded result. Raises BackendError; no process is left then."""
         backend = self._backend
         try:
-            await backend.start(cwd=None if self._folder is None else str(self._folder))
+            folder = None if self._folder is None else str(self._folder)
+            await backend.start(cwd=folder, env=self._plan.environment())
             self._since = time.monotonic()
-            result = await backend.request_raw("initialize", self._editor.initialize_params(), INITIALIZE_PATIENCE)
+            result = await backend.request_raw(
+                "initialize",
+                configuration.initialize_params(self._plan, self._editor.initialize_params()),
+                INITIALIZE_PATIENCE,
+            )
             decoded = self._decoded(result)
             if backend.exited is not None:  # it exited right after its response
                 raise backend.exited
@@ -118,23 +124,24 @@ class Generation:
         self.phase = Phase.INITIALIZED
         return result
 
-    def send_state(self, handles: Callable[[str], bool], *, notebooks: bool) -> None:
+    def send_state(self, is_for: Callable[[str, str], bool], *, notebooks: bool) -> None:
         """Send `initialized`, the configuration and the open documents.
 
-        `handles`: whether the server is for a languageId. `notebooks`: whether it supports notebooks.
+        `is_for`: whether the server is for a document, by URI and languageId. `notebooks`: whether it supports notebooks.
         """
         editor, backend = self._editor, self._backend
         self.initialized(wire.notification("initialized", {}))
-        if editor.configuration is not None:
-            backend.send(editor.configuration)
+        settings = configuration.changed(self._plan, editor.configuration)
+        if settings is not None:
+            backend.send(settings)
         cells: frozenset[str] = frozenset()
         if notebooks:
             for params, uris in editor.notebooks.openings(editor.documents):
-                if any(handles(item["languageId"]) for item in params["cellTextDocuments"]):
+                if any(is_for(item["uri"], item["languageId"]) for item in params["cellTextDocuments"]):
                     backend.notify("notebookDocument/didOpen", params)
                     cells |= uris
         for document in editor.documents:
-            if handles(document.language_id) and document.uri not in cells:
+            if is_for(document.uri, document.language_id) and document.uri not in cells:
                 opening = {"textDocument": document.as_item()}
                 self.open(document.uri, wire.notification("textDocument/didOpen", opening))
 

@@ -6,7 +6,7 @@ restarted server, or a second one, would use the same again. 1 is not "1": keys 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ class Asked:
     generation: int
     id: Id
     method: str
+    rewrite: Callable[[bytes], bytes] = bytes  # the reply as the server gets it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,11 @@ class ServerNames:
         self._unseen: set[Any] = set()  # those of them whose progress the editor does not see
         self._registered: dict[str, str] = {}  # our registration id -> method
 
-    def ask(self, id: Id, method: str) -> str:
-        """The id under which the client gets a server's request."""
+    def ask(self, id: Id, method: str, rewrite: Callable[[bytes], bytes] = bytes) -> str:
+        """The id under which the editor gets a server's request. `rewrite` makes the server's reply of the editor's."""
         self._count += 1
         ours = f"{self._prefix}:{self._count}"
-        self._asked[ours] = Asked(generation=self.generation, id=id, method=method)
+        self._asked[ours] = Asked(generation=self.generation, id=id, method=method, rewrite=rewrite)
         return ours
 
     def answered(self, ours: Id) -> Asked | None:

@@ -6,13 +6,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from corpus.syntax.language import language_for, languages
 from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.uris import path_of
-from lsp_server.servers.plans import plans
+from lsp_server.servers.plans import Plan, plans
+from lsp_server.servers.projects import Projects
 from lsp_server.servers.server import ServerEvents, State, WrappedServer
 
 SCAN_FILES = 5000
@@ -25,12 +27,23 @@ class Pool:
 
     def __init__(self, editor: EditorState, events: ServerEvents) -> None:
         self._editor, self._events = editor, events
+        self._projects = Projects()
         self.servers: list[WrappedServer] = []
 
-    def choose(self) -> None:
-        """Settle which servers there are, from the settings. Starts none. Raises UnknownPreset."""
-        chosen = plans(self._editor.settings)
-        self.servers = [WrappedServer(plan=plan, editor=self._editor, events=self._events) for plan in chosen]
+    def choose(self) -> list[str]:
+        """Settle which servers there are, from the settings. Starts none. Returns what is wrong with the settings."""
+        problems: list[str] = []
+        self.servers = [self._server(plan) for plan in plans(self._editor.settings, problems)]
+        return problems
+
+    def _server(self, plan: Plan) -> WrappedServer:
+        def has(uri: str) -> bool:
+            return (
+                not plan.given.roots
+                or self._projects.folder_of(uri, plan.given.roots, self._editor.roots) == plan.folder
+            )
+
+        return WrappedServer(plan=plan, editor=self._editor, events=self._events, has=has)
 
     def dropped(self) -> list[WrappedServer]:
         """The servers, which are this session's no more: whoever asks ends them."""
@@ -66,7 +79,7 @@ class Pool:
 
     def of_document(self, uri: str) -> list[WrappedServer]:
         """Its servers, the preferred first."""
-        return self.of_language(self._editor.language_of(uri))
+        return [server for server in self.of_language(self._editor.language_of(uri)) if server.has(uri)]
 
     def of_language(self, language_id: str) -> list[WrappedServer]:
         found = [server for server in self.servers if server.handles(language_id)]
@@ -75,18 +88,33 @@ class Pool:
     # Documents come and go
 
     def opened(self, uri: str, language_id: str) -> None:
+        """Wake the document's servers; a project that has none of its own yet gets one."""
+        for server in list(self.servers):
+            if server.plan.given.roots and server.plan.folder is None and server.handles(language_id):
+                self._of_project(server, uri)
         for server in self.servers:
-            if server.handles(language_id):
+            if server.is_for(uri, language_id):
                 server.wake()
+
+    def _of_project(self, server: WrappedServer, uri: str) -> None:
+        """Make the server of the document's project, beside the one of the workspace."""
+        plan = server.plan
+        folder = self._projects.folder_of(uri, plan.given.roots, self._editor.roots)
+        if folder is None:
+            return
+        name = f"{plan.name}@{folder}"
+        if self.by_key(name) is None:
+            place = self.servers.index(server) + 1
+            self.servers.insert(place, self._server(replace(plan, name=name, folder=folder)))
 
     def closed(self) -> None:
         """Servers whose last document was closed rest after a while."""
         seconds = self._editor.settings.idle
         if not seconds:
             return
-        open_languages = {document.language_id for document in self._editor.documents}
+        documents = [(document.uri, document.language_id) for document in self._editor.documents]
         for server in self.servers:
-            if server.state is State.RUNNING and not any(map(server.handles, open_languages)):
+            if server.state is State.RUNNING and not any(server.is_for(*document) for document in documents):
                 server.rest_after(seconds)
 
     def of_workspace(self, roots: Iterable[str]) -> list[WrappedServer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from corpus.syntax.language import ServerPreset, languages
 from lsp_server.servers.backend import find_command
 
@@ -10,7 +12,9 @@ class UnknownPreset(ValueError):
     """A preset's name that no language has; carries the names there are."""
 
     def __init__(self, name: str, names: list[str]) -> None:
-        super().__init__(f"No language server is called '{name}' here. There are: {', '.join(names)}.")
+        near = difflib.get_close_matches(name, names, 1)
+        meant = f" Did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"No language server is called '{name}' here.{meant} There are: {', '.join(names)}.")
         self.name, self.names = name, names
 
 

@@ -73,6 +73,7 @@ class WrappedServer:
     plan: Plan
     editor: EditorState
     events: ServerEvents
+    has: Callable[[str], bool] = lambda uri: True  # whether a document is of its project
     state: State = State.IDLE
     why_not: str = "the wrapped server is not running"
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -117,6 +118,10 @@ class WrappedServer:
 
     def handles(self, language_id: str) -> bool:
         return not self.plan.language_ids or language_id in self.plan.language_ids
+
+    def is_for(self, uri: str, language_id: str) -> bool:
+        """Whether a document is one of its own: of its languages, and of its project."""
+        return self.handles(language_id) and self.has(uri)
 
     def provider(self, key: str, method: str) -> Json:
         """The options that it announced for a method, in its capabilities (under `key`) or by registration. None: unsupported."""
@@ -212,7 +217,7 @@ class WrappedServer:
         process = self._process
         await self.editor.initialized.wait()  # until then the editor must not get what a running server may send
         if process is not None and process is self._process and process.phase is Phase.INITIALIZED:
-            process.send_state(self.handles, notebooks=self.knows_notebooks)
+            process.send_state(self.is_for, notebooks=self.knows_notebooks)
             self._ready()
             self.events.server_ready(self)
 

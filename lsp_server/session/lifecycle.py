@@ -11,14 +11,13 @@ from lsp_server.documents.editor_state import EditorState
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id, Json
 from lsp_server.protocol import capabilities
-from lsp_server.protocol.editor_link import ERROR, EditorLink
+from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.ranking.ranker_client import RankerClient
 from lsp_server.routing.many_servers import ManyServers
 from lsp_server.routing.mode import Mode
 from lsp_server.routing.one_command import OneCommand
 from lsp_server.routing.requests import Requests
 from lsp_server.servers.pool import Pool
-from lsp_server.servers.presets import UnknownPreset
 from lsp_server.session.authentication import Authentication
 
 log = logging.getLogger(__name__)
@@ -73,10 +72,8 @@ class Lifecycle:
             given = {name: value for name, value in given.items() if name != "token"}
         host.configure(given, trusted=host.authentication.trusted, origin="a client on a socket")
         self._ranker.settings = state.settings
-        try:
-            self._pool.choose()
-        except UnknownPreset as error:
-            host.show(str(error), kind=ERROR)
+        for problem in self._pool.choose():
+            host.show(problem)
         mode = self._mode()
         state.server_params = capabilities.server_params(params, encodings=mode.encodings)
         host.set_mode(mode)

@@ -17,7 +17,7 @@ import msgspec
 from lsp_server.documents.editor_state import EditorState
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
-from lsp_server.protocol.editor_link import ERROR, WARNING
+from lsp_server.protocol.editor_link import ERROR, INFO, WARNING
 from lsp_server.ranking.ranker_client import RankerClient
 from lsp_server.routing import server_messages
 from lsp_server.routing.mode import Mode
@@ -229,7 +229,7 @@ class Session:
         for server in self.pool:
             asked = server.names.answered(wire.id_of(envelope))
             if asked is not None:
-                server.send(wire.with_id(body, asked.id))
+                server.send(wire.with_id(asked.rewrite(body), asked.id))
                 return
         self._features.response(body)
 
@@ -332,6 +332,6 @@ class Session:
             self.mode.lost(server)
 
     def server_failed(self, server: WrappedServer, message: str, *, for_good: bool) -> None:
-        self.show(message, kind=ERROR if for_good else WARNING)
+        self.show(message, kind=INFO if server.is_missing else ERROR if for_good else WARNING)
         if self.mode is not None:
             self.mode.failed(server)

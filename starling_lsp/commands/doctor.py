@@ -81,7 +81,7 @@ def _servers(settings: Settings) -> list[Finding]:
                 needed=True,
             )
         ]
-    wrapped = {server for _, servers in chosen_servers(settings) for server in servers if isinstance(server, str)}
+    wrapped = {one.server for _, servers in chosen_servers(settings) for one in servers if isinstance(one.server, str)}
     found: list[Finding] = []
     for language in languages().values():
         there = {server.name: installed(server) for server in language.servers}

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from lsp_server.routing.registrations import REGISTRABLE
+from corpus.syntax.language import languages
+from lsp_server.routing.table import REGISTRABLE
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor, FakeRanker
 from tests.scenarios.harness import Scene, until
@@ -27,6 +28,11 @@ def dynamic(*names: str) -> dict[str, Any]:
                 inner = inner.setdefault(part, {})
             inner["dynamicRegistration"] = True
     return found
+
+
+def no_other_languages() -> dict[str, list[Any]]:
+    """The setting `servers` with none for any language."""
+    return {language.id: [] for language in languages().values()}
 
 
 def where(uri: str) -> dict[str, Any]:
@@ -69,7 +75,7 @@ class Several:
 @asynccontextmanager
 async def several(
     folder: Path,
-    languages: dict[str, dict[str, Spec]],
+    of: dict[str, dict[str, Spec]],
     *,
     ranker: FakeRanker | None = None,
     client: dict[str, Any] | None = None,
@@ -77,13 +83,9 @@ async def several(
     settings: Settings | None = None,
     only_these: bool = True,
 ) -> AsyncIterator[Several]:
-    """`languages`: languageId -> server name -> what the fake does. Other languages have none."""
-    servers: dict[str, list[list[str]]] = {}
-    if only_these:
-        from corpus.syntax.language import languages as known
-
-        servers = {language.id: [] for language in known().values()}
-    for language_id, specs in languages.items():
+    """`of`: languageId -> server name -> what the fake does. Other languages have none."""
+    servers: dict[str, list[list[str]]] = no_other_languages() if only_these else {}
+    for language_id, specs in of.items():
         commands = []
         for name, spec in specs.items():
             (folder / name).mkdir(exist_ok=True)

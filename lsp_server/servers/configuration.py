@@ -1,0 +1,94 @@
+"""A wrapped server's own settings: what the editor says, over the preset's defaults, under what the user set for this server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.wire import Json
+from lsp_server.servers.plans import Plan
+
+METHOD = "workspace/configuration"
+CHANGED = "workspace/didChangeConfiguration"
+
+
+class _Item(msgspec.Struct):
+    section: str | None = None
+
+
+class _Asked(msgspec.Struct):
+    items: list[_Item]
+
+
+def has_settings(plan: Plan) -> bool:
+    """Whether the server gets other settings than the editor's."""
+    return bool(plan.defaults or plan.given.settings)
+
+
+def sections_of(params: msgspec.Raw) -> list[str]:
+    """The sections that a workspace/configuration asks for; "" for all settings. Raises Malformed."""
+    return [item.section or "" for item in wire.read(params, _Asked).items]
+
+
+def answer(plan: Plan, sections: list[str], reply: bytes) -> bytes:
+    """The editor's reply to workspace/configuration as this server gets it. Raises Malformed."""
+    members = wire.fields(reply)
+    given: list[Json] = wire.read(members["result"], list[Any]) if "result" in members else []
+    values = given + [None] * (len(sections) - len(given))
+    settled = [settings(plan, section, value) for section, value in zip(sections, values, strict=False)]
+    kept = {name: value for name, value in members.items() if name not in ("result", "error")}
+    return wire.dumps({**kept, "result": settled})
+
+
+def changed(plan: Plan, body: bytes | None) -> bytes | None:
+    """The editor's last didChangeConfiguration (None: it sent none) as this server gets it; None where there is nothing to say."""
+    if not has_settings(plan):
+        return body
+    params = {} if body is None else wire.loads(wire.fields(body).get("params", msgspec.Raw(b"{}")))
+    given = params.get("settings") if wire.is_object(params) else None
+    return wire.notification(CHANGED, {"settings": settings(plan, "", given)})
+
+
+def of_sections(plan: Plan, sections: list[str], body: bytes | None) -> list[Json]:
+    """The answer to workspace/configuration where the editor takes no such request, from its last didChangeConfiguration."""
+    all_settings = wire.loads(wire.fields(changed(plan, body) or b"{}").get("params", msgspec.Raw(b"{}")))
+    return [_at(all_settings.get("settings"), section) for section in sections]
+
+
+def settings(plan: Plan, section: str, value: Json) -> Json:
+    """A section ("a.b"; "" for all) of the settings, of which the editor has this value (None for none)."""
+    return _over(_over(_at(plan.defaults, section), value), _at(plan.given.settings, section))
+
+
+def _at(value: Json, section: str) -> Json:
+    for name in section.split(".") if section else ():
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _over(below: Json, above: Json) -> Json:
+    """One value over another: objects by member, else the upper one unless it is null."""
+    if above is None:
+        return below
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+        return above
+    return {**below, **{name: _over(below.get(name), value) for name, value in above.items()}}
+
+
+def initialize_params(plan: Plan, params: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Params of initialize for this server: its own options, its project's folder, and that it may ask for its settings."""
+    params = dict(params)
+    if plan.given.initialization_options:
+        options = wire.loads(params.get("initializationOptions", msgspec.Raw(b"null")))
+        params["initializationOptions"] = wire.raw(_over(options, plan.given.initialization_options))
+    if has_settings(plan):
+        capabilities = wire.loads(params.get("capabilities", msgspec.Raw(b"{}")))
+        params["capabilities"] = wire.raw(_over(capabilities, {"workspace": {"configuration": True}}))
+    if plan.folder is not None:
+        uri = plan.folder.as_uri()
+        params["rootUri"], params["rootPath"] = wire.raw(uri), wire.raw(str(plan.folder))
+        params["workspaceFolders"] = wire.raw([{"uri": uri, "name": plan.folder.name}])
+    return params
