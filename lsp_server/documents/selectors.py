@@ -69,10 +69,7 @@ def selector_of(value: Json) -> Selector:
     if not isinstance(value, list):
         raise wire.Malformed("a documentSelector is an array")
     given = [{"language": one} if isinstance(one, str) else one for one in value]
-    try:
-        return msgspec.convert(given, tuple[Filter, ...])
-    except msgspec.ValidationError as error:
-        raise wire.Malformed(f"documentSelector: {error}") from error
+    return wire.read(wire.raw(given), tuple[Filter, ...])
 
 
 def selects(selector: Selector, uri: str, language_id: str) -> bool:

@@ -135,7 +135,7 @@ def read(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
     except _REFUSED:
         try:
             return msgspec.convert(loads(raw), kind)
-        except (msgspec.ValidationError, WireError) as error:
+        except (msgspec.ValidationError, UnicodeEncodeError, WireError) as error:
             raise Malformed(str(error)) from error
 
 

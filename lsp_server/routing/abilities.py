@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import msgspec
-
 from lsp_server.documents.selectors import Selector, selector_of, selects
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
@@ -104,8 +102,8 @@ def read_all(given: Json, kind: type[T]) -> list[T]:
     found: list[T] = []
     for each in given if isinstance(given, list) else ():
         try:
-            found.append(msgspec.convert(each, kind))
-        except msgspec.ValidationError as error:
+            found.append(wire.read(wire.raw(each), kind))
+        except wire.WireError as error:
             log.warning("an announcement is not what LSP says: %s", error)
     return found
 

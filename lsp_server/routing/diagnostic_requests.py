@@ -34,7 +34,7 @@ class DiagnosticRequests:
         """The reply to textDocument/diagnostic."""
 
         def params_for(server: WrappedServer) -> Params:
-            return self._pulled.document_params(server.key, params, self._identifier(server))
+            return self._pulled.document_params(server.key, uri, params, self._identifier(server))
 
         try:
             results = await self._answering.results(id, DIAGNOSTIC, body, servers, params_for, uri)

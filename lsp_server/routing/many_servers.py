@@ -100,6 +100,8 @@ class ManyServers:
             self._ask(id, method, body, params, [] if server is None else [server])
             return
         given = wire.loads(params)
+        if method in ROUTES and not wire.is_object(given):
+            raise wire.Malformed(f"{method} takes an object")
         servers = self._targets.of_request(method, given)
         if not servers and self._targets.waking(route, given):
             self._requests.run(id, self._when_ready(id, method, body, params))

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from lsp_server.documents import notebooks
+from lsp_server.documents import messages, notebooks
 from lsp_server.documents.editor_state import EditorState
 from lsp_server.documents.texts import CHANGE, CLOSE, OPEN, SAVE
 from lsp_server.jsonrpc import wire
@@ -78,7 +78,9 @@ class Notifications:
         self._mode.tell(method, body, params)
 
     def _folders(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        self._state.change_folders(wire.loads(params).get("event") or {})  # for servers and rankers that start later
+        self._state.change_folders(
+            messages.params_of(method, params)["event"]
+        )  # for servers and rankers that start later
         self._mode.tell(method, body, params)
 
     def _traced(self, method: str, body: bytes, params: msgspec.Raw) -> None:
@@ -88,7 +90,7 @@ class Notifications:
         self._mode.tell(method, body, params)
 
     def _progress_cancelled(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        given = wire.loads(params)
+        given = messages.params_of(method, params)
         for server in self._pool:
             theirs = server.names.token_of(given.get("token"))
             if theirs is not None:
@@ -97,7 +99,7 @@ class Notifications:
         self._mode.tell(method, body, params)
 
     def _of_document(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        given = wire.loads(params)
+        given = messages.params_of(method, params)
         if not method.startswith(notebooks.PREFIX):
             self._of_text(method, body, given)
             return

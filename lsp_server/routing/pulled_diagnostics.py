@@ -72,10 +72,11 @@ class PulledDiagnostics:
 
     # Requests
 
-    def document_params(self, server: str, params: Mapping[str, Raw], identifier: str | None) -> dict[str, Raw]:
+    def document_params(
+        self, server: str, uri: str, params: Mapping[str, Raw], identifier: str | None
+    ) -> dict[str, Raw]:
         """Params of textDocument/diagnostic for one server."""
-        uri = wire.read(params["textDocument"], dict[str, Raw]).get("uri", Raw(b'""'))
-        previous = self._previous(DOCUMENT, wire.read(uri, str), _text(params, "previousResultId"))
+        previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
         theirs = None if previous is None else previous.parts.get(server)
         return _replaced(params, {"previousResultId": None if theirs is None else theirs.id, "identifier": identifier})
 

@@ -73,12 +73,16 @@ class Requests:
         async def work() -> None:
             try:
                 body = await answer
+            except wire.WireError as error:
+                log.warning("%s could not be answered: a message is malformed: %s", method, error)
+                body = wire.failure(id, wire.INVALID_PARAMS, str(error))
             except Exception as error:  # the editor must not be left without a reply
-                log.exception("a request could not be answered")
+                log.exception("a defect in Starling: %s could not be answered", method)
                 body = wire.failure(id, wire.INTERNAL_ERROR, repr(error))
             if body is not None:
                 self.reply(id, body)
 
+        method = self._pending[wire.key_of(id)].method
         self._pending[wire.key_of(id)].task = asyncio.get_running_loop().create_task(work())
         self.begun += 1
 

@@ -6,6 +6,7 @@ Everything else goes to the editor as the bytes it came as.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,20 @@ from lsp_server.protocol import capabilities
 from lsp_server.protocol.editor_link import EditorLink
 from lsp_server.servers.id_mapping import Left
 from lsp_server.servers.server import WrappedServer
+
+
+class _Registration(msgspec.Struct, rename="camel"):
+    id: str
+    method: str
+    register_options: Any = None
+
+
+class _Token(msgspec.Struct):
+    token: int | str
+
+
+class _Cancel(msgspec.Struct):
+    id: int | str
 
 
 class _Progress(msgspec.Struct):
@@ -67,30 +82,39 @@ def take_back(server: WrappedServer, left: Left, editor: EditorLink) -> None:
 
 
 def _registering(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(wire.params_of(envelope))
-    for registration in params.get("registrations", ()):
-        ours = server.names.registration(registration["id"])
-        registration["id"] = ours
-        method, options = registration["method"], registration.get("registerOptions")
-        server.names.register(ours, method)
-        server.registered[ours] = method, options
-        if method == capabilities.COMPLETION:
-            registration["registerOptions"] = capabilities.with_resolve(options)
-    return _asked(server, body, envelope, params)
+    registrations: list[Json] = []
+    for each in _elements(envelope, "registrations"):
+        given = wire.read(wire.raw(each), _Registration)
+        ours, options = server.names.registration(given.id), given.register_options
+        server.names.register(ours, given.method)
+        server.registered[ours] = given.method, options
+        own = {"registerOptions": capabilities.with_resolve(options)} if given.method == capabilities.COMPLETION else {}
+        registrations.append({**each, "id": ours, **own})
+    return _asked(server, body, envelope, {**_params(envelope), "registrations": registrations})
 
 
 def _unregistering(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(wire.params_of(envelope))
-    for unregistration in params.get("unregisterations", ()):  # the specification's own spelling
-        unregistration["id"] = server.names.registration(unregistration["id"])
-        server.names.unregister(unregistration["id"])
-        server.registered.pop(unregistration["id"], None)
-    return _asked(server, body, envelope, params)
+    unregistrations: list[Json] = []
+    for each in _elements(envelope, "unregisterations"):  # the specification's own spelling
+        ours = server.names.registration(wire.read(wire.raw(each), _Registration).id)
+        server.names.unregister(ours)
+        server.registered.pop(ours, None)
+        unregistrations.append({**each, "id": ours})
+    return _asked(server, body, envelope, {**_params(envelope), "unregisterations": unregistrations})
+
+
+def _elements(envelope: Envelope, name: str) -> list[dict[str, msgspec.Raw]]:
+    """The objects of an array in the params. Raises Malformed."""
+    return wire.read(_params(envelope).get(name, msgspec.Raw(b"[]")), list[dict[str, msgspec.Raw]])
+
+
+def _params(envelope: Envelope) -> dict[str, msgspec.Raw]:
+    return wire.fields(wire.params_of(envelope))
 
 
 def _progress_created(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    params = wire.loads(wire.params_of(envelope))
-    return _asked(server, body, envelope, {**params, "token": server.names.token(params["token"])})
+    token = server.names.token(wire.read(wire.params_of(envelope), _Token).token)
+    return _asked(server, body, envelope, {**_params(envelope), "token": token})
 
 
 def _progress(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
@@ -105,7 +129,7 @@ def _progress(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
         return body
     if kind == "end":
         server.names.token_ended(theirs)
-    return wire.dumps({**wire.fields(body), "params": {**wire.fields(wire.params_of(envelope)), "token": ours}})
+    return wire.dumps({**wire.fields(body), "params": {**_params(envelope), "token": ours}})
 
 
 def _kind(value: msgspec.Raw) -> str:
@@ -117,7 +141,7 @@ def _kind(value: msgspec.Raw) -> str:
 
 
 def _cancelled(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    ours = server.names.asked_as(wire.loads(wire.params_of(envelope)).get("id"))
+    ours = server.names.asked_as(wire.read(wire.params_of(envelope), _Cancel).id)
     return body if ours is None else wire.notification("$/cancelRequest", {"id": ours})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -35,7 +36,7 @@ class _Watcher(msgspec.Struct, rename="camel"):
 
 class _Change(msgspec.Struct):
     uri: str
-    type: int
+    type: Literal[1, 2, 3]  # FileChangeType: created, changed, deleted
 
 
 class _File(msgspec.Struct, rename="camel"):
