@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.syntax.language import languages
-from lsp_server.routing.table import REGISTRABLE
+from lsp_server.routing.table import REGISTRABLE, TABLE
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor, FakeRanker
 from tests.scenarios.harness import Scene, until
@@ -27,6 +27,18 @@ def dynamic(*names: str) -> dict[str, Any]:
             for part in capability.client.split("."):
                 inner = inner.setdefault(part, {})
             inner["dynamicRegistration"] = True
+    return found
+
+
+def refreshing() -> dict[str, Any]:
+    """Client capabilities that take all registrations and all refreshes."""
+    found = dynamic()
+    for row in TABLE:
+        if row.refresh:
+            inner = found
+            for part in row.refresh_client.split("."):
+                inner = inner.setdefault(part, {})
+            inner["refreshSupport"] = True
     return found
 
 
@@ -55,6 +67,10 @@ class Several:
 
     async def until_heard(self, name: str, method: str, count: int = 1) -> list[Any]:
         return await until(lambda: found if len(found := self.heard(name, method)) >= count else None)
+
+    def told(self, method: str) -> list[Any]:
+        """Params of each message of this method that the editor got."""
+        return [message.get("params") for message in self.editor.messages if message.get("method") == method]
 
     def registered(self) -> dict[str, Any]:
         """The options of each registration that the editor has now, by method; a test has one of each method."""
