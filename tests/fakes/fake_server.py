@@ -7,7 +7,7 @@ resolve (adds documentation), results (by method), errors (methods that fail), o
 raw (bytes of a result by method, as latin-1), dies_after (methods that it answers, and ends), deaf_on (methods after which it
 reads nothing), closes_output_on, spawns (method to {file, session}: starts a process that ignores SIGTERM), stderr_on
 (method to a number of lines), life (a file in which starts are counted) with lives (what the second, the third … has else), slow
-(method to the seconds before it is answered).
+(method to the seconds before it is answered). results_in_turn (by method, one result after the other; null for an error).
 The notification `fake/send` makes it send its params; any other request is answered with its own params.
 """
 
@@ -58,6 +58,8 @@ def result_of(message: dict):
         return {**params, "documentation": "resolved " + json.dumps(params, sort_keys=True)}
     if method == "shutdown":
         return None
+    if method in spec.get("results_in_turn", ()):
+        return spec["results_in_turn"][method].pop(0)
     if method in spec.get("results", ()):
         return spec["results"][method]
     return {"echo": params}
@@ -110,7 +112,7 @@ while True:
     if method in spec.get("deaf_on", ()):
         time.sleep(600)
     time.sleep(spec.get("slow", {}).get(method, 0))
-    if method in spec.get("errors", ()):
+    if method in spec.get("errors", ()) or spec.get("results_in_turn", {}).get(method, [0])[0] is None:
         send({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32803, "message": "as told"}})
     elif "id" in message and method is not None and method not in spec.get("hang", ()):
         send({"jsonrpc": "2.0", "id": message["id"], "result": result_of(message)})
