@@ -149,8 +149,9 @@ class Targets:
         return {**params, name: wire.raw(own)} if own else {}
 
     def _files_for(self, server: WrappedServer, method: str, files: Sequence[Raw]) -> list[Raw]:
-        filters = [each for given in self._given(server, method, "filters") for each in read_all(given, _FileFilter)]
-        return [file for file in files if _filtered(wire.read(file, _File), filters)]
+        asked = self._given(server, method, "filters")
+        filters = [each for given in asked for each in read_all(given, _FileFilter)]
+        return [] if not asked else [file for file in files if _filtered(wire.read(file, _File), filters)]
 
     def _changes_for(self, server: WrappedServer, changes: Sequence[Raw]) -> list[Raw]:
         if not takes_registration(self._state.client_capabilities, ROWS[WATCHED]):

@@ -98,6 +98,7 @@ async def several(
     root: Path | None = None,
     settings: Settings | None = None,
     only_these: bool = True,
+    **initialize: Any,
 ) -> AsyncIterator[Several]:
     """`of`: languageId -> server name -> what the fake does. Other languages have none."""
     servers: dict[str, list[list[str]]] = no_other_languages() if only_these else {}
@@ -108,7 +109,7 @@ async def several(
             commands.append(Scene(folder / name, **spec).fake)
         servers[language_id] = commands
     editor = FakeEditor(settings or Settings(ranker="off" if ranker is None else "signals"), ranker)
-    more = {"rootUri": root.as_uri()} if root is not None else {}
+    more = {**initialize, **({"rootUri": root.as_uri()} if root is not None else {})}
     options = {"starling": {"servers": servers}}
     await editor.initialize(options, capabilities=dynamic() if client is None else client, **more)
     try:
