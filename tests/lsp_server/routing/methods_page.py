@@ -1,0 +1,79 @@
+"""The table in docs/several-servers.md, made of routing/table.py. Run it to write the table anew:
+
+python -m tests.lsp_server.routing.methods_page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lsp_server.routing import merging
+from lsp_server.routing.notifications import PASSED_ON
+from lsp_server.routing.table import ROUTES, For, Late, Route, Wait
+
+PAGE = Path(__file__).parents[3] / "docs" / "several-servers.md"
+BEGIN, END = "<!-- methods -->\n", "<!-- end of methods -->"
+HEAD = "| request | who is asked | whose answers | how they join | a late answer |\n| --- | --- | --- | --- | --- |\n"
+JOINED = {
+    merging.first: "",
+    merging.concatenated: "one list, the preferred server's first",
+    merging.locations: "one list, each place once",
+    merging.hovers: "below each other, equal texts once",
+    merging.workspace_edits: "one edit; equal changes once, annotations apart, none over a preferred server's",
+    merging.text_edits: "one list; equal edits once, none over a preferred server's",
+}
+ASKED = {
+    For.DOCUMENT: "the document's servers",
+    For.EVERYONE: "every server",
+    For.ITEM: "the server that made the item",
+    For.COMMAND: "the server that announced the command",
+    For.LEGEND: "the server whose legend was announced",
+}
+WAITED = {
+    Wait.ORDER: "the preferred server's; the next one's on null or an error",
+    Wait.ALL: "all",
+    Wait.GRACE: "all; once one has something, the preferred gets 5 s and the others 1 s more",
+}
+LATE = {
+    Late.NOTHING: "is dropped",
+    Late.INCOMPLETE: "the list is marked incomplete: the editor asks again",
+    Late.REFRESH: "is kept, and the editor told to ask again, where it can be",
+    Late.ERROR: "none: after 60 s the request fails",
+}
+OWN_WORDS = {  # what modules of their own join
+    "textDocument/completion": "one ranked list; the others get 0.1 s, the preferred 2 s",
+    "textDocument/diagnostic": "one report, equal problems once; result ids by server",
+    "workspace/diagnostic": "one report a document; result ids by server",
+}
+
+
+def table() -> str:
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows())
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    for method, route in ROUTES.items():
+        alone = route.target in (For.ITEM, For.COMMAND, For.LEGEND)
+        waited = "its own" if alone else WAITED[route.wait]
+        joined = OWN_WORDS.get(method, JOINED[route.merge]) or "one server's answer"
+        yield f"`{method}`", ASKED[route.target], waited, joined, late(route)
+
+
+def late(route: Route) -> str:
+    return "is waited for" if route.wait is Wait.ORDER else LATE[route.late]
+
+
+def notifications() -> str:
+    return ", ".join(f"`{method}`" for method in sorted(PASSED_ON))
+
+
+def written() -> str:
+    """The table as the page has it."""
+    return PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    PAGE.write_text(before + BEGIN + table() + END + rest.partition(END)[2], encoding="utf-8")
