@@ -76,6 +76,10 @@ class Abilities:
         wanted = not row.requests or any(map(self.wanted, row.requests))
         return list(self._offers(row.key, row.method)) if wanted else []
 
+    def later_offers(self, row: Capability) -> list[Offer]:
+        """Those that it registered."""
+        return list(self._offers("", row.method))
+
     def can(self, route: Route, uri: str | None = None, language_id: str = "") -> bool:
         """Whether it answers a request, about this document if one is given."""
         return not route.provider or any(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Sequence
@@ -55,7 +54,6 @@ class Announcer:
         self._registered: dict[str, tuple[str, Wanted]] = {}  # by place: id, and what was registered
         self._static: Json = {}  # the capabilities that the answer to initialize had
         self._count = itertools.count(1)
-        self._due: asyncio.Handle | None = None
 
     def answered(self, capabilities: Json) -> None:
         """The editor got these capabilities with the answer to initialize."""
@@ -90,9 +88,9 @@ class Announcer:
             self.renew()
 
     def renew(self) -> None:
-        """Send what has changed, once all that is at hand has been read."""
-        if self._due is None and self._state.initialized.is_set():
-            self._due = asyncio.get_running_loop().call_soon(self._renew)
+        """Send what has changed; nothing before the editor may be sent anything, nor at the session's end."""
+        if self._state.initialized.is_set() and not self._state.ending:
+            self._renew()
 
     def announced(self, method: str) -> bool:
         """Whether the editor may ask this of some document: some server offers it, or it was announced for any."""
@@ -114,9 +112,6 @@ class Announcer:
         return None
 
     def _renew(self) -> None:
-        self._due = None
-        if self._state.ending:
-            return
         new = {each.place: each for each in self._wanted()}
         gone = {place: id for place, (id, old) in self._registered.items() if new.get(place) != old}
         self._ask("client/unregisterCapability", "unregisterations", [

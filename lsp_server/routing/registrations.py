@@ -28,7 +28,7 @@ _ANY = ("hover", "signatureHelp", "declaration", "definition", "typeDefinition",
 ANY: Json = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
 
 WATCHED = "workspace/didChangeWatchedFiles"
-SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))  # announced always
+SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))  # announced at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,11 @@ def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]
     servers = [Abilities(language_ids=frozenset(), static=one) for one in found]
     for row in TABLE:
         offers = [offer for server in servers for offer in server.offers(row)]
-        if row.key in _SPECIAL and offers:
+        if row.key in _SPECIAL and "." not in row.key and offers:
             merged[row.key] = _SPECIAL[row.key](offers)
     merged["textDocumentSync"] = _synchronisation(merged.get("textDocumentSync"), client)
     for capability in REGISTRABLE:
-        if takes_registration(client, capability):
+        if takes_registration(client, capability) and capability.method not in SYNCHRONISED:
             merged = without(merged, capability.key)  # registered as its server starts
     if at(client, "workspace", "workspaceFolders"):
         folders = {"supported": True, "changeNotifications": True}
@@ -116,7 +116,7 @@ def wanted(
     servers: by languageId, the preferred first. everyone: each of them once. watched: globs of the files that Starling itself reads.
     """
     found: list[Wanted] = []
-    for row in REGISTRABLE:
+    for row in (*REGISTRABLE, ROWS[WATCHED]):
         if not takes_registration(client, row):
             continue
         if row.by_document:
@@ -137,7 +137,7 @@ def _by_document(row: Capability, servers: Mapping[str, Sequence[Abilities]]) ->
         found = [
             (offer, filters)
             for one in servers[language_id]
-            for offer in one.offers(row)
+            for offer in (one.later_offers(row) if row.method in SYNCHRONISED else one.offers(row))
             if (filters := _filters(offer, language_id))
         ]
         if row.key in _ONE_SERVER:
@@ -242,9 +242,15 @@ def _reports(offers: Sequence[Offer]) -> dict[str, Any]:
     return {"interFileDependencies": False, "workspaceDiagnostics": False, **merged}
 
 
+def _saves(offers: Sequence[Offer]) -> dict[str, Any]:
+    """didSave: Starling has the text itself."""
+    return {"includeText": False}
+
+
 _SPECIAL = {
     "codeActionProvider": _kinds,
     "documentOnTypeFormattingProvider": _typed,
     "diagnosticProvider": _reports,
+    "textDocumentSync.save": _saves,
 }
 _ONE_SERVER = frozenset(("semanticTokensProvider",))

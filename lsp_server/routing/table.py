@@ -216,5 +216,5 @@ def _named(row: Capability) -> Capability:
 TABLE: tuple[Capability, ...] = tuple(map(_named, _ROWS))
 ROUTES: Mapping[str, Route] = {method: route for row in TABLE for method, route in row.requests.items()}
 ROWS: Mapping[str, Capability] = {row.method: row for row in TABLE if row.method}
-REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.client)
+REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.client and row.key)  # what servers announce
 OTHER = Route()  # of a request that LSP does not have

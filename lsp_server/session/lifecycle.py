@@ -107,7 +107,9 @@ class Lifecycle:
 
 
 def _roots(params: dict[str, Json]) -> list[str]:
-    """The URIs of the workspace's folders, from workspaceFolders or rootUri."""
-    folders: list[Json] = params.get("workspaceFolders") or []
+    """The URIs of the workspace's folders, from workspaceFolders or rootUri. Raises Malformed."""
+    folders: Json = params.get("workspaceFolders") or []
+    if not wire.is_array(folders):
+        raise wire.Malformed("workspaceFolders is an array")
     uris = [str(folder["uri"]) for folder in folders if wire.is_object(folder) and "uri" in folder]
     return uris or [uri for uri in (params.get("rootUri"),) if isinstance(uri, str)]

@@ -27,6 +27,8 @@ def dynamic(*names: str) -> dict[str, Any]:
             for part in capability.client.split("."):
                 inner = inner.setdefault(part, {})
             inner["dynamicRegistration"] = True
+    if not names:
+        found["workspace"]["didChangeWatchedFiles"] = {"dynamicRegistration": True}
     return found
 
 
