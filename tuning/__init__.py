@@ -12,9 +12,10 @@ _HOMES = {
     "tuning.config": ("PeftConfig", "TaskType"),
     "tuning.errors": (
         *("TuningError", "TargetError", "ConfigError", "AdapterError", "CheckpointError"),
-        *("LibraryMissing", "TrainingError"),
+        *("LibraryMissing", "TrainingError", "PeftWarning"),
     ),
     "tuning.model": ("PeftModel", "get_peft_model"),
+    "tuning.mixed": ("PeftMixedModel",),
     "tuning.state": ("get_peft_model_state_dict", "set_peft_model_state_dict"),
     "tuning.injected": (
         *("get_layer_status", "get_model_status", "get_peft_config", "inject_adapter_in_model", "load_peft_weights"),
@@ -22,12 +23,19 @@ _HOMES = {
     "tuning.tasks": (
         *("PeftModelForCausalLM", "PeftModelForSequenceClassification", "PeftModelForSeq2SeqLM"),
         *("PeftModelForTokenClassification", "PeftModelForQuestionAnswering", "PeftModelForFeatureExtraction"),
-        *("AutoPeftModelForCausalLM", "AutoPeftModelForSequenceClassification", "AutoPeftModelForSeq2SeqLM"),
+        *(
+            "AutoPeftModel",
+            "AutoPeftModelForCausalLM",
+            "AutoPeftModelForSequenceClassification",
+            "AutoPeftModelForSeq2SeqLM",
+        ),
         *("AutoPeftModelForTokenClassification", "AutoPeftModelForQuestionAnswering"),
         "AutoPeftModelForFeatureExtraction",
     ),
+    "tuning.compat.modules": ("as_peft",),
     "tuning.quantised": ("prepare_model_for_kbit_training",),
     "tuning.registry": ("PeftType",),
+    "tuning.methods.lora": ("LoraRuntimeConfig",),
     "tuning.methods.prompt_tuning": ("PromptTuningInit",),
     "tuning.methods.prompt_encoder": ("PromptEncoderReparameterizationType",),
 }

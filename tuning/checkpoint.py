@@ -1,4 +1,6 @@
-"""Adapters on disk, in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`. Safetensors only; nothing unpickles."""
+"""Adapters on disk, in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`. Safetensors are what is written;
+a `.bin` of PEFT's is read by torch's reader for tensors alone, and written where it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import contextlib
 import json
 import re
 import secrets
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +28,7 @@ from tuning.tuner import Tuner
 WEIGHTS = "adapter_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 STEM = "adapter_model"
+PICKLED = "adapter_model.bin"  # what PEFT writes with safe_serialization=False
 PREFIX = "base_model.model."
 SHARD = 5 << 30  # bytes
 
@@ -44,27 +48,43 @@ def keys(tuner: Tuner, name: str, *, embeddings: bool = False, tied: bool = Fals
         if not tied and not all(method.saved for _, method in layer.methods([name])):
             continue
         for own, tensor in _state(layer.adapters[name]).items():
-            found[f"{PREFIX}{path}.{family.saved_as.get(own, own)}"] = tensor
+            found[f"{PREFIX}{plain(path)}.{family.saved_as.get(own, own)}"] = tensor
     if name in tuner.shared and family.shared_saved(config):
         found |= {f"base_model.{own}": tensor for own, tensor in _state(tuner.shared[name]).items()}
     for path, module in saved_modules(tuner.model).items():
         if name in module.modules_to_save:
-            found |= {f"{PREFIX}{path}.{own}": tensor for own, tensor in _state(module.modules_to_save[name]).items()}
+            copied = _state(module.modules_to_save[name])
+            found |= {f"{PREFIX}{plain(path)}.{own}": tensor for own, tensor in copied.items()}
     found |= _biases(tuner, getattr(config, "bias", "none"))
     if embeddings:
         found |= _embeddings(tuner)
     return found
 
 
-def saved(tuner: Tuner, name: str, *, embeddings: bool = False) -> Mapping[str, Tensor]:
-    """What a checkpoint of an adapter holds. The tensors are the model's own, unless the method saves less of them."""
-    tensors = {key: tensor.detach() for key, tensor in keys(tuner, name, embeddings=embeddings).items()}
+def plain(path: str) -> str:
+    """A path without what torch.compile puts in it."""
+    return path.replace("_orig_mod.", "")
+
+
+def saved(
+    tuner: Tuner, name: str, *, embeddings: bool = False, instead: Mapping[int, Tensor] | None = None
+) -> Mapping[str, Tensor]:
+    """What a checkpoint of an adapter holds. The tensors are the model's own, unless the method saves less of them.
+
+    `instead`: what stands for the model's own tensors, by their ids; those that are not in it are left out.
+    """
+    own = keys(tuner, name, embeddings=embeddings)
+    tensors = {
+        key: (tensor if instead is None else instead[id(tensor)]).detach()
+        for key, tensor in own.items()
+        if instead is None or id(tensor) in instead
+    }
     return tuner.family(name).before_save(tuner.peft_config[name], _methods(tuner, name), tensors)
 
 
 def _methods(tuner: Tuner, name: str) -> dict[str, nn.Module]:
     """The start of a checkpoint's keys -> the method that they are for."""
-    return {f"{PREFIX}{path}": layer.adapters[name] for path, layer in tuner.layers(name).items()}
+    return {f"{PREFIX}{plain(path)}": layer.adapters[name] for path, layer in tuner.layers(name).items()}
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
@@ -75,16 +95,27 @@ def _biases(tuner: Tuner, which: str) -> dict[str, Tensor]:
     if which == "none":
         return {}
     adapted = {f"{path}.base_layer.bias" for path in adapted_layers(tuner.model)}
+    ours = {
+        id(parameter)
+        for name in tuner.peft_config
+        for method in tuner.methods(name)
+        for parameter in method.parameters()
+    }
     return {
         f"{PREFIX}{path}": parameter
         for path, parameter in tuner.model.named_parameters()
-        if path.endswith(".bias") and ".adapters." not in path and (which == "all" or path in adapted)
+        if path.endswith(".bias") and id(parameter) not in ours and (which == "all" or path in adapted)
     }
 
 
 def _embeddings(tuner: Tuner) -> dict[str, Tensor]:
     model: Any = tuner.model
     found: dict[str, Tensor] = {}
+    if not hasattr(model, "get_input_embeddings"):
+        warnings.warn(
+            "Could not identify embedding layer(s) because the model is not a 🤗 transformers model.", stacklevel=5
+        )
+        return found
     paths = {id(module): path for path, module in model.named_modules()}
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         base = module.base_layer if isinstance(module, AdaptedLayer) else module
@@ -117,8 +148,20 @@ def writing(folder: Path, tensors: Mapping[str, Tensor], *, shard: int = SHARD) 
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{folder} can't be written: {error}. What was there is still whole.") from error
         yield
-    (folder / (WEIGHTS if len(groups) > 1 else INDEX)).unlink(missing_ok=True)
+    for name in (WEIGHTS if len(groups) > 1 else INDEX, PICKLED):
+        (folder / name).unlink(missing_ok=True)
     for name in before - set(names):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_pickled(folder: Path, tensors: Mapping[str, Tensor]) -> Generator[None]:
+    """As `writing`, PEFT's `adapter_model.bin`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / PICKLED) as temporary:
+        torch.save({key: tensor.detach().cpu() for key, tensor in tensors.items()}, temporary)
+        yield
+    for name in (WEIGHTS, INDEX):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -151,8 +194,16 @@ def _index(names: Sequence[str], groups: Sequence[Mapping[str, Tensor]]) -> str:
     return json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2, sort_keys=True)
 
 
-def read(folder: Path) -> dict[str, Tensor]:
-    """An adapter's weights. Raises CheckpointError where there are none that can be read safely."""
+def read(folder: Path, device: str | None = None) -> dict[str, Tensor]:
+    """An adapter's weights, on a device (the CPU). Raises CheckpointError where there are none that can be read safely."""
+    tensors = _read(folder)
+    try:
+        return tensors if device is None else {key: tensor.to(device) for key, tensor in tensors.items()}
+    except RuntimeError as error:
+        raise CheckpointError(f"torch_device is {device!r}, which tensors can't be on: {error}") from error
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
     index = folder / INDEX
     try:
         if index.is_file():
@@ -164,14 +215,21 @@ def read(folder: Path) -> dict[str, Tensor]:
             return load_file(folder / WEIGHTS)
     except (OSError, SafetensorError, KeyError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{folder} can't be read: {error}. Was it copied whole?") from error
-    pickled = sorted(entry.name for entry in folder.glob("adapter_model*.bin"))
-    if pickled:
-        raise CheckpointError(
-            f"{folder} has only {pickled[0]}, a pickled file, which can run code when it is read. "
-            "Convert it where you trust it: load it with PEFT and save it with safe_serialization=True."
-        )
+    if (folder / PICKLED).is_file():
+        return _unpickled(folder / PICKLED)
     there = ", ".join(sorted(entry.name for entry in folder.glob("*"))[:12]) or "nothing"
     raise CheckpointError(f"{folder} has no {WEIGHTS} (there is: {there})")
+
+
+def _unpickled(path: Path) -> dict[str, Tensor]:
+    """What PEFT writes with safe_serialization=False, read by torch's reader for tensors and nothing else. Raises CheckpointError."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the reader comes upon in a broken or hostile file
+        raise CheckpointError(f"{path} holds more than tensors, or is broken, and is not read: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise CheckpointError(f"{path} holds something else than tensors by name")
+    return found
 
 
 @torch.no_grad()
@@ -181,7 +239,7 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
     Raises CheckpointError where shapes differ or nothing fits, AdapterError where the adapter is merged; then nothing has changed.
     """
     tuner.check_known([name])
-    if any(name in layer.merged for layer in adapted_layers(tuner.model).values()):
+    if any(name in layer.merged_adapters for layer in adapted_layers(tuner.model).values()):
         raise AdapterError(f"'{name}' is merged: unmerge it before its weights are changed")
     family = tuner.family(name)
     tensors = family.before_load(tuner.peft_config[name], _methods(tuner, name), tensors)
@@ -200,9 +258,27 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
             f"'{wrong[0]}' is {there} in the checkpoint and {here} here{more}: it was trained for another base, or with "
             "another rank. ignore_mismatched_sizes=True leaves such tensors out"
         )
+    empty = {id(target) for target in fitting.values() if target.is_meta}
+    places = {
+        id(parameter): (module, own)
+        for module in (tuner.modules() if empty else ())
+        for own, parameter in module.named_parameters(recurse=False)
+    }
     for key, target in fitting.items():
-        target.data.copy_(tensors[key])
+        if id(target) in places and target.is_meta:
+            held, own = places[id(target)]
+            value = tensors[key].to(device=_device(tuner), dtype=target.dtype)
+            setattr(held, own, nn.Parameter(value, requires_grad=target.requires_grad))
+        else:
+            target.data.copy_(tensors[key])
     return Loaded(missing, [key for key in tensors if key not in found])
+
+
+def _device(tuner: Tuner) -> torch.device:
+    """The base's."""
+    return next(
+        (parameter.device for parameter in tuner.model.parameters() if not parameter.is_meta), torch.device("cpu")
+    )
 
 
 def _none_fits(tuner: Tuner, family: LayerFamily, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

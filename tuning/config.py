@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import enum
 import json
-import logging
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tuning.errors import CheckpointError, ConfigError, nearest
+from tuning.errors import CheckpointError, ConfigError, NoConfig, nearest
 from tuning.files import replacing
-
-log = logging.getLogger(__name__)
 
 FILE = "adapter_config.json"
 WRITTEN_FOR = "0.21.2"  # the version of PEFT whose fields these are
@@ -38,9 +36,10 @@ class PeftConfig:
 
     METHOD: ClassVar[str] = ""
     NOT_HERE: ClassVar[
-        Mapping[str, object]
-    ] = {}  # options of PEFT's that this engine lacks -> the value that turns them off
+        Sequence[str]
+    ] = ()  # options of PEFT's that this engine lacks: kept, and refused where they are used
     is_prompt_learning: ClassVar[bool] = False
+    is_adaption_prompt: ClassVar[bool] = False
 
     task_type: str | None = None
     peft_type: str | None = None
@@ -52,8 +51,10 @@ class PeftConfig:
 
     def __post_init__(self) -> None:
         if self.task_type is not None and self.task_type not in list(TaskType):
-            raise ConfigError(f"task_type is {self.task_type!r}; it can be {', '.join(TaskType)}")
-        self.peft_type = self.METHOD or self.peft_type
+            raise ConfigError(
+                f"Invalid task type: '{self.task_type}'. Must be one of the following task types: {', '.join(TaskType)}."
+            )
+        self.peft_type = _type(self.METHOD or self.peft_type)
         self.peft_version = self.peft_version or WRITTEN_FOR
         for entry in fields(self):
             value = getattr(self, entry.name)
@@ -64,12 +65,20 @@ class PeftConfig:
     def check(self) -> None:
         """Raises ConfigError where options contradict each other. A method's config adds its own."""
 
+    def check_here(self) -> None:
+        """Raises ConfigError where an option is used that this engine lacks."""
+        usual = {entry.name: _default(entry) for entry in fields(self)}
+        if used := [name for name in self.NOT_HERE if getattr(self, name) not in (usual[name], None, False, {}, [])]:
+            raise ConfigError(f"{type(self).__name__}: {', '.join(used)} can't be done here; use PEFT for it")
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write `adapter_config.json` into a folder, whole or not at all. Raises OSError."""
         folder = Path(save_directory)
+        if folder.is_file():
+            raise AssertionError(f"Provided path ({save_directory}) should be a directory, not a file")
         folder.mkdir(parents=True, exist_ok=True)
         content = {key: _plain(value) for key, value in self.to_dict().items() if key != "runtime_config"}
         if (mapping := kwargs.get("auto_mapping_dict")) is not None:
@@ -99,6 +108,8 @@ class PeftConfig:
             raise CheckpointError(f"{path} can't be read: {error}") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"{path} holds no JSON object")
+        if content.pop("runtime_config", None) is not None:
+            warnings.warn("The configuration file contains a `runtime_config` key. This is ignored.", stacklevel=2)
         return content
 
     @classmethod
@@ -108,16 +119,17 @@ class PeftConfig:
 
         kind: type[PeftConfig] = method_named(kwargs["peft_type"]).config if kwargs.get("peft_type") else cls
         known = {entry.name for entry in fields(kind)}
-        unknown = {
-            key: value for key, value in kwargs.items() if key not in known and value not in (None, False, {}, [])
-        }
-        telling = sorted(
-            key for key, value in unknown.items() if key not in kind.NOT_HERE or kind.NOT_HERE[key] != value
-        )
-        if lacking := [key for key in telling if key in kind.NOT_HERE]:
-            raise ConfigError(f"{kind.__name__}: {', '.join(lacking)} can't be done here; load this adapter with PEFT")
-        if telling:
-            log.warning("%s: left out what this engine does not know: %s", kind.__name__, ", ".join(telling))
+        unknown = sorted(key for key in kwargs if key not in known)
+        if unknown and not kwargs.get("peft_type"):
+            raise NoConfig(
+                f"The {cls.__name__} config that is trying to be loaded is missing required keys: {{'peft_type'}}."
+            )
+        if unknown:
+            warnings.warn(
+                f"Unexpected keyword arguments {unknown} for class {kind.__name__}, these are ignored. The adapter was probably made "
+                "with a newer PEFT than the one that this engine follows.",
+                stacklevel=2,
+            )
         return kind(**{key: value for key, value in kwargs.items() if key in known})
 
 
@@ -133,9 +145,11 @@ class LayerConfig(PeftConfig):
 
     def check(self) -> None:
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ConfigError("layers_to_transform goes with a list of target_modules; a pattern says layers itself")
+            raise ConfigError("`layers_to_transform` cannot be used when `target_modules` is a str.")
+        if isinstance(self.target_modules, str) and self.layers_pattern is not None:
+            raise ConfigError("`layers_pattern` cannot be used when `target_modules` is a str.")
         if self.layers_pattern and self.layers_to_transform is None:
-            raise ConfigError("layers_pattern goes with layers_to_transform")
+            raise ConfigError("When `layers_pattern` is specified, `layers_to_transform` must also be specified.")
 
 
 @dataclass(kw_only=True)
@@ -154,6 +168,17 @@ class PromptConfig(PeftConfig):
     def check(self) -> None:
         if self.num_virtual_tokens is not None and self.num_virtual_tokens < 1:
             raise ConfigError(f"num_virtual_tokens is {self.num_virtual_tokens}; it has to be 1 or more")
+
+
+def _default(entry: Field[Any]) -> Any:
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
+
+
+def _type(name: str | None) -> Any:
+    """A method's name as PEFT's enum has it; what is in no such enum stays as it is."""
+    from tuning.registry import PeftType
+
+    return PeftType(name) if name in list(PeftType) else name
 
 
 def one_of(name: str, value: object, allowed: Collection[object]) -> None:

@@ -2,9 +2,13 @@
 
 TuningError (a ValueError, as callers of PEFT expect)
   TargetError       target modules that name nothing, or nothing that the method can adapt
+    NoModule        what computes nothing, meant to be trained whole (also a TypeError)
   ConfigError       options that contradict each other, or a value that can't be
   AdapterError      an adapter's name that is taken, unknown, or not of the kind that is needed
+    NotOnLayers     what is for adapters on layers, asked of virtual tokens (also a TypeError)
   CheckpointError   a folder that is no adapter, or one for another model
+    NoConfig        a config file that is no adapter's (also a TypeError)
+    NotTheSame      an adapter of other layers, meant to take one's place (also a RuntimeError)
   LibraryMissing    a library that this needs is not installed (also an ImportError)
   TrainingError     training that can't go on: a loss that is no number
 """
@@ -23,6 +27,10 @@ class TargetError(TuningError):
     pass
 
 
+class NoModule(TargetError, TypeError):
+    pass
+
+
 class ConfigError(TuningError):
     pass
 
@@ -31,7 +39,19 @@ class AdapterError(TuningError):
     pass
 
 
+class NotOnLayers(AdapterError, TypeError):
+    pass
+
+
 class CheckpointError(TuningError):
+    pass
+
+
+class NoConfig(CheckpointError, TypeError):
+    pass
+
+
+class NotTheSame(CheckpointError, RuntimeError):
     pass
 
 
@@ -41,6 +61,10 @@ class LibraryMissing(TuningError, ImportError):
 
 class TrainingError(TuningError):
     pass
+
+
+class PeftWarning(UserWarning):
+    """Something is not as PEFT's users expect it."""
 
 
 def nearest(asked: str, there: Iterable[str], most: int = 3) -> str:
@@ -54,5 +78,5 @@ def check_adapters(names: Iterable[str], there: Collection[str]) -> None:
     for name in names:
         if name not in there:
             raise AdapterError(
-                f"there is no adapter '{name}'; there are {', '.join(there) or 'none'}{nearest(name, there)}"
+                f"Adapter {name} does not exist. Adapter(s) {[name]} not found, available adapters: {sorted(there)}{nearest(name, there)}"
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from tuning.errors import CheckpointError, LibraryMissing
 
+OF_UPLOAD = ("token", "private", "commit_message")
 OF_THE_HUB = ("revision", "token", "cache_dir", "force_download")
 
 
@@ -35,7 +36,12 @@ def allowed(**kwargs: Any) -> bool:
 
 def _downloaded(name: str, subfolder: str | None, kwargs: dict[str, Any]) -> Path:
     hub = _library()
-    wanted = ["adapter_config.json", "adapter_model*.safetensors", "adapter_model.safetensors.index.json"]
+    wanted = [
+        "adapter_config.json",
+        "adapter_model*.safetensors",
+        "adapter_model.safetensors.index.json",
+        "adapter_model.bin",
+    ]
     given = {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}
     patterns = [f"{subfolder}/{file}" if subfolder else file for file in wanted]
     try:

@@ -1,16 +1,19 @@
-"""How LoRA's factors start. PiSSA (Meng et al. 2024) and OLoRA (Büyükakyüz 2024) move a part of the base's weight into them."""
+"""How LoRA's factors start. PiSSA (Meng et al. 2024) and OLoRA (Büyükakyüz 2024) take a part of the
+base's weight. The base is left as it is: the adapter holds that part, and takes it off again where it is applied (`Lora.start`).
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tuning.config import one_of
 from tuning.errors import ConfigError
-from tuning.kinds import Frozen
+from tuning.kinds import LINEAR, Frozen
 
 NAMES = ("gaussian", "pissa", "olora", "orthogonal", "eva")
 PISSA_FAST = re.compile(r"pissa_niter_(\d+)")
@@ -22,28 +25,30 @@ def check_name(value: bool | str) -> None:
         one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16"))
 
 
-def initialise(a: nn.Linear, b: nn.Linear, scaling: float, how: bool | str, frozen: Frozen) -> Tensor | None:
-    """Fill A and B; returns what the base's weight is to become where a part of it moved, else None."""
+def initialise(a: Any, b: Any, scaling: float, how: bool | str, frozen: Frozen, rank: int) -> bool:
+    """Fill A and B; returns whether they are a part of the base's weight."""
     if how is False:
-        return None  # random in both, as they are: not the identity, for tests
+        return False  # random in both, as they are: not the identity, for tests
     for bias in [parameter for name, parameter in b.named_parameters() if name == "bias"]:
         nn.init.zeros_(bias)
     name = how.lower() if isinstance(how, str) else ""
+    if (name == "olora" or name.startswith("pissa")) and frozen.role != LINEAR:
+        name = ""  # of other kinds of layer there is no such part: they start as ever
     if name == "olora" or name.startswith("pissa"):
         _check_rank(a.out_features, name, frozen)
     if name == "olora":
         return _olora(a, b, scaling, frozen)
     if name.startswith("pissa"):
         return _pissa(a, b, scaling, name, frozen)
-    if name == "orthogonal":
+    if name == "orthogonal" and frozen.role == LINEAR:
         _orthogonal(a, b)
-        return None
+        return False
     if name == "gaussian":
-        nn.init.normal_(a.weight, std=1 / a.out_features)
+        nn.init.normal_(a.weight, std=1 / rank)
     else:  # also "eva": its A is filled in from a pass over data, or a checkpoint
         nn.init.kaiming_uniform_(a.weight, a=math.sqrt(5))
     nn.init.zeros_(b.weight)
-    return None
+    return False
 
 
 def _check_rank(rank: int, how: str, frozen: Frozen) -> None:
@@ -56,32 +61,34 @@ def _check_rank(rank: int, how: str, frozen: Frozen) -> None:
         )
 
 
-def _olora(a: nn.Linear, b: nn.Linear, scaling: float, frozen: Frozen) -> Tensor:
+def _olora(a: nn.Linear, b: nn.Linear, scaling: float, frozen: Frozen) -> bool:
     weight = frozen.weight.detach().float()
     q, r = torch.linalg.qr(weight)
     _fill(a, r[: a.out_features])
     _fill(b, q[:, : a.out_features])
-    return (weight - scaling * b.weight @ a.weight).detach()
+    return True
 
 
-def _pissa(a: nn.Linear, b: nn.Linear, scaling: float, name: str, frozen: Frozen) -> Tensor:
+def _pissa(a: nn.Linear, b: nn.Linear, scaling: float, name: str, frozen: Frozen) -> bool:
     weight = frozen.weight.detach().float()
     rank = a.out_features
     if fast := PISSA_FAST.fullmatch(name):
-        left, values, right = torch.svd_lowrank(weight, rank, niter=int(fast[1]))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # whoever loads the adapter has to find the same part
+            left, values, right = torch.svd_lowrank(weight, rank, niter=int(fast[1]))
         right = right.T
     else:
         left, values, right = torch.linalg.svd(weight, full_matrices=False)
     root = (values[:rank] / scaling).sqrt()
     _fill(a, root.unsqueeze(1) * right[:rank])
     _fill(b, left[:, :rank] * root)
-    return (weight - scaling * b.weight @ a.weight).detach()
+    return True
 
 
 def _orthogonal(a: nn.Linear, b: nn.Linear) -> None:
     rank = a.out_features
     if rank % 2:
-        raise ConfigError(f"the orthogonal initialisation needs an even r; it is {rank}")
+        raise ConfigError(f"Orthogonal initialization requires the LoRA rank to be even, got {rank} instead.")
     q, _ = torch.linalg.qr(torch.randn(rank, rank))
     _fill(a, (torch.randn(a.in_features, rank // 2) @ q[0::2]).T / 10)
     _fill(b, torch.randn(rank // 2, b.out_features).T @ q[1::2] / 10)

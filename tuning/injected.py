@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig
-from tuning.errors import AdapterError, ConfigError
+from tuning.errors import ConfigError, NotOnLayers
 from tuning.model import PeftModel
-from tuning.state import INJECTED, tuner_of
+from tuning.state import INJECTED
 from tuning.status import LayerStatus, ModelStatus, layer_status, model_status
 from tuning.tuner import Tuner
+from tuning.tuners import tuner_class
 
 
 def inject_adapter_in_model(
@@ -33,12 +33,12 @@ def inject_adapter_in_model(
         raise ConfigError(f"{peft_config.METHOD} adapts no layers, so it can't be put into a model: use get_peft_model")
     if state_dict is not None:
         peft_config.target_modules = _layers_of(model, state_dict)
-    tuner = model.__dict__.get(INJECTED) or Tuner(model)
-    tuner.add(adapter_name, peft_config)
+    tuner = model.__dict__.get(INJECTED) or tuner_class(peft_config.METHOD)(model)
+    tuner.add(adapter_name, peft_config, empty=low_cpu_mem_usage)
     model.__dict__[INJECTED] = tuner  # not a submodule: the model is one of its own
     model.__dict__["peft_config"] = tuner.peft_config
     tuner.freeze(adapter_name)
-    tuner.activate([adapter_name], trainable=not peft_config.inference_mode)
+    tuner.set_adapter([adapter_name], inference_mode=peft_config.inference_mode)
     return model
 
 
@@ -54,44 +54,37 @@ def _layers_of(model: nn.Module, keys: Iterable[str]) -> set[str]:
     return found
 
 
-@dataclass(kw_only=True)
-class _Injected:
-    """A model with adapters in it, as `tuning.status` looks at one."""
-
-    model: Any
-    base_model: Tuner
-
-    @property
-    def peft_config(self) -> Mapping[str, LayerConfig]:
-        return self.base_model.peft_config
-
-    @property
-    def active_adapters(self) -> list[str]:
-        return self.base_model.active_adapters
-
-    def get_base_model(self) -> nn.Module:
-        return self.model
-
-    def get_nb_trainable_parameters(self) -> tuple[int, int]:
-        return PeftModel.get_nb_trainable_parameters(self.model)
-
-
-def _looked_at(model: nn.Module, what: str) -> PeftModel | _Injected:
-    tuner = tuner_of(model, what)
-    return model if isinstance(model, PeftModel) else _Injected(model=model, base_model=tuner)
-
-
 def get_layer_status(model: nn.Module) -> list[LayerStatus]:
     """The layers that adapters sit on, of a `PeftModel` or a model that has them injected. Raises AdapterError where none does."""
-    found = layer_status(_looked_at(model, "get_layer_status"))
-    if not found:
-        raise AdapterError(f"no adapter sits on a layer of {type(model).__name__}")
-    return found
+    return layer_status(_looked_at(model))
 
 
 def get_model_status(model: nn.Module) -> ModelStatus:
     """All of a model's adapters in one. Raises AdapterError where no adapter sits on a layer."""
-    return model_status(_looked_at(model, "get_model_status"))
+    inside = _looked_at(model)
+    trainable, total = PeftModel.get_nb_trainable_parameters(model)  # type: ignore[arg-type]
+    types: dict[str, str] = {}
+    if isinstance(model, PeftModel):
+        types = {name: config.METHOD for name, config in model.peft_config.items()}
+    config: Any = getattr(model, "config", None)
+    named = type(model.get_base_model() if isinstance(model, PeftModel) else model).__name__
+    return model_status(
+        model,
+        layer_status(inside),
+        base_model_type=named if isinstance(model, PeftModel) or hasattr(config, "to_dict") else "other",
+        adapter_model_type=type(inside).__name__ if isinstance(model, PeftModel) else "None",
+        peft_types=types,
+        trainable_params=trainable,
+        total_params=total,
+    )
+
+
+def _looked_at(model: nn.Module) -> nn.Module:
+    if not isinstance(model, PeftModel):
+        return model
+    if not isinstance(model.base_model, Tuner):
+        raise NotOnLayers("virtual tokens sit on no layer: prefix tuning and its like have no status")
+    return model.base_model
 
 
 def get_peft_config(config_dict: Mapping[str, Any]) -> PeftConfig:

@@ -11,16 +11,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-LINEAR, EMBEDDING, NORM = "linear", "embedding", "norm"
+from tuning.errors import TargetError
+
+LINEAR, EMBEDDING, NORM, CONV = "linear", "embedding", "norm", "convolution"
+ATTENTION, PARAMETER = "attention", "parameter"
 
 
 class Affine(NamedTuple):
-    """weight: (out, in), of an embedding (tokens, dimensions), of a norm (dimensions,). bias: (out,) or None."""
+    """weight: (out, in), of an embedding (tokens, dimensions), of a norm (dimensions,), of a convolution (out, in · kernel). bias: (out,)
+    or None.
+    """
 
     weight: Tensor
     bias: Tensor | None
@@ -29,9 +35,13 @@ class Affine(NamedTuple):
 class Kind(ABC):
     """One class of layers: whether a module is one, and its weights as (out, in)."""
 
-    role: str  # LINEAR, EMBEDDING or NORM: what methods distinguish
+    role: str  # LINEAR, EMBEDDING …: what methods distinguish
     quantised: bool = False
+    backend: str | None = None  # PEFT's name for how it is quantised
     transposed: bool = False  # whether the module keeps its weight as (in, out)
+    by_weight: bool = (
+        False  # whether adapters change the weight for a forward pass: what the module computes is no product with it
+    )
 
     @abstractmethod
     def matches(self, module: nn.Module) -> bool: ...
@@ -49,34 +59,128 @@ class Kind(ABC):
     @abstractmethod
     def put_back(self, module: nn.Module, held: Tensor) -> None: ...
 
+    def parameter(self, module: nn.Module) -> nn.Parameter:
+        """The weight as the module has it: a parameter, or under FSDP a view of one."""
+        found: Any = module
+        return found.weight
+
+    def bias(self, module: nn.Module) -> Tensor | None:
+        return getattr(module, "bias", None)
+
+    def shape(self, module: nn.Module) -> tuple[int, int]:
+        """(out, in) without reading a quantised weight; of an embedding (dimensions, tokens); of a norm (d, d)."""
+        found: Any = module
+        if hasattr(module, "in_features"):
+            return found.out_features, found.in_features
+        weight = self.read(module)
+        return weight.shape[0], weight.shape[-1]
+
+    def apply(self, module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer's output for x with another weight (out, in), without a bias."""
+        return functional.linear(x, weight)
+
     def precision(self, module: nn.Module) -> torch.dtype:
         """What adapters of this layer compute in."""
-        return module.get_parameter("weight").dtype
+        dtype = self.parameter(module).dtype
+        return torch.get_default_dtype() if dtype.itemsize == 1 else dtype  # float8 is only how a weight is stored
 
 
-@final
-class _Plain(Kind):
+class _Stored(Kind):
     """A layer whose weight stands as it is, or transposed."""
 
+    def read(self, module: nn.Module) -> Tensor:
+        weight = self.parameter(module)
+        if weight.dtype.itemsize == 1 and weight.dtype.is_floating_point:
+            return weight.to(torch.get_default_dtype())
+        return weight.T if self.transposed else weight
+
+    def write(self, module: nn.Module, weight: Tensor) -> None:
+        there = self.parameter(module)
+        there.data = (weight.T if self.transposed else weight).reshape(there.shape).to(there.dtype).contiguous()
+
+    def held(self, module: nn.Module) -> Tensor:
+        return self.parameter(module).data
+
+    def put_back(self, module: nn.Module, held: Tensor) -> None:
+        self.parameter(module).data = held
+
+
+class _Plain(_Stored):
     def __init__(self, role: str, is_one: Callable[[nn.Module], bool], transposed: bool = False) -> None:
         self.role, self._is_one, self.transposed = role, is_one, transposed
 
     def matches(self, module: nn.Module) -> bool:
         return self._is_one(module)
 
+
+class _Embedding(_Plain):
+    def shape(self, module: nn.Module) -> tuple[int, int]:
+        found: Any = module
+        return found.embedding_dim, found.num_embeddings
+
+    def apply(self, module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.embedding(x, weight)
+
+
+class _Convolution(_Plain):
+    """Its weight (out, in / groups, …) is read as (out, in / groups · kernel)."""
+
     def read(self, module: nn.Module) -> Tensor:
-        weight = module.get_parameter("weight")
-        return weight.T if self.transposed else weight
+        return super().read(module).flatten(1)
 
-    def write(self, module: nn.Module, weight: Tensor) -> None:
-        kept = module.get_parameter("weight")
-        kept.data = (weight.T if self.transposed else weight).to(kept.dtype).contiguous()
+    def apply(self, module: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
+        found: Any = module
+        return found._conv_forward(x, weight.view(found.weight.shape), None)
 
-    def held(self, module: nn.Module) -> Tensor:
-        return module.get_parameter("weight").data
 
-    def put_back(self, module: nn.Module, held: Tensor) -> None:
-        module.get_parameter("weight").data = held
+class _Attention(_Stored):
+    """`nn.MultiheadAttention` with one projection of queries, keys and values: in_proj_weight (3 · dimensions, dimensions)."""
+
+    role, by_weight = ATTENTION, True
+
+    def matches(self, module: nn.Module) -> bool:
+        return isinstance(module, nn.MultiheadAttention)
+
+    def parameter(self, module: nn.Module) -> nn.Parameter:
+        if getattr(module, "in_proj_weight", None) is None:
+            raise TargetError(
+                "Only same embed for query/key/value is supported as of now for MultiheadAttention: this one has a weight for each"
+            )
+        found: Any = module
+        return found.in_proj_weight
+
+    def bias(self, module: nn.Module) -> Tensor | None:
+        return getattr(module, "in_proj_bias", None)
+
+
+class ParameterKind(_Stored):
+    """One parameter of any module: (out, in), or with one of these an expert (experts, in, out) or (experts, out, in)."""
+
+    role, by_weight = PARAMETER, True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def matches(self, module: nn.Module) -> bool:
+        return False  # meant by name only
+
+    def parameter(self, module: nn.Module) -> nn.Parameter:
+        return getattr(module, self.name)
+
+    def bias(self, module: nn.Module) -> Tensor | None:
+        return None
+
+    def experts(self, module: nn.Module) -> int:
+        weight = self.parameter(module)
+        return len(weight) if weight.ndim == 3 else 1
+
+    def first_out(self, module: nn.Module) -> bool:
+        """Whether an expert's weight is (out, in)."""
+        return self.parameter(module).ndim == 2 or not getattr(module, "is_transposed", False)
+
+    def shape(self, module: nn.Module) -> tuple[int, int]:
+        first, last = self.parameter(module).shape[-2:]
+        return (first, last) if self.first_out(module) else (last, first)
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -99,7 +203,9 @@ def _kinds(with_quantised: bool) -> tuple[Kind, ...]:
         *(quantised_kinds() if with_quantised else ()),
         _Plain(LINEAR, lambda module: isinstance(module, nn.Linear)),
         _Plain(LINEAR, lambda module: isinstance(module, Conv1D), transposed=True),
-        _Plain(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),
+        _Embedding(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),
+        _Convolution(CONV, lambda module: isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)),
+        _Attention(),
         _Plain(NORM, _is_norm),
     )
 
@@ -126,7 +232,7 @@ class Frozen:
 
     @property
     def affine(self) -> Affine:
-        affine = Affine(self.kind.read(self.module), getattr(self.module, "bias", None))
+        affine = Affine(self.kind.read(self.module), self.kind.bias(self.module))
         for merged in self.beneath:
             affine = merged(affine, self)
         return affine
@@ -137,23 +243,15 @@ class Frozen:
 
     @property
     def weight(self) -> Tensor:
-        """(out, in); of an embedding (tokens, dimensions); of a norm (dimensions,)."""
         return self.affine.weight
 
     @property
     def bias(self) -> Tensor | None:
-        return self.affine.bias if self.beneath else getattr(self.module, "bias", None)
+        return self.affine.bias if self.beneath else self.kind.bias(self.module)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(out, in) without reading a quantised weight; of an embedding (dimensions, tokens); of a norm (d, d)."""
-        module: Any = self.module
-        if self.role == EMBEDDING:
-            return module.embedding_dim, module.num_embeddings
-        if hasattr(module, "in_features"):
-            return module.out_features, module.in_features
-        weight = self.weight
-        return weight.shape[0], weight.shape[-1]
+        return self.kind.shape(self.module)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -161,4 +259,4 @@ class Frozen:
 
     @property
     def device(self) -> torch.device:
-        return self.module.get_parameter("weight").device
+        return self.kind.parameter(self.module).device

@@ -12,21 +12,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from tuning.kinds import Affine, Frozen, Kind
+from tuning.errors import AdapterError
+from tuning.kinds import Affine, Frozen, Kind, ParameterKind, kind_of
+from tuning.placement import BufferDict, Placed
 
 Layer = Callable[[Tensor], Tensor]
 
 
-class LayerMethod(nn.Module, ABC):
+class LayerMethod(Placed, ABC):
     """One adapter on one layer. Its parameters have PEFT's names, without the adapter's.
 
     A subclass is made as `Method(frozen, config, shared)`: the layer it sits on, what was asked, and what all layers of this
     adapter have in common (see `tuning.registry`). It must be the identity at its start unless its config says otherwise.
     """
 
-    # (out, in): what the base's weight is to become at the start, where a part of it moved into the adapter
-    residual: Tensor | None = None
     tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
     saved = True  # whether a checkpoint has its parameters
     follows_ties = False  # whether merging it changes layers that share a weight alike
@@ -42,6 +43,15 @@ class LayerMethod(nn.Module, ABC):
     @abstractmethod
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         """The inverse of `merged`."""
+
+    def by_weights(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        """What `forward` gives where it is computed from the changed weight: for layers that are no plain product."""
+        dtype = next(self.parameters()).dtype
+        before = Affine(frozen.weight.to(dtype), frozen.bias)
+        change = self.merged(before, frozen).weight - before.weight
+        result = base(x)
+        x = x if x.dtype == dtype or not x.is_floating_point() else x.to(dtype)
+        return result + frozen.kind.apply(frozen.module, x, change).to(result.dtype)
 
 
 class Additive(LayerMethod):
@@ -64,7 +74,11 @@ class Routing:
 
     active: tuple[str, ...] = ()  # stacked in this order
     enabled: bool = True
+    merged: tuple[str, ...] = ()  # those that are in the base's weights
+    differing: bool = False  # whether a layer was given a choice of its own
+    configs: dict[str, Any] = field(default_factory=dict)  # adapter -> its config
     names: Sequence[str] = ()  # which each row of the batch uses; empty: all rows use the active ones
+    invoked: dict[str, Sequence[int]] = field(default_factory=dict)  # see tuning.invocation
     offsets: dict[str, list[int]] = field(default_factory=dict)
 
     def set(self, names: Sequence[str]) -> None:
@@ -87,35 +101,70 @@ NO_ADAPTER = "__base__"  # PEFT's name for rows that use none
 
 
 class AdaptedLayer(nn.Module):
-    """`base_layer` and the `adapters` that sit on it, by name.
-
-    In its state dict an adapter's parameter has PEFT's name: `lora_A.default.weight`, not `adapters.default.lora_A.weight`.
-    """
+    """`base_layer` and the adapters that sit on it, by name. Their parameters lie here, as in PEFT: `lora_A["default"].weight`."""
 
     def __init__(self, base_layer: nn.Module, name: str, kind: Kind, routing: Routing) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self.adapters = nn.ModuleDict()
-        self.frozen = Frozen(name=name, module=base_layer, kind=kind)
-        self.merged: list[str] = []
+        self.adapters: dict[str, LayerMethod] = {}
+        self.frozen = Frozen(name=name, module=innermost(base_layer), kind=kind)
+        self.merged_adapters: list[str] = []
         self.followed: set[str] = set()  # those of them that are in the weight because a layer that shares it has them
-        self.kept: Affine | None = None  # the base's weights before merging, where asked to keep them
+        self.weight_before: Affine | None = None  # the base's weights before merging, where asked to keep them
         self.routing = routing
-        self.register_state_dict_post_hook(_with_names_of_peft)
-        self.register_load_state_dict_pre_hook(_with_own_names)
+        self.own_active: tuple[str, ...] | None = None  # where this layer alone was told which adapters to use, or
+        self.own_enabled: bool | None = None  # whether to
         self.train(base_layer.training)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         base: Layer = partial(self.base_layer, **kwargs) if kwargs else self.base_layer
-        if not self.routing.enabled or self.merged:
+        if self.disable_adapters or self.merged_adapters:
             return base(x, *args)
+        if self.frozen.kind.by_weight:
+            return self._by_weight(x, *args, **kwargs)
         if self.routing.names:
             return self._routed(base, x)
         frozen, below = self.frozen, None
-        for _, method in self.methods(self.routing.active):  # the first is the innermost, as in merging
+        for _, method in self.methods(self.active):  # the first is the innermost, as in merging
             frozen = frozen if below is None else frozen.under(below.merged)
             base, below = partial(method, base, frozen=frozen), method
         return base(x)
+
+    def _by_weight(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's forward with the active adapters in its weights, for this call."""
+        if self.routing.names:
+            raise AdapterError(f"'{self.frozen.name}' does not support mixed adapter batches (adapter_names)")
+        return functional_call(self.base_layer, self.weights_now(), args, kwargs)
+
+    def weights_now(self, start: str = "") -> dict[str, Tensor]:
+        """Path below `start` -> the weight or bias with the active adapters in it."""
+        before = affine = self.frozen.affine
+        inside = isinstance(self.base_layer, nn.MultiheadAttention) and self.base_layer.out_proj
+        found = inside.weights_now("out_proj.base_layer.") if isinstance(inside, AdaptedLayer) else {}
+        if self.disable_adapters or self.merged_adapters:
+            return found
+        for _, method in self.methods(self.active):
+            affine = method.merged(affine, self.frozen)
+        if affine.weight is before.weight:
+            return found
+        weight, kept, name = affine.weight, self.frozen.kind.parameter(self.frozen.module), "weight"
+        if self.frozen.kind.by_weight:
+            path = start + "base_layer." * self.depth
+            name = next(name for name in self.frozen.module._parameters if getattr(self.frozen.module, name) is kept)
+        else:
+            path = start
+        found[path + name] = weight.reshape(kept.shape).to(kept.dtype)
+        if affine.bias is not None and affine.bias is not before.bias and path == start and start:
+            found[f"{path}bias"] = affine.bias
+        return found
+
+    @property
+    def depth(self) -> int:
+        """How many adapted layers are between this one and its module: several parameters of a module can each have adapters."""
+        inner, depth = self.base_layer, 0
+        while isinstance(inner, AdaptedLayer):
+            inner, depth = inner.base_layer, depth + 1
+        return depth
 
     def _routed(self, base: Layer, x: Tensor) -> Tensor:
         """Each row through its own adapter. Adapters that this layer lacks, and NO_ADAPTER, leave it as it is."""
@@ -129,14 +178,109 @@ class AdaptedLayer(nn.Module):
         """(name, method) of the adapters that sit here, in the order of `names` where given."""
         for name in self.adapters if names is None else names:
             if name in self.adapters:
-                method = self.adapters[name]
-                assert isinstance(method, LayerMethod)
-                yield name, method
+                yield name, self.adapters[name]
+
+    def put(self, name: str, method: LayerMethod) -> None:
+        """Let an adapter sit here."""
+        method.place(self, name)
+        self.adapters[name] = method
+
+    def take(self, name: str) -> None:
+        """Take an adapter off."""
+        self.adapters.pop(name).leave()
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        return self.routing.active if self.own_active is None else self.own_active
+
+    # PEFT's names
+
+    @property
+    def merged(self) -> bool:
+        return bool(self.merged_adapters)
+
+    @property
+    def active_adapters(self) -> list[str]:
+        return list(self.active)
+
+    @property
+    def active_adapter(self) -> list[str]:
+        return list(self.active)
+
+    @property
+    def disable_adapters(self) -> bool:
+        return not (self.routing.enabled if self.own_enabled is None else self.own_enabled)
+
+    @property
+    def in_features(self) -> int:
+        module = innermost(self)
+        return getattr(module, "in_channels", None) or self.frozen.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.frozen.shape[0]
+
+    @property
+    def adapter_layer_names(self) -> list[str]:
+        """What of this layer holds adapters' parameters, and other modules of theirs."""
+        return [
+            name
+            for name, module in self.named_children()
+            if name != "base_layer" and not isinstance(module, BufferDict)
+        ]
+
+    def _all_available_adapter_names(self) -> list[str]:
+        return sorted(self.adapters)
+
+    def _get_available_adapters(self) -> set[str]:
+        return set(self.adapters)
+
+    def _get_name(self) -> str:
+        """As PEFT's layers print: `lora.Linear`."""
+        config = next((self.routing.configs[name] for name in self.adapters if name in self.routing.configs), None)
+        base = "ParamWrapper" if isinstance(self.frozen.kind, ParameterKind) else type(innermost(self)).__name__
+        return (
+            f"{config.METHOD.lower()}.{'Linear' if base == 'Conv1D' else base}"
+            if config is not None
+            else type(self).__name__
+        )
+
+    def get_base_layer(self) -> nn.Module:
+        return innermost(self)
+
+    def set_adapter(self, adapter_names: str | Sequence[str], inference_mode: bool = False) -> None:
+        """Use these adapters in this layer alone, and train them unless `inference_mode`."""
+        names = [adapter_names] if isinstance(adapter_names, str) else list(adapter_names)
+        self.own_active, self.routing.differing = tuple(names), True
+        for name, method in self.methods():
+            method.requires_grad_(name in names and not inference_mode)
+
+    def enable_adapters(self, enabled: bool) -> None:
+        """Use adapters in this layer alone, or don't."""
+        self.own_enabled, self.routing.differing = enabled, True
+        for name, method in self.methods():
+            method.requires_grad_(enabled and name in self.active)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        if adapter_name in self.adapters:
+            self.take(adapter_name)
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What an adapter changes in the weight, of its shape as the layer keeps it."""
+        affine, frozen = self.frozen.affine, self.frozen
+        change = self.adapters[adapter].merged(affine, frozen).weight - affine.weight
+        return change.T if frozen.kind.transposed else change
+
+    def scale_layer(self, scale: float) -> None:
+        """Make the active adapters' changes so much larger."""
+        for _, method in self.methods(self.active):
+            if hasattr(method, "scaling"):
+                setattr(method, "scaling", getattr(method, "scaling") * scale)  # noqa: B010, B009
 
     @property
     def weight(self) -> Tensor:
         """The base's, as it stands: some models look at their layers' weights."""
-        return self.base_layer.get_parameter("weight")
+        return self.base_layer.weight  # pyright: ignore[reportReturnType]
 
     @property
     def bias(self) -> Tensor | None:
@@ -146,41 +290,30 @@ class AdaptedLayer(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name in ("base_layer", "_modules"):
+            if name in ("base_layer", "_modules", "frozen"):
                 raise
             return getattr(self.base_layer, name)  # in_features, num_embeddings, …
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedLayer:
-        from copy import deepcopy
+    def __getstate__(self) -> dict[str, Any]:
+        kind = self.frozen.kind if isinstance(self.frozen.kind, ParameterKind) else None
+        kept = {key: value for key, value in self.__dict__.items() if key != "frozen"}
+        return kept | {"path": self.frozen.name, "kind": kind}
 
-        new = self.__class__.__new__(self.__class__)
-        memo[id(self)] = new
-        new.__dict__ = deepcopy({key: value for key, value in self.__dict__.items() if key != "frozen"}, memo)
-        new.frozen = Frozen(name=self.frozen.name, module=new.base_layer, kind=self.frozen.kind)
-        return new
-
-
-def peft_name(name: str, adapter: str) -> str:
-    """`lora_A.weight` of the adapter `default` -> `lora_A.default.weight`."""
-    if name.startswith("token_adapter."):
-        return f"{name}.{adapter}"
-    first, dot, rest = name.partition(".")
-    return f"{first}.{adapter}{dot}{rest}"
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        path, kind = state.pop("path"), state.pop("kind")
+        super().__setstate__(state)
+        module = innermost(self.base_layer)
+        kind = kind or kind_of(module)
+        assert kind is not None
+        self.frozen = Frozen(name=path, module=module, kind=kind)
 
 
-def _with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
-    start = f"{prefix}adapters."
-    for key in [key for key in state if key.startswith(start)]:
-        adapter, _, name = key.removeprefix(start).partition(".")
-        state[prefix + peft_name(name, adapter)] = state.pop(key)
-
-
-def _with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    assert isinstance(module, AdaptedLayer)
-    for adapter, method in module.methods():
-        for name in method.state_dict():
-            if (value := state.pop(prefix + peft_name(name, adapter), None)) is not None:
-                state[f"{prefix}adapters.{adapter}.{name}"] = value
+def innermost(module: nn.Module) -> nn.Module:
+    """The base's own module, below all that is ours."""
+    while isinstance(module, AdaptedLayer):
+        module = module.base_layer
+    return module
 
 
 def adapted_layers(model: nn.Module) -> Mapping[str, AdaptedLayer]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from tuning.errors import AdapterError
 from tuning.kinds import Affine
-from tuning.layers import AdaptedLayer, LayerMethod, adapted_layers
+from tuning.layers import AdaptedLayer, adapted_layers
 
 
 @torch.no_grad()
@@ -29,49 +29,51 @@ def merge(
     by now, by the layer that this one is tied to.
     """
     done = set() if done is None else done
-    weight = id(layer.frozen.module.get_parameter("weight"))
-    new = [name for name in names if name in layer.adapters and name not in layer.merged]
-    if new and keep and layer.merged and layer.kept is None:
+    weight = id(layer.frozen.kind.parameter(layer.frozen.module))
+    new = [name for name in names if name in layer.adapters and name not in layer.merged_adapters]
+    if new and keep and layer.merged_adapters and layer.weight_before is None:
         raise AdapterError(
-            f"{', '.join(layer.merged)} is merged, its base not kept: unmerge it before merging with keep_base"
+            f"{', '.join(layer.merged_adapters)} is merged, its base not kept: unmerge it before merging with keep_base"
         )
     for name, method in layer.methods(new):
         if method.tied and (weight, name) in done:
-            layer.merged.append(name)
+            layer.merged_adapters.append(name)
             layer.followed.add(name)
             continue
         done.add((weight, name))
         affine = _read(layer)
         merged = method.merged(affine, layer.frozen)
         if safe and not all(torch.isfinite(part).all() for part in merged if part is not None):
-            raise AdapterError(f"adapter '{name}' on '{layer.frozen.name}' has weights that are no numbers; not merged")
+            raise AdapterError(
+                f"adapter '{name}' on '{layer.frozen.name}' has weights that are no numbers (NaNs detected in the merged weights): not merged"
+            )
         if merged.bias is not None and layer.frozen.bias is None:
             raise AdapterError(f"'{layer.frozen.name}' has no bias that the adapter's could be merged into; not merged")
-        if keep and layer.kept is None:
+        if keep and layer.weight_before is None:
             bias = layer.frozen.bias
-            layer.kept = Affine(layer.frozen.kind.held(layer.frozen.module), None if bias is None else bias.data)
+            layer.weight_before = Affine(
+                layer.frozen.kind.held(layer.frozen.module), None if bias is None else bias.data
+            )
         _write(layer, merged, affine)
-        layer.merged.append(name)
+        layer.merged_adapters.append(name)
 
 
 @torch.no_grad()
 def unmerge(layer: AdaptedLayer, left: Sequence[str] = ()) -> None:
     """Take merged adapters out of a layer's weights, the last one first, until those that are `left`."""
-    if layer.kept is not None and not left:
-        layer.frozen.kind.put_back(layer.frozen.module, layer.kept.weight)
-        if layer.kept.bias is not None and (bias := layer.frozen.bias) is not None:
-            bias.data = layer.kept.bias
-        layer.kept = None
-        layer.merged.clear()
-    while len(layer.merged) > len(left):
-        name = layer.merged.pop()
+    if layer.weight_before is not None and not left:
+        layer.frozen.kind.put_back(layer.frozen.module, layer.weight_before.weight)
+        if layer.weight_before.bias is not None and (bias := layer.frozen.bias) is not None:
+            bias.data = layer.weight_before.bias
+        layer.weight_before = None
+        layer.merged_adapters.clear()
+    while len(layer.merged_adapters) > len(left):
+        name = layer.merged_adapters.pop()
         if name in layer.followed:
             layer.followed.remove(name)
             continue
-        method = layer.adapters[name]
-        assert isinstance(method, LayerMethod)
         affine = _read(layer)
-        _write(layer, method.unmerged(affine, layer.frozen), affine)
+        _write(layer, layer.adapters[name].unmerged(affine, layer.frozen), affine)
 
 
 def _read(layer: AdaptedLayer) -> Affine:
@@ -90,14 +92,6 @@ def _write(layer: AdaptedLayer, new: Affine, old: Affine) -> None:
         kept.data = new.bias.to(kept.dtype)
 
 
-@torch.no_grad()
-def take_residual(layer: AdaptedLayer, method: LayerMethod) -> None:
-    """Write what a new adapter left of the base's weight, where it took a part of it."""
-    if method.residual is not None:
-        layer.frozen.kind.write(layer.frozen.module, method.residual)
-        method.residual = None
-
-
 def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]) -> None:
     """Give layers whose weight another module shares one of their own, so that merging changes only them.
 
@@ -107,18 +101,19 @@ def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]
         id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False)
     )
     following = Counter(
-        id(layer.frozen.module.get_parameter("weight"))
+        id(layer.frozen.kind.parameter(layer.frozen.module))
         for layer in layers
         if all(method.follows_ties for _, method in layer.methods(names))
     )
     for layer in layers:
         module = layer.frozen.module
-        weight = module.get_parameter("weight")
+        weight = layer.frozen.kind.parameter(module)
         if owners[id(weight)] > max(1, following[id(weight)]) and not layer.frozen.kind.quantised:
             for other in adapted_layers(model).values():
-                if other.frozen.module.get_parameter("weight") is weight:
+                if other.frozen.kind.parameter(other.frozen.module) is weight:
                     other.followed.clear()  # from here on each has its own
-            module.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+            name = next(name for name, own in module.named_parameters(recurse=False) if own is weight)
+            setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
             config: Any = getattr(model, "config", None)
             if getattr(config, "tie_word_embeddings", False):
                 config.tie_word_embeddings = False  # or saving and loading would tie them again
@@ -128,12 +123,12 @@ def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, kee
     """Merge adapters into every layer that has them, or into none; the model's tied weights are untied first."""
     layers = [layer for layer in adapted_layers(model).values() if any(name in layer.adapters for name in names)]
     untie(model, layers, names)
-    before = [(layer, list(layer.merged)) for layer in layers]
+    before = [(layer, list(layer.merged_adapters)) for layer in layers]
     done: set[tuple[int, str]] = set()
     try:
         for layer in layers:
             merge(layer, names, safe=safe, keep=keep, done=done)
-    except AdapterError:
+    except BaseException:
         for layer, merged in before:
             unmerge(layer, merged)
         raise
@@ -141,5 +136,5 @@ def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, kee
 
 def without_adapters(model: nn.Module) -> None:
     """Put each layer's base back in its place, as it stands."""
-    for path, layer in adapted_layers(model).items():
+    for path, layer in reversed(list(adapted_layers(model).items())):  # inner ones first
         model.set_submodule(path, layer.base_layer)

@@ -5,25 +5,27 @@ What adapts layers is in `tuner.py`, what puts virtual tokens before the input i
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
+from tuning.disk import OnDisk
 from tuning.errors import AdapterError, ConfigError
-from tuning.layers import NO_ADAPTER
-from tuning.prompts import Prompts, name_as_peft
-from tuning.quantised import check_library
-from tuning.state import get_peft_model_state_dict, set_peft_model_state_dict
-from tuning.status import ModelStatus, layer_status, model_status
+from tuning.invocation import invoking
+from tuning.layers import NO_ADAPTER, AdaptedLayer
+from tuning.offload import check_not_offloaded
+from tuning.prompts import Prompts
+from tuning.quantised import check_library, prepare_model_for_gradient_checkpointing
+from tuning.saved import SavedModule
+from tuning.signature import ForwardOf
+from tuning.status import LayerStatus, ModelStatus
 from tuning.tuner import Tuner
+from tuning.tuners import tuner_class
 
 HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
     TaskType.SEQ_CLS: ("classifier", "score"),
@@ -32,10 +34,15 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
 }
 
 
-class PeftModel(nn.Module):
+ONLY_ON_LAYERS = ("merge_adapter", "unmerge_adapter", "merge_and_unload")
+
+
+class PeftModel(OnDisk, nn.Module):
     """A base model and its adapters. Everything that is not ours is the base model's own."""
 
     TASK: ClassVar[TaskType | None] = None  # what a config that names no task is for
+    PEFTS_REFUSALS: ClassVar[bool] = False
+    _hf_peft_config_loaded = True  # for transformers: what is here is no plain base
 
     def __init__(
         self,
@@ -47,23 +54,42 @@ class PeftModel(nn.Module):
     ) -> None:
         super().__init__()
         check_library(model)
-        self.base_model = Prompts(model) if peft_config.is_prompt_learning else Tuner(model)
+        check_not_offloaded(model)
+        if not isinstance(peft_config, PeftConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"{type(peft_config).__name__} is no config of a method that is here")
+        if not peft_config.METHOD:
+            raise ConfigError(
+                f"{type(peft_config).__name__} names no method: its peft_type is {peft_config.peft_type!r}"
+            )
+        if peft_config.is_prompt_learning:
+            self.base_model = model
+            self.prompt_encoder = nn.ModuleDict()
+            self.__dict__["_held"] = Prompts(model, self.prompt_encoder)
+        else:
+            self.base_model = tuner_class(peft_config.METHOD)(model)
+        if adapter_name in self.peft_config:  # the model had adapters before
+            self.held.delete_adapter(adapter_name)
         self.add_adapter(adapter_name, peft_config, low_cpu_mem_usage, autocast_adapter_dtype)
         if isinstance(self.base_model, Tuner):
             self.base_model.freeze(adapter_name)
-        else:
-            name_as_peft(self)
         self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
+
+    @property
+    def held(self) -> Tuner | Prompts:
+        """What holds the adapters."""
+        found = self.__dict__.get("_held", self.base_model)
+        assert isinstance(found, Tuner | Prompts)
+        return found
 
     # adapters
 
     @property
     def peft_config(self) -> dict[str, Any]:
-        return self.base_model.peft_config
+        return self.held.peft_config
 
     @property
     def active_adapters(self) -> list[str]:
-        return list(self.base_model.active_adapters)
+        return list(self.held.active_adapters)
 
     @property
     def active_adapter(self) -> str:
@@ -84,6 +110,10 @@ class PeftModel(nn.Module):
 
         `low_cpu_mem_usage`: its weights are loaded next, so virtual tokens need nothing at the start.
         """
+        if adapter_name in self.peft_config:
+            raise AdapterError(
+                f"Adapter with name {adapter_name} already exists: delete it first, or take another name"
+            )
         if "." in adapter_name or not adapter_name or adapter_name == NO_ADAPTER:
             raise AdapterError(f"an adapter can't be named {adapter_name!r}: no dots, not empty, not {NO_ADAPTER}")
         if peft_config.base_model_name_or_path is None:
@@ -92,22 +122,19 @@ class PeftModel(nn.Module):
             peft_config.task_type = str(self.TASK)
         if isinstance(peft_config, (LayerConfig, PromptConfig)):
             self._train_head(peft_config)
-        if not peft_config.METHOD:
-            raise ConfigError(
-                f"{type(peft_config).__name__} names no method: its peft_type is {peft_config.peft_type!r}"
-            )
-        if isinstance(self.base_model, Prompts):
+        held = self.held
+        if isinstance(held, Prompts):
             if not isinstance(peft_config, PromptConfig):
                 raise ConfigError(
                     f"{peft_config.METHOD} adapts layers, and this model has {self._kinds()}: make a model of its own"
                 )
-            self.base_model.add(adapter_name, peft_config, initialise=not low_cpu_mem_usage)
+            held.add(adapter_name, peft_config, initialise=not low_cpu_mem_usage)
             return
         if not isinstance(peft_config, LayerConfig):
             raise ConfigError(
                 f"{peft_config.METHOD} puts tokens before the input, and this model has {self._kinds()}: make a model of its own"
             )
-        self.base_model.add(adapter_name, peft_config, autocast=autocast_adapter_dtype)
+        held.add(adapter_name, peft_config, autocast=autocast_adapter_dtype, empty=low_cpu_mem_usage)
 
     def _train_head(self, peft_config: LayerConfig | PromptConfig) -> None:
         heads = HEADS.get(TaskType(peft_config.task_type), ()) if peft_config.task_type else ()
@@ -122,21 +149,21 @@ class PeftModel(nn.Module):
     def set_adapter(self, adapter_name: str | Sequence[str], inference_mode: bool = False) -> None:
         """Use this adapter, or several stacked, and train it unless `inference_mode`. Raises AdapterError."""
         names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
-        self.base_model.activate(names, trainable=not inference_mode)
+        self.held.set_adapter(names, inference_mode=inference_mode)
 
     def set_requires_grad(self, adapter_names: str | Sequence[str], requires_grad: bool = True) -> None:
         """Train adapters, or don't, whichever is used."""
-        for name in [adapter_names] if isinstance(adapter_names, str) else adapter_names:
-            self.base_model.train_adapter(name, requires_grad)
+        names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
+        self.held.set_requires_grad(names, requires_grad)
 
     def delete_adapter(self, adapter_name: str) -> None:
-        self.base_model.check_known([adapter_name])
-        self.base_model.delete(adapter_name)
+        self.held.check_known([adapter_name])
+        self.held.delete_adapter(adapter_name)
 
     @contextmanager
     def disable_adapter(self) -> Generator[None]:
         """The base alone, inside the `with`; merged adapters are taken out for as long, and put back."""
-        with self.base_model.disabled():
+        with self.held.disabled():
             yield
 
     def add_weighted_adapter(
@@ -152,31 +179,11 @@ class PeftModel(nn.Module):
 
         combine(self.tuner_for("add_weighted_adapter"), adapters, weights, adapter_name, combination_type, **kwargs)
 
-    # weights
-
-    def merge_adapter(
-        self, adapter_names: Sequence[str] | None = None, safe_merge: bool = False, keep_base: bool = False
-    ) -> None:
-        """Put adapters (the active ones) into the base's weights. `keep_base` holds a copy of these: unmerging is then exact."""
-        self.tuner_for("merge_adapter").merge(adapter_names, safe=safe_merge, keep=keep_base)
-
-    def unmerge_adapter(self) -> None:
-        self.tuner_for("unmerge_adapter").unmerge()
-
-    def merge_and_unload(
-        self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
-    ) -> nn.Module:
-        """The base model with the active adapters in its weights, and nothing of ours around it."""
-        tuner = self.tuner_for("merge_and_unload")
-        tuner.merge(adapter_names, safe=safe_merge)
-        return tuner.unloaded(current=True)
+    # weights: `merge_adapter`, `unmerge_adapter`, `merge_and_unload` and others are the tuner's
 
     def unload(self) -> nn.Module:
         """The base model as it was."""
-        if isinstance(self.base_model, Prompts):
-            return self.base_model.unloaded()
-        self.base_model.unmerge()
-        return self.base_model.unloaded(current=False)
+        return self.held.unload()
 
     def tuner_for(self, what: str) -> Tuner:
         if not isinstance(self.base_model, Tuner):
@@ -185,17 +192,56 @@ class PeftModel(nn.Module):
 
     # the model's own
 
-    def forward(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(*args, **kwargs)
+
+    def _forward(
+        self, *args: Any, adapter_names: Sequence[str] | None = None, labels: Any = None, **kwargs: Any
+    ) -> Any:
+        """The model's own forward. `adapter_names`: for each row of the batch which adapter it uses."""
+        if labels is not None:
+            kwargs["labels"] = labels
         """The model's own forward; `adapter_names` says for each row of the batch which adapter it uses."""
-        with self._routed(adapter_names, args, kwargs):
-            return self.base_model(*args, **kwargs)
+        with self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
+            return self._inner(*args, **kwargs)
+
+    forward: Any = ForwardOf(_forward)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's own. Raises ConfigError where an adapter sits on the embedding or the head, whose weight would be another's."""
+        base: Any = self.get_base_model()
+        for module in (base.get_input_embeddings(), base.get_output_embeddings()):
+            if isinstance(module, AdaptedLayer | SavedModule):
+                raise ConfigError(
+                    "an adapter sits on the embedding or on the head: resize the base's vocabulary before it is adapted"
+                )
+        return base.resize_token_embeddings(*args, **kwargs)
+
+    def _invoking(self, args: Any, kwargs: Any, copies: int) -> AbstractContextManager[None]:
+        ids = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
+        ids = ids if isinstance(ids, Tensor) and ids.ndim == 2 and not ids.is_floating_point() else None
+        return invoking(self.held.routing, ids, copies, keep=self.training)
+
+    @property
+    def _inner(self) -> Any:
+        """The model as it is called: with virtual tokens, or with adapted layers."""
+        return self.__dict__.get("_held", self.base_model)
 
     def generate(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
         beams = kwargs.get("num_beams") or 1
         repeated = [name for name in adapter_names or () for _ in range(beams)]
-        with self._routed(repeated or None, args, kwargs, check=beams == 1):
-            model: Any = self.base_model
-            return model.generate(*args, **kwargs)
+        with (
+            self._routed(repeated or None, args, kwargs, check=beams == 1),
+            self._invoking(args, kwargs, beams * (kwargs.get("num_return_sequences") or 1)),
+        ):
+            return self._inner.generate(*args, **kwargs)
+
+    def get_prompt(self, batch_size: int) -> Any:
+        """Virtual tokens of the active adapter for so many rows: (rows, tokens, dimensions), or a cache of keys and values."""
+        held = self.held
+        if not isinstance(held, Prompts):
+            raise AdapterError(f"{self._kinds()} has no virtual tokens")
+        return held.get_prompt(batch_size)
 
     @contextmanager
     def _routed(self, names: Sequence[str] | None, args: Any, kwargs: Any, *, check: bool = True) -> Generator[None]:
@@ -209,7 +255,7 @@ class PeftModel(nn.Module):
             yield
 
     def get_base_model(self) -> nn.Module:
-        return self.base_model.model
+        return self.held.model
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -217,6 +263,8 @@ class PeftModel(nn.Module):
         except AttributeError:
             if name in ("base_model", "_modules"):
                 raise
+            if name in ONLY_ON_LAYERS and not isinstance(self.base_model, Tuner):
+                self.tuner_for(name)
             return getattr(self.base_model, name)
 
     # figures
@@ -239,115 +287,24 @@ class PeftModel(nn.Module):
             f"trainable params: {trainable:,d} || all params: {total:,d} || trainable%: {100 * trainable / total:.4f}"
         )
 
-    def get_layer_status(self) -> list[Any]:
-        return layer_status(self)
+    def get_layer_status(self) -> list[LayerStatus]:
+        from tuning.injected import get_layer_status
+
+        return get_layer_status(self)
 
     def get_model_status(self) -> ModelStatus:
-        return model_status(self)
+        from tuning.injected import get_model_status
 
-    # on disk
+        return get_model_status(self)
 
-    def save_pretrained(
-        self,
-        save_directory: str | os.PathLike[str],
-        safe_serialization: bool = True,
-        selected_adapters: Sequence[str] | None = None,
-        save_embedding_layers: str | bool = "auto",
-        is_main_process: bool = True,
-        max_shard_size: int = checkpoint.SHARD,
-        **kwargs: Any,
-    ) -> None:
-        """Write adapters, each whole or not at all: `default` into the folder, others into folders of their names below it."""
-        if not safe_serialization:
-            raise ConfigError("safe_serialization=False would write a pickled file; safetensors is what there is")
-        names = list(self.peft_config) if selected_adapters is None else list(selected_adapters)
-        self.base_model.check_known(names)
-        if not is_main_process:
-            return
-        for name in names:
-            folder = Path(save_directory) / ("" if name == "default" else name)
-            tensors = get_peft_model_state_dict(self, adapter_name=name, save_embedding_layers=save_embedding_layers)
-            with checkpoint.writing(folder, tensors, shard=max_shard_size):
-                config = self.peft_config[name]
-                training, config.inference_mode = config.inference_mode, True
-                try:
-                    config.save_pretrained(folder)
-                finally:
-                    config.inference_mode = training
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
+        """Whether an adapter can become a LoRA: PEFT's conversion is not here."""
+        return False
 
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Save, and upload to the hub; returns its address. Connects."""
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return hub.push(Path(folder), repo_id, **kwargs)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: nn.Module,
-        model_id: str | os.PathLike[str],
-        adapter_name: str = "default",
-        is_trainable: bool = False,
-        config: PeftConfig | None = None,
-        autocast_adapter_dtype: bool = True,
-        ephemeral_gpu_offload: bool = False,
-        low_cpu_mem_usage: bool = False,
-        ignore_mismatched_sizes: bool = False,
-        subfolder: str | None = None,
-        **kwargs: Any,
-    ) -> PeftModel:
-        """A model with the adapter in a folder. Raises CheckpointError, TargetError."""
-        folder = hub.resolved(model_id, subfolder, **kwargs)
-        config = config or PeftConfig.from_pretrained(folder)
-        config.inference_mode = not is_trainable
-        if config.task_type is None and cls.TASK is not None:
-            config.task_type = str(cls.TASK)
-        made = get_peft_model(
-            model, config, adapter_name, autocast_adapter_dtype=autocast_adapter_dtype, low_cpu_mem_usage=True
-        )
-        made._load(folder, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
-        return made if is_trainable else made.eval()
-
-    def load_adapter(
-        self,
-        model_id: str | os.PathLike[str],
-        adapter_name: str,
-        is_trainable: bool = False,
-        torch_device: str | None = None,
-        autocast_adapter_dtype: bool = True,
-        ephemeral_gpu_offload: bool = False,
-        low_cpu_mem_usage: bool = False,
-        ignore_mismatched_sizes: bool = False,
-        subfolder: str | None = None,
-        **kwargs: Any,
-    ) -> checkpoint.Loaded:
-        """Put one more adapter, from a folder, on the model. Raises CheckpointError, TargetError, AdapterError."""
-        folder = hub.resolved(model_id, subfolder, **kwargs)
-        config = PeftConfig.from_pretrained(folder)
-        config.inference_mode = not is_trainable
-        there = adapter_name in self.peft_config
-        if not there:
-            self.add_adapter(adapter_name, config, True, autocast_adapter_dtype)
-        try:
-            loaded = self._load(folder, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
-        except Exception:
-            if not there:
-                self.delete_adapter(adapter_name)
-            raise
-        self.set_requires_grad(adapter_name, is_trainable)
-        return loaded
-
-    def _load(self, folder: Path, name: str, *, ignore_mismatched: bool) -> checkpoint.Loaded:
-        """Read an adapter's weights; what is missing or left over is warned of, for the caller may know why."""
-        tensors = checkpoint.read(folder)
-        loaded = set_peft_model_state_dict(self, tensors, name, ignore_mismatched_sizes=ignore_mismatched)
-        for what, found in (("lacks", loaded.missing_keys), ("has, and nothing here is named", loaded.unexpected_keys)):
-            if found:
-                more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-                warnings.warn(f"{folder} {what} {', '.join(found[:3])}{more}", stacklevel=3)
-        return loaded
+    def prepare_model_for_gradient_checkpointing(self, model: nn.Module) -> nn.Module:
+        """Let gradients through a frozen embedding, for a model that computes layers again (the reentrant kind)."""
+        prepare_model_for_gradient_checkpointing(model)
+        return model
 
 
 def get_peft_model(
@@ -358,16 +315,36 @@ def get_peft_model(
     autocast_adapter_dtype: bool = True,
     revision: str | None = None,
     low_cpu_mem_usage: bool = False,
+    kind: type[PeftModel] | None = None,
 ) -> PeftModel:
     """The model, adapted in place, as the class of its task; only the adapter is trained. Raises TargetError, ConfigError.
 
     `mixed` is accepted for PEFT's sake: adapters of different methods on one model always go together here.
     """
     if revision is not None:
+        if peft_config.revision is not None and peft_config.revision != revision:
+            warnings.warn(
+                f"peft config has already set base model revision to {peft_config.revision}, overwriting with revision {revision}",
+                stacklevel=2,
+            )
         peft_config.revision = revision
     if isinstance(model, PeftModel):
         raise AdapterError("this model has adapters already: use its add_adapter")
+    if any(isinstance(module, AdaptedLayer) for module in model.modules()):
+        warnings.warn(
+            "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
+            "different config, make sure to call `.unload()` before.",
+            stacklevel=2,
+        )
+    from tuning.mixed import PeftMixedModel
     from tuning.tasks import model_for
 
-    kind = model_for(peft_config.task_type)
-    return kind(model, peft_config, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage)
+    if kind is None:
+        kind = PeftMixedModel if mixed else model_for(peft_config.task_type)
+    return kind(
+        model,
+        peft_config,
+        adapter_name,
+        autocast_adapter_dtype=autocast_adapter_dtype,
+        low_cpu_mem_usage=low_cpu_mem_usage,
+    )

@@ -38,24 +38,15 @@ TYPED = (TaskType.SEQ_CLS, TaskType.TOKEN_CLS, TaskType.QUESTION_ANS)  # token_t
 IGNORED = -100  # the label that a loss leaves out
 
 
-class Prompts(nn.Module):
-    """The model, frozen, and in `prompt_encoder` what makes each adapter's virtual tokens."""
+class Prompts:
+    """Makes virtual tokens for a frozen model. `encoders`: what makes each adapter's; `PeftModel` has them as `prompt_encoder`."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module, encoders: nn.ModuleDict) -> None:
         self.model = model.requires_grad_(False)
-        self.prompt_encoder = nn.ModuleDict()
+        self.prompt_encoder = encoders
         self.peft_config: dict[str, PromptConfig] = {}
         self.active_adapters: list[str] = []
         self.routing = Routing()
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name in ("model", "_modules"):
-                raise
-            return getattr(self.model, name)
 
     @property
     def is_used(self) -> bool:
@@ -98,17 +89,17 @@ class Prompts(nn.Module):
             add_saved(self.model, name, config.modules_to_save, self.routing)
         self.prompt_encoder[name] = encoder.to(words.weight.device)
         self.peft_config[name] = config
-        self.train_adapter(name, False)
+        self.set_requires_grad([name], False)
 
-    def delete(self, name: str) -> None:
+    def delete_adapter(self, name: str) -> None:
         del self.prompt_encoder[name], self.peft_config[name]
         delete_saved(self.model, name)
         if name in self.active_adapters:
             self.active_adapters, self.routing.active = [], ()
             if self.peft_config:
-                self.activate([next(iter(self.peft_config))])
+                self.set_adapter([next(iter(self.peft_config))])
 
-    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
+    def set_adapter(self, names: Sequence[str], inference_mode: bool = False) -> None:
         """Use this adapter, and train it alone. Raises AdapterError."""
         self.check_known(names)
         if len(names) > 1:
@@ -116,27 +107,28 @@ class Prompts(nn.Module):
         self.active_adapters = list(names)
         self.routing.active = tuple(names)
         for name in self.prompt_encoder:
-            self.train_adapter(name, trainable and name in names)
+            self.set_requires_grad([name], not inference_mode and name in names)
 
-    def train_adapter(self, name: str, trainable: bool) -> None:
-        self.check_known([name])
-        self.prompt_encoder[name].requires_grad_(trainable)
-        for saved in saved_modules(self.model).values():
-            if name in saved.modules_to_save:
-                saved.modules_to_save[name].requires_grad_(trainable)
+    def set_requires_grad(self, names: Sequence[str], requires_grad: bool = True) -> None:
+        self.check_known(names)
+        for name in names:
+            self.prompt_encoder[name].requires_grad_(requires_grad)
+            for saved in saved_modules(self.model).values():
+                if name in saved.modules_to_save:
+                    saved.modules_to_save[name].requires_grad_(requires_grad)
 
     @contextmanager
     def disabled(self) -> Generator[None]:
-        """The base alone, inside the `with`."""
-        self.routing.enabled = False
+        """The base alone, inside the `with`. It may be nested."""
+        enabled, self.routing.enabled = self.routing.enabled, False
         try:
             yield
         finally:
-            self.routing.enabled = True
+            self.routing.enabled = enabled
 
-    def unloaded(self) -> nn.Module:
+    def unload(self) -> nn.Module:
         """The model with nothing of ours in it."""
-        without_saved(self.model, current=False)
+        without_saved(self.model, ())
         return self.model
 
     def check_known(self, names: Iterable[str]) -> None:
@@ -145,7 +137,7 @@ class Prompts(nn.Module):
 
     # the model's own
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own forward, with the active adapter's tokens before the input; outputs hold theirs too."""
         if not self.is_used:
             return self.model(*args, **kwargs)
@@ -252,6 +244,13 @@ class Prompts(nn.Module):
 
     # on disk
 
+    def get_prompt(self, rows: int) -> Any:
+        """The active adapter's tokens for so many rows: (rows, tokens, dimensions), or a cache of keys and values."""
+        name = self.active_adapters[0]
+        if self.family(name).as_keys:
+            return self._keys(name, rows)
+        return self.prompt_encoder[name]()[: number(self.peft_config[name].num_virtual_tokens)].repeat(rows, 1, 1)
+
     @torch.no_grad()
     def saved(self, name: str) -> dict[str, Tensor]:
         """An adapter by a checkpoint's keys: its tokens as they are computed now, and what is trained whole beside them."""
@@ -308,32 +307,12 @@ class AfterKeys(nn.Module):
 
     def __init__(self, prompts: Prompts, part: nn.Module) -> None:
         super().__init__()
-        self.prompts, self.part = prompts, part
+        self.part = part
+        self.held = (prompts,)  # in a tuple: no part of this
 
     def forward(self, **inputs: Any) -> Any:
-        return self.part(**(self.prompts.after_tokens(inputs) if self.prompts.is_used else inputs))
-
-
-def name_as_peft(owner: nn.Module) -> None:
-    """Let a state dict of the model around a `Prompts` have PEFT's names: `prompt_encoder.default.…`, `base_model.lm_head.…`."""
-    owner.register_state_dict_post_hook(_with_names_of_peft)
-    owner.register_load_state_dict_pre_hook(_with_own_names)
-
-
-def _with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
-    base, encoder = f"{prefix}base_model.model.", f"{prefix}base_model.prompt_encoder."
-    _renamed(state, base, f"{prefix}base_model.")
-    _renamed(state, encoder, f"{prefix}prompt_encoder.")
-
-
-def _with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    _renamed(state, f"{prefix}base_model.", f"{prefix}base_model.model.")
-    _renamed(state, f"{prefix}prompt_encoder.", f"{prefix}base_model.prompt_encoder.")
-
-
-def _renamed(state: dict[str, Tensor], old: str, new: str) -> None:
-    moved = {f"{new}{key.removeprefix(old)}": state.pop(key) for key in list(state) if key.startswith(old)}
-    state |= moved
+        (prompts,) = self.held
+        return self.part(**(prompts.after_tokens(inputs) if prompts.is_used else inputs))
 
 
 def _by_name(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from copy import copy
+from importlib.util import find_spec
 from typing import Any, cast, final
 
 import torch
@@ -48,11 +49,21 @@ def is_quantised(model: nn.Module) -> bool:
 
 def check_library(model: nn.Module) -> None:
     """Raises LibraryMissing where a model is quantised and the library for it isn't there."""
-    if sys.modules.get(LIBRARY) is None and is_quantised(model):
+    if sys.modules.get(LIBRARY) is None and is_quantised(model) and find_spec(LIBRARY) is None:
         raise LibraryMissing(
             f"{type(model).__name__} is quantised with {LIBRARY}, which can't be loaded here. "
             f"Run: pip install {LIBRARY}, or load the model without quantization_config"
         )
+
+
+def prepare_model_for_gradient_checkpointing(model: nn.Module) -> None:
+    """Let embedded inputs take gradients: a reentrant checkpoint gives none otherwise."""
+    if getattr(model, "is_gradient_checkpointing", True) and hasattr(model, "get_input_embeddings"):
+        found: Any = model
+        if hasattr(model, "enable_input_require_grads"):
+            found.enable_input_require_grads()
+        else:
+            found.get_input_embeddings().register_forward_hook(lambda module, args, output: output.requires_grad_(True))
 
 
 def prepare_model_for_kbit_training(
@@ -82,7 +93,7 @@ def prepare_model_for_kbit_training(
 
 @final
 class _FourBit(Kind):
-    role, quantised = LINEAR, True
+    role, quantised, backend = LINEAR, True, "bnb 4bit"
 
     def __init__(self, bnb: Any) -> None:
         self._bnb = bnb
@@ -140,7 +151,7 @@ class _FourBit(Kind):
 
 @final
 class _EightBit(Kind):
-    role, quantised = LINEAR, True
+    role, quantised, backend = LINEAR, True, "bnb 8bit"
 
     def __init__(self, bnb: Any) -> None:
         self._bnb = bnb

@@ -7,6 +7,7 @@ name without underscores is the class's without `Config`, in lower case: `LNTuni
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuning.compat.absent import TYPES
 from tuning.config import LayerConfig, PromptConfig
 from tuning.errors import ConfigError, nearest
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tuning.kinds import Frozen
     from tuning.layers import AdaptedLayer, LayerMethod
+    from tuning.placement import Placed
 
 FOLDER = Path(__file__).parent / "methods"
 
@@ -34,27 +37,35 @@ def _as_they_are(config: Any, layers: Mapping[str, Any], tensors: Mapping[str, T
     return tensors
 
 
+def _no_difference(config: Any, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> Any:
+    raise ConfigError(
+        f"{config.METHOD} has no form for an adapter less what it began as (path_initial_model_for_weight_conversion)"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerFamily:
     """A method that adapts layers.
 
-    `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
+    `prefix`: what the names of its parameters begin with, as PEFT says it. `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
     names to try in turn; `targets_of`: by a model's `model_type`, where PEFT means others. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
     `penalty`: what an adapter adds to the loss, `end_of_step`: what it does after an optimiser's step; None where that is nothing.
     `prepared`: what it fills in in a config for a model. `beside`: the layers that it adapts beside its targets, whose methods, by
     path, it is given; these take the place of a target's own.
     `before_load`, `before_save`: what it changes in a checkpoint's tensors, or in its layers for them; both have keys as in a
     checkpoint, a layer's key being the start of its tensors'.
-    `learning`: what layers (by path) need to go on training, beside parameters and buffers; `go_on` gives it back to them.
+    `difference`: an adapter's tensors less those that it began as, and the config for it. `learning`: what layers (by path) need to go on training, beside parameters and buffers; `go_on` gives it back to them.
     """
 
     name: str
+    prefix: str
     config: type[LayerConfig]
     layer: Callable[[Frozen, Any, Any], LayerMethod]
     roles: frozenset[str] = frozenset({"linear"})
+    on_quantised: bool = True  # whether its layers' weights may be quantised
     targets: Sequence[Sequence[str]] = ()
     targets_of: Mapping[str, Sequence[str] | str] = field(default_factory=dict)
-    shared: Callable[[Any, Sequence[Frozen]], nn.Module | None] = _nothing_shared
+    shared: Callable[[Any, Sequence[Frozen]], Placed | None] = _nothing_shared
     prepared: Callable[[Any, nn.Module], None] = lambda config, model: None
     beside: Callable[[Any, nn.Module, Mapping[str, LayerMethod]], Sequence[tuple[Frozen, LayerMethod]]] = lambda *_: ()
     shared_saved: Callable[[Any], bool] = lambda config: True
@@ -64,6 +75,9 @@ class LayerFamily:
     before_save: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
     learning: Callable[[Mapping[str, Any]], Mapping[str, Tensor]] = lambda layers: {}
     go_on: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], None] = lambda *_: None
+    difference: Callable[[Any, Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Mapping[str, Tensor], Any]] = (
+        _no_difference
+    )
     saved_as: Mapping[str, str] = field(default_factory=dict)  # a parameter's name here -> in a checkpoint
 
 
@@ -99,25 +113,29 @@ def methods() -> Mapping[str, Family]:
     return {method.name: method for method in found}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "PeftType":
-        return _peft_types()
-    raise AttributeError(f"module '{__name__}' has no attribute {name!r}")
-
-
 @cache
-def _peft_types() -> type[enum.StrEnum]:
-    """PEFT's enum of methods, of those that there are."""
-    kind: Any = enum.StrEnum("PeftType", [(name, name) for name in methods()], module=__name__)
-    return kind
+def names() -> tuple[str, ...]:
+    """PEFT's names of the methods there are, as their files say them. Loads no torch."""
+    texts = (path.read_text("utf-8") for path in sorted(FOLDER.glob("*.py")))
+    return tuple(found[1] for text in texts if (found := re.search(r'METHOD: ClassVar\[str\] = "(\w+)"', text)))
+
+
+class _Type(enum.StrEnum):
+    def __str__(self) -> str:
+        return f"PeftType.{self.name}"
+
+
+# PEFT's enum of methods: those that are here, and those that are refused by name
+PeftType: Any = _Type("PeftType", [(name, name) for name in (*names(), *TYPES)], module=__name__)
 
 
 def method_named(peft_type: str) -> Family:
     """Raises ConfigError."""
     found = methods().get(str(getattr(peft_type, "value", peft_type)))
     if found is None:
-        names = list(methods())
-        raise ConfigError(f"no method is named {peft_type!r}; there are {', '.join(names)}{nearest(peft_type, names)}")
+        known = list(methods())
+        hint = " (PEFT has it, and it is not here)" if peft_type in TYPES else nearest(str(peft_type), known)
+        raise ConfigError(f"no method is named {str(peft_type)!r}; there are {', '.join(known)}{hint}")
     return found
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from tuning.errors import TargetError, nearest
+from tuning.errors import NoModule, TargetError, nearest
 from tuning.layers import AdaptedLayer, Routing, by_rows
 
 
@@ -23,22 +23,60 @@ class SavedModule(nn.Module):
         self.original_module = original
         self.modules_to_save = nn.ModuleDict()
         self.routing = routing
+        self.own_active: tuple[str, ...] | None = None  # where this one alone was told whose copy to use
+
+        self.own_enabled: bool | None = None
 
     @property
     def active(self) -> str:
-        """Whose copy is used: the first's of the active adapters that has one; "" for the original."""
-        return next((name for name in self.routing.active if name in self.modules_to_save), "")
+        """Whose copy is used: the first's of the merged or else the active adapters that has one; "" for the original."""
+        names = self.routing.merged or (self.routing.active if self.own_active is None else self.own_active)
+        return next((name for name in names if name in self.modules_to_save), "")
+
+    @property
+    def active_adapters(self) -> list[str]:
+        return [self.active] if self.active else list(self.routing.active)[:1]
+
+    adapter_layer_names = ("modules_to_save",)  # what holds adapters' parameters, as PEFT says it
+
+    @property
+    def _adapters(self) -> set[str]:
+        return set(self.modules_to_save)
+
+    def adapter_state_dict_load_map(self, adapter: str) -> dict[str, str]:
+        """A checkpoint's key -> the key here, of an adapter's copy."""
+        return {key: f"modules_to_save.{adapter}.{key}" for key in self.modules_to_save[adapter].state_dict()}
+
+    def enable_adapters(self, enabled: bool) -> None:
+        """Use adapters' copies here alone, or the original."""
+        self.own_enabled, self.routing.differing = enabled, True
+
+    @property
+    def active_adapter(self) -> list[str]:
+        return self.active_adapters
+
+    @property
+    def disable_adapters(self) -> bool:
+        return not (self.routing.enabled if self.own_enabled is None else self.own_enabled)
+
+    def set_adapter(self, adapter_names: str | Sequence[str], inference_mode: bool = False) -> None:
+        """Use this adapter's copy here alone, and train it unless `inference_mode`."""
+        self.own_active = (adapter_names,) if isinstance(adapter_names, str) else tuple(adapter_names)
+        self.routing.differing = True
+        for name, copy in self.modules_to_save.items():
+            copy.requires_grad_(name == self.active and not inference_mode)
 
     @property
     def current(self) -> nn.Module:
-        return self._of(self.active) if self.routing.enabled else self.original_module
+        return self.original_module if self.disable_adapters else self.copy_of(self.active)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         if not self.routing.names:
-            return self.current(x, *args, **kwargs)
-        return by_rows(self.routing, x, lambda name, part: self._of(name)(part, *args, **kwargs))
+            return self.current(*args, **kwargs)
+        x, args = args[0], args[1:]
+        return by_rows(self.routing, x, lambda name, part: self.copy_of(name)(part, *args, **kwargs))
 
-    def _of(self, name: str) -> nn.Module:
+    def copy_of(self, name: str) -> nn.Module:
         return self.modules_to_save[name] if name in self.modules_to_save else self.original_module  # noqa: SIM401
 
     def add(self, adapter: str) -> None:
@@ -74,6 +112,8 @@ def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Ro
             raise TargetError(
                 f"'{name}' is in modules_to_save, and an adapter sits on it. Leave it out of one of the two."
             )
+        if isinstance(module, nn.ModuleDict | nn.ModuleList | nn.ParameterDict | nn.ParameterList):
+            raise NoModule(f"modules_to_save cannot be applied to modules of type {type(module)}: it computes nothing")
     if not found:
         ends = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
         hints = "".join(nearest(name, ends) for name in wanted)
@@ -105,7 +145,19 @@ def delete_saved(model: nn.Module, adapter: str) -> None:
             model.set_submodule(path, module.original_module)
 
 
-def without_saved(model: nn.Module, *, current: bool) -> None:
-    """Put each module back in its place: the active adapter's copy (`current`), or the original."""
+def without_saved(model: nn.Module, names: Sequence[str]) -> None:
+    """Put each module back in its place: the copy of the first of some adapters that has one, or else the original."""
     for path, module in saved_modules(model).items():
-        model.set_submodule(path, module.current if current else module.original_module)
+        name = next((name for name in names if name in module.modules_to_save), "")
+        model.set_submodule(path, module.copy_of(name))
+
+
+def say_untied(model: nn.Module) -> None:
+    """Let a model's config say that its head is not tied, where one of the two has become a module of its own: loading would tie them."""
+    config: Any = getattr(model, "config", None)
+    if not getattr(config, "tie_word_embeddings", False) or not hasattr(model, "get_output_embeddings"):
+        return
+    found: Any = model
+    embedding, head = found.get_input_embeddings(), found.get_output_embeddings()
+    if embedding is not None and head is not None and embedding.weight is not head.weight:
+        config.tie_word_embeddings = False

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from tuning import checkpoint
@@ -24,15 +30,19 @@ def get_peft_model_state_dict(
     Of a model that adapters were injected into, the keys are as in the model.
     """
     model = getattr(model, "_orig_mod", model)
-    base = getattr(model, "base_model", None)
-    if isinstance(base, Prompts):
-        return base.saved(adapter_name)
+    base, held = getattr(model, "base_model", None), getattr(model, "held", None)
+    if isinstance(held, Prompts):
+        return held.saved(adapter_name)
     tuner = tuner_of(model, "get_peft_model_state_dict")
     embeddings = save_embedding_layers is True or (
         save_embedding_layers == "auto" and _embeddings_adapted(tuner, adapter_name)
     )
     prefix = "" if isinstance(base, Tuner) else checkpoint.PREFIX
-    tensors = checkpoint.saved(tuner, adapter_name, embeddings=embeddings)
+    instead = None
+    if state_dict is not None:
+        names = {id(tensor): own for own, tensor in model.state_dict(keep_vars=True).items()}
+        instead = {each: state_dict[own] for each, own in names.items() if own in state_dict}
+    tensors = checkpoint.saved(tuner, adapter_name, embeddings=embeddings, instead=instead)
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
 
 
@@ -44,9 +54,9 @@ def set_peft_model_state_dict(
     low_cpu_mem_usage: bool = False,
 ) -> checkpoint.Loaded:
     """Put a checkpoint's weights into an adapter that is there: also a hot swap of one. Raises CheckpointError."""
-    base = getattr(model, "base_model", None)
-    if isinstance(base, Prompts):
-        return base.load(adapter_name, peft_model_state_dict)
+    base, held = getattr(model, "base_model", None), getattr(model, "held", None)
+    if isinstance(held, Prompts):
+        return held.load(adapter_name, peft_model_state_dict)
     tensors = peft_model_state_dict
     if not isinstance(base, Tuner):
         tensors = {f"{checkpoint.PREFIX}{key.removeprefix(checkpoint.PREFIX)}": tensors[key] for key in tensors}
@@ -54,11 +64,27 @@ def set_peft_model_state_dict(
     return checkpoint.load(tuner, adapter_name, tensors, ignore_mismatched=ignore_mismatched_sizes)
 
 
+def renamed(tensors: Mapping[str, Tensor], key_mapping: Mapping[str, str] | None) -> Mapping[str, Tensor]:
+    """A checkpoint with patterns of keys replaced: of keys without PEFT's prefix, the first that fits, as in PEFT."""
+    if not key_mapping:
+        return tensors
+    found: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        own = key.removeprefix(checkpoint.PREFIX)
+        for pattern, into in key_mapping.items():
+            new, count = re.subn(pattern.lstrip("^"), re.sub(r"\(.*\)", "", into.lstrip("^")), own)
+            if count:
+                own = new
+                break
+        found[f"{checkpoint.PREFIX}{own}" if key.startswith(checkpoint.PREFIX) else own] = tensor
+    return found
+
+
 def tuner_of(model: nn.Module, what: str) -> Tuner:
     """What holds a model's adapters, in a `PeftModel` or injected. Raises AdapterError where none sits on a layer."""
     if isinstance(base := getattr(model, "base_model", None), Tuner):
         return base
-    if isinstance(base, Prompts):
+    if isinstance(getattr(model, "held", None), Prompts):
         raise AdapterError(f"{what} is for adapters that sit on layers; virtual tokens have no weights in them")
     if INJECTED not in model.__dict__:
         raise AdapterError(
@@ -74,4 +100,21 @@ def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
         or tuner.family(name).name == "TRAINABLE_TOKENS"
     ):
         return False
-    return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values())
+    return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values()) or _resized(tuner, name)
+
+
+def _resized(tuner: Tuner, name: str) -> bool:
+    """Whether the vocabulary is another than the base's, as its folder says it: new rows are nowhere else then."""
+    here = getattr(getattr(tuner.model, "config", None), "vocab_size", None)
+    named = tuner.peft_config[name].base_model_name_or_path
+    path = Path(str(named)) / "config.json" if named else None
+    if here is None or path is None or not path.is_file():
+        return False
+    there = json.loads(path.read_bytes()).get("vocab_size")
+    if there is None or there == here:
+        return False
+    warnings.warn(
+        "Setting `save_embedding_layers` to `True` as the embedding layer has been resized during finetuning.",
+        stacklevel=4,
+    )
+    return True

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tuning.layers import adapted_layers
+from torch import Tensor, nn
+
+from tuning.errors import AdapterError
+from tuning.layers import AdaptedLayer
+from tuning.saved import SavedModule
+
+IRREGULAR = "irregular"
 
 
 @dataclass(kw_only=True)
 class LayerStatus:
+    """`requires_grad` is "irregular" where an adapter's parameters differ in it. `quantization_backend`: None where the base is not quantised."""
+
     name: str
     module_type: str
     enabled: bool
     active_adapters: list[str]
     merged_adapters: list[str]
     available_adapters: list[str]
-    requires_grad: dict[str, bool]
-    devices: dict[str, list[str]] = field(default_factory=dict)
+    requires_grad: dict[str, bool | str]
+    devices: dict[str, list[str]]
+    quantization_backend: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -35,56 +45,66 @@ class ModelStatus:
     merged_adapters: list[str] | str
     requires_grad: dict[str, bool | str]
     available_adapters: list[str]
+    devices: dict[str, list[str]]
+    quantization_backend: str | None
 
 
-def layer_status(model: Any) -> list[LayerStatus]:
-    """The layers that adapters sit on, in the model's order."""
-    return [
-        LayerStatus(
-            name=name,
-            module_type=type(layer.base_layer).__name__,
-            enabled=layer.routing.enabled,
-            active_adapters=[name for name in layer.routing.active if name in layer.adapters],
-            merged_adapters=list(layer.merged),
-            available_adapters=sorted(layer.adapters),
-            requires_grad={
-                name: any(parameter.requires_grad for parameter in method.parameters())
-                for name, method in layer.methods()
-            },
-            devices={
-                name: sorted({str(parameter.device) for parameter in method.parameters()})
-                for name, method in layer.methods()
-            },
-        )
-        for name, layer in adapted_layers(model.get_base_model()).items()
+def layer_status(model: nn.Module) -> list[LayerStatus]:
+    """The layers that adapters sit on, and modules that are trained whole, in the model's order. Raises AdapterError where there are none."""
+    found = [
+        _of(name, module) for name, module in model.named_modules() if isinstance(module, AdaptedLayer | SavedModule)
     ]
+    if not found:
+        raise AdapterError(
+            f"No adapter layers found in the model: no adapter sits on a layer of {type(model).__name__}"
+        )
+    return found
 
 
-def model_status(model: Any) -> ModelStatus:
-    layers = layer_status(model)
-    trainable, total = model.get_nb_trainable_parameters()
-    names = sorted({name for layer in layers for name in layer.available_adapters})
-    grads = {name: [layer.requires_grad[name] for layer in layers if name in layer.requires_grad] for name in names}
-    return ModelStatus(
-        base_model_type=type(model.get_base_model()).__name__,
-        adapter_model_type=type(model.base_model).__name__,
-        peft_types={name: config.METHOD for name, config in model.peft_config.items()},
-        trainable_params=trainable,
-        total_params=total,
-        num_adapter_layers=len(layers),
-        enabled=_same([layer.enabled for layer in layers], True),
-        active_adapters=_same([_in_order(layer.active_adapters, model) for layer in layers], []),
-        merged_adapters=_same([layer.merged_adapters for layer in layers], []),
-        requires_grad={name: _same(values, False) for name, values in grads.items()},
-        available_adapters=names,
+def _of(name: str, module: AdaptedLayer | SavedModule) -> LayerStatus:
+    own: dict[str, list[Tensor]]
+    if isinstance(module, SavedModule):
+        own = {adapter: list(copy.parameters()) for adapter, copy in module.modules_to_save.items()}
+    else:
+        own = {adapter: list(method.parameters()) for adapter, method in module.methods()}
+    kind = module.frozen.kind if isinstance(module, AdaptedLayer) else None
+    return LayerStatus(
+        name=name,
+        module_type="ModulesToSaveWrapper" if kind is None else repr(module).partition("(")[0],
+        enabled=not module.disable_adapters,
+        active_adapters=module.active_adapters,
+        merged_adapters=list(module.merged_adapters) if isinstance(module, AdaptedLayer) else [],
+        available_adapters=sorted(own),
+        requires_grad={adapter: _each(tensor.requires_grad for tensor in tensors) for adapter, tensors in own.items()},
+        devices={adapter: sorted({tensor.device.type for tensor in tensors}) for adapter, tensors in own.items()},
+        quantization_backend=kind.backend if kind is not None and kind.quantised else None,
     )
 
 
-def _in_order(names: list[str], model: Any) -> list[str]:
-    return names or list(model.active_adapters)
+def model_status(model: nn.Module, layers: Sequence[LayerStatus], **said: Any) -> ModelStatus:
+    """All layers in one; `said`: of the model, what no layer says."""
+    names = sorted({name for layer in layers for name in layer.available_adapters})
+    merged = {name for layer in layers for name in layer.merged_adapters}
+    apart = any(set(layer.available_adapters) & merged - set(layer.merged_adapters) for layer in layers)
+    return ModelStatus(
+        num_adapter_layers=len(layers),
+        enabled=_same([layer.enabled for layer in layers]),
+        active_adapters=_same([layer.active_adapters for layer in layers]),
+        merged_adapters=IRREGULAR if apart else sorted(merged),
+        requires_grad={
+            name: _each(layer.requires_grad[name] for layer in layers if name in layer.requires_grad) for name in names
+        },
+        available_adapters=names,
+        devices={name: sorted({place for layer in layers for place in layer.devices.get(name, ())}) for name in names},
+        quantization_backend=_same([layer.quantization_backend for layer in layers]),
+        **said,
+    )
 
 
-def _same(values: list[Any], empty: Any) -> Any:
-    if not values:
-        return empty
-    return values[0] if all(value == values[0] for value in values) else "irregular"
+def _each(values: Iterable[bool | str]) -> bool | str:
+    found = list(values)
+    return found[0] if all(value == found[0] for value in found) else IRREGULAR
+
+
+def _same(values: Sequence[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else IRREGULAR

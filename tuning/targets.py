@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
@@ -12,8 +13,9 @@ from torch import nn
 
 from tuning.config import LayerConfig, TaskType
 from tuning.errors import TargetError
-from tuning.kinds import LINEAR, Frozen, Kind, kind_of
-from tuning.layers import AdaptedLayer
+from tuning.kinds import ATTENTION, LINEAR, Frozen, Kind, ParameterKind, kind_of
+from tuning.layers import AdaptedLayer, innermost
+from tuning.patterns import value_for
 from tuning.registry import LayerFamily
 from tuning.saved import SavedModule
 
@@ -58,7 +60,9 @@ def resolved(model: nn.Module, config: LayerConfig, family: LayerFamily) -> Coll
     """target_modules with what it leaves open filled in: "all-linear", or none given."""
     asked = config.target_modules
     if isinstance(asked, str) and asked.lower() == ALL_LINEAR:
-        return _all_linear(model, config)
+        return all_linear(model, config)
+    if getattr(config, "target_parameters", None) and not asked:
+        return set()
     if asked is not None:
         if not asked:
             raise TargetError("target_modules is empty. Name layers, or leave it out for the model's usual ones.")
@@ -78,26 +82,36 @@ def resolved(model: nn.Module, config: LayerConfig, family: LayerFamily) -> Coll
     )
 
 
-def _all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
+def all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
     """Every linear layer but the output head, which of a sequence classifier is its score (PEFT's rule)."""
     of_head: Any = getattr(model, "get_output_embeddings", None)
     head = of_head() if of_head is not None else None
     if head is None and config.task_type == TaskType.SEQ_CLS:
         head = next((getattr(model, name) for name in ("score", "classifier") if hasattr(model, name)), None)
-    linear = [(name, module) for name, module in candidates(model) if _role(module) == LINEAR]
+    linear = [
+        (name, module)
+        for name, module in candidates(model)
+        if _role(module) == LINEAR and _role(model.get_submodule(name.rpartition(".")[0])) != ATTENTION
+    ]
     out = {name for name, module in linear if module is base_of(head) or _kept_whole(config, name)}
     wanted = {name for name, _ in linear if name not in out}
     if not wanted:
         raise TargetError(f"{type(model).__name__} has no linear layer but its head: {listing(model)}")
+    stacked = sorted({own.rpartition(".")[2] for own, parameter in model.named_parameters() if parameter.ndim == 3})
+    if stacked and not getattr(config, "target_parameters", None):
+        warnings.warn(
+            f"all-linear means no layers that are stacked in one parameter, as experts are ({', '.join(stacked)}): name these in "
+            "target_parameters", stacklevel=5,
+        )  # fmt: skip
     ends = {name.rsplit(".", 1)[-1] for name in wanted}
-    meant = {name for name, _ in _outer(model) if matching(ends, name)}
+    meant = {name for name, _ in outer(model) if matching(ends, name)}
     return ends if meant == wanted else wanted  # shorter where it means the same
 
 
 def base_of(module: nn.Module | None) -> nn.Module | None:
     """The base's own module, where an adapter sits on it or trains a copy of it."""
     if isinstance(module, AdaptedLayer):
-        return module.base_layer
+        return innermost(module)
     return module.original_module if isinstance(module, SavedModule) else module
 
 
@@ -106,7 +120,7 @@ def _role(module: nn.Module) -> str | None:
     return kind.role if kind is not None else None
 
 
-def _outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
+def outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """(path, module) of a model's modules, without what is inside of ours."""
     inside = "\n"
     for name, module in model.named_modules():
@@ -119,7 +133,7 @@ def _outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
 
 def candidates(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """(path, base layer) of every layer that some method can adapt, also where adapters sit on it already."""
-    for name, module in _outer(model):
+    for name, module in outer(model):
         base = base_of(module)
         if base is not None and kind_of(base) is not None:
             yield name, base
@@ -151,15 +165,26 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
     """The layers that an adapter is to sit on. Raises TargetError where there are none, or one can't be adapted."""
     found: list[Frozen] = []
     wrong: list[tuple[str, nn.Module, Kind | None]] = []
-    for name, module in _outer(model):
+    for name, module in outer(model):
         if not name or not targeted(config, name):
             continue
-        base = module.base_layer if isinstance(module, AdaptedLayer) else module
+        base = innermost(module)
         kind = kind_of(base)
-        if kind is None or kind.role not in family.roles:
+        if kind is None or kind.role not in family.roles or (kind.quantised and not family.on_quantised):
             wrong.append((name, base, kind))
-        else:
-            found.append(Frozen(name=name, module=base, kind=kind))
+            continue
+        if isinstance(innermost(model.get_submodule(name.rpartition(".")[0])), nn.MultiheadAttention):
+            raise TargetError(
+                f"'{name}' is read by its attention as a weight: target '{name.rpartition('.')[0]}' itself"
+            )
+        found.append(Frozen(name=name, module=base, kind=kind))
+        if kind.role == ATTENTION:  # its output projection is not called, but has its weight read: both have adapters
+            inner: Any = base
+            projection = innermost(inner.out_proj)
+            kind = kind_of(projection)
+            assert kind is not None
+            found.append(Frozen(name=f"{name}.out_proj", module=projection, kind=kind))
+    found += parameters(model, config)
     if wrong:
         name, module, kind = wrong[0]
         what = f"{type(module).__name__}, a {kind.role} layer" if kind else f"{type(module).__name__}"
@@ -167,9 +192,64 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
             f"{family.name} can't adapt '{name}' ({what}); it can adapt {' and '.join(sorted(family.roles))} layers: "
             f"{listing(model, family.roles)}"
         )
+    named = [frozen for frozen in found if not isinstance(frozen.kind, ParameterKind)]
     if not found:
         raise TargetError(_none_found(model, config, family))
+    meant = getattr(config, "target_parameters", None)
+    if config.exclude_modules and not any(matching(config.exclude_modules, name) for name, _ in outer(model)):
+        warnings.warn(
+            f"You have passed exclude_modules={config.exclude_modules} but no modules were excluded. Please check that exclude_modules was "
+            "set correctly.", stacklevel=4,
+        )  # fmt: skip
+    elif config.target_modules and not named:
+        warnings.warn(
+            f"target_modules={config.target_modules} were set but no module was matched.", RuntimeWarning, stacklevel=4
+        )
+    elif meant and len(named) == len(found):
+        warnings.warn(f"target_parameters={meant} were set but no parameter was matched.", RuntimeWarning, stacklevel=4)
+    for option in ("rank_pattern", "alpha_pattern"):
+        pattern = getattr(config, option, None) or {}
+        if unmatched := sorted(
+            key for key in pattern if not any(value_for({key: 1}, frozen.name, 0) for frozen in found)
+        ):
+            warnings.warn(
+                f"The following {option} keys did not match any targeted module and were ignored: {unmatched}.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
     return found
+
+
+def parameters(model: nn.Module, config: LayerConfig) -> list[Frozen]:
+    """The parameters that `target_parameters` mean, one by one. Raises TargetError where one can't be adapted."""
+    asked = sorted(set(getattr(config, "target_parameters", None) or ()))
+    found: list[Frozen] = []
+    for name, module in outer(model) if asked else ():
+        for own, _ in innermost(module).named_parameters(recurse=False):
+            if not matching(asked, f"{name}.{own}".removeprefix(".")):
+                continue
+            if not name:
+                raise TargetError(
+                    f"Targeting an nn.Parameter on the top-level module is not supported (parameter '{own}')."
+                )
+            if matching(config.target_modules, name) or _has_methods(module):
+                raise TargetError(
+                    f"Trying to wrap an `nn.Parameter` of layer '{name}' of type {type(innermost(module)).__name__}, which is not a valid "
+                    "target. Make sure that this layer is not also targeted with `target_modules`: `target_modules=[]` prevents it."
+                )
+            found.append(Frozen(name=f"{name}.{own}", module=innermost(module), kind=ParameterKind(own)))
+    return sorted(
+        found, key=lambda frozen: frozen.name.rpartition(".")[0]
+    )  # stable: those of one module as they are in it
+
+
+def _has_methods(module: nn.Module) -> bool:
+    """Whether adapters sit on a layer as such, and not on its parameters."""
+    while isinstance(module, AdaptedLayer):
+        if not isinstance(module.frozen.kind, ParameterKind):
+            return True
+        module = module.base_layer
+    return False
 
 
 def _kept_whole(config: LayerConfig, name: str) -> bool:
@@ -179,16 +259,33 @@ def _kept_whole(config: LayerConfig, name: str) -> bool:
 def _none_found(model: nn.Module, config: LayerConfig, family: LayerFamily) -> str:
     asked = config.target_modules
     ends = {name.rsplit(".", 1)[-1] for name, _ in candidates(model)}
-    shown = repr(asked) if isinstance(asked, str) else ", ".join(map(repr, sorted(asked or ())))
-    close = [name for target in sorted(asked or ()) for name in get_close_matches(target, sorted(ends), n=2)]
-    hints = (
-        "" if isinstance(asked, str) or not close else f"; the nearest are {', '.join(map(repr, dict.fromkeys(close)))}"
+    close = [] if isinstance(asked, str) else [
+        name for target in sorted(asked or ()) for name in get_close_matches(target, sorted(ends), n=2)
+    ]  # fmt: skip
+    hints = f" The nearest are {', '.join(map(repr, dict.fromkeys(close)))}." if close else ""
+    names = [name for name, _ in outer(model) if name]
+    dropped = [name for name in names if matching(config.exclude_modules, name) or _kept_whole(config, name)]
+    shown = repr(asked) if isinstance(asked, str) else sorted(asked or ())
+    where = (
+        f" Note: You specified 'layers_to_transform': {config.layers_to_transform}."
+        if config.layers_to_transform is not None
+        else ""
     )
-    also = f" (exclude_modules {config.exclude_modules!r} takes the rest away)" if config.exclude_modules else ""
-    also += f" (in layers {config.layers_to_transform!r})" if config.layers_to_transform is not None else ""
-    return (
-        f"target_modules {shown} name no layer{also}{hints}. {type(model).__name__} has {listing(model, family.roles)}"
+    where += (
+        f" You also specified 'layers_pattern': {config.layers_pattern}." if config.layers_pattern is not None else ""
     )
+    if not asked and getattr(config, "target_parameters", None):
+        said = "No `target_modules` passed but also no `target_parameters` found. Please check the values for these arguments."
+    elif dropped and all(name in dropped for name in names if matching(asked, name)) and len(dropped) == len(names):
+        said = "All modules were excluded: check exclude_modules and modules_to_save."
+    elif dropped:
+        said = (
+            "No modules were targeted for adaptation. This might be caused by a combination of mismatched target modules and excluded "
+            f"modules: target_modules {shown}, exclude_modules {config.exclude_modules!r}, modules_to_save {config.modules_to_save!r}."
+        )
+    else:
+        said = f"Target modules {shown} not found in the base model."
+    return f"{said}{where}{hints} {type(model).__name__} has {listing(model, family.roles)}"
 
 
 def listing(model: nn.Module, roles: Collection[str] = ()) -> str:

@@ -73,10 +73,17 @@ class _Auto:
         folder = hub.resolved(pretrained_model_name_or_path, subfolder, **of_the_hub)
         config = config or PeftConfig.from_pretrained(folder)
         task = config.task_type or cls.PEFT.TASK
-        if task != cls.PEFT.TASK:
+        kind = cls.BASE
+        if not kind:
+            kind = str((config.auto_mapping or {}).get("base_model_class", ""))
+            if not kind:
+                raise ConfigError(
+                    f"the adapter in {folder} does not say its base's class: take an AutoPeftModelFor… class"
+                )
+        elif task != cls.PEFT.TASK:
             made_for = model_for(task).__name__.removeprefix("Peft")
             raise ConfigError(f"the adapter in {folder} is for {task}, not {cls.PEFT.TASK}: take AutoPeft{made_for}")
-        base = _base(cls.BASE, config, folder, of_the_hub, kwargs)
+        base = _base(kind, config, folder, of_the_hub, kwargs)
         return cls.PEFT.from_pretrained(
             base, folder, adapter_name, is_trainable, config=config, autocast_adapter_dtype=autocast_adapter_dtype
         )
@@ -104,6 +111,12 @@ def _base(kind: str, config: PeftConfig, folder: Path, of_the_hub: dict[str, Any
         if added > base.get_input_embeddings().weight.shape[0]:
             base.resize_token_embeddings(added)
     return base
+
+
+class AutoPeftModel(_Auto):
+    """The base's class is the one that the adapter's config names: `auto_mapping`, as PEFT writes it."""
+
+    BASE, PEFT = "", PeftModel
 
 
 class AutoPeftModelForCausalLM(_Auto):

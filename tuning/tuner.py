@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig
-from tuning.errors import AdapterError, check_adapters
-from tuning.kinds import Frozen
-from tuning.layers import NO_ADAPTER, AdaptedLayer, LayerMethod, Routing, adapted_layers
-from tuning.merge import merge_all, take_residual, unmerge, without_adapters
+from tuning.errors import AdapterError
+from tuning.fast_path import no_fast_path
+from tuning.kinds import Frozen, ParameterKind
+from tuning.layers import AdaptedLayer, LayerMethod, innermost
+from tuning.merge import without_adapters
 from tuning.registry import LayerFamily, method_named
-from tuning.saved import add_saved, delete_saved, saved_modules, tie_saved, without_saved
+from tuning.saved import add_saved, delete_saved, say_untied, tie_saved, without_saved
+from tuning.switching import Switching
 from tuning.targets import embedding_path, find, resolved, tied_paths
 
 
-class Tuner(nn.Module):
+class Tuner(Switching):
     """The model with layers adapted in place, by any mix of methods.
 
-    What all layers of an adapter have in common (VeRA's projections) is saved under its own names here: `vera_A.default`.
+    What all layers of an adapter have in common (VeRA's projections) lies here, as in PEFT: `vera_A["default"]`. A second tuner on
+    one model shares adapters and what is active with the first.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.peft_config: dict[str, LayerConfig] = {}
-        self.shared = nn.ModuleDict()
-        self.active_adapters: list[str] = []
-        self.routing = Routing()
-        self._look()
-        self.register_state_dict_post_hook(_shared_with_names_of_peft)
-        self.register_load_state_dict_pre_hook(_shared_with_own_names)
+    prefix: ClassVar[str] = ""  # what the names of a method's parameters begin with
+
+    def __init__(self, model: nn.Module, peft_config: LayerConfig | None = None, adapter_name: str = "default") -> None:
+        super().__init__(model)
+        if peft_config is not None:
+            self.add(adapter_name, peft_config)
+            self.freeze(adapter_name)
+            self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = self.model(*args, **kwargs)
@@ -45,7 +45,7 @@ class Tuner(nn.Module):
     def penalty(self) -> Tensor | None:
         """What the active adapters add to a loss, or None where they add nothing."""
         found: Tensor | None = None
-        for name in self.active_adapters:
+        for name in self.routing.active:
             penalty = self.family(name).penalty
             if penalty is not None and (added := penalty(self.peft_config[name], self.methods(name))) is not None:
                 found = added if found is None else found + added
@@ -55,13 +55,13 @@ class Tuner(nn.Module):
         """What the active adapters need to go on training, beside parameters and buffers."""
         return {
             f"{name}/{key}": tensor
-            for name in self.active_adapters
+            for name in self.routing.active
             for key, tensor in self.family(name).learning(self._by_path(name)).items()
         }
 
     def go_on(self, learned: Mapping[str, Tensor]) -> None:
         """Give active adapters back what `learning` gave."""
-        for name in self.active_adapters:
+        for name in self.routing.active:
             own = {
                 key.removeprefix(f"{name}/"): tensor for key, tensor in learned.items() if key.startswith(f"{name}/")
             }
@@ -70,43 +70,19 @@ class Tuner(nn.Module):
     def _by_path(self, name: str) -> dict[str, Any]:
         return {path: layer.adapters[name] for path, layer in self.layers(name).items()}
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name in ("model", "_modules"):
-                raise
-            return getattr(self.model, name)
+    # put on
 
-    def family(self, name: str) -> LayerFamily:
-        family = method_named(self.peft_config[name].METHOD)
-        assert isinstance(family, LayerFamily)
-        return family
+    def add(self, name: str, config: LayerConfig, *, autocast: bool = True, empty: bool = False) -> None:
+        """Put an adapter on the layers that its config means. Raises TargetError, ConfigError; then nothing has changed.
 
-    def _look(self) -> None:
-        """Find what is ours in the model, once for all that goes over it: adapters are switched within a millisecond."""
-        self._adapted = adapted_layers(self.model)
-        self._saved = tuple(saved_modules(self.model).values())
-        self._trained = {name: tuple(self._with_parameters(name)) for name in self.peft_config}
-
-    def _with_parameters(self, name: str) -> Iterator[nn.Module]:
-        """The modules of an adapter that hold parameters; these may be replaced by others (AdaLoRA's of another rank)."""
-        for top in (*self.methods(name), *([self.shared[name]] if name in self.shared else ())):
-            yield from (module for module in top.modules() if module._parameters)
-
-    def layers(self, name: str) -> dict[str, AdaptedLayer]:
-        """Path -> layer, of those that an adapter sits on."""
-        return {path: layer for path, layer in self._adapted.items() if name in layer.adapters}
-
-    def methods(self, name: str) -> list[Any]:
-        return [layer.adapters[name] for layer in self.layers(name).values()]
-
-    def add(self, name: str, config: LayerConfig, *, autocast: bool = True) -> None:
-        """Put an adapter on the layers that its config means. Raises TargetError, ConfigError; then nothing has changed."""
+        `empty`: on the meta device, to be loaded next.
+        """
         if name in self.peft_config:
-            raise AdapterError(f"there is an adapter '{name}' already; delete it first, or take another name")
+            raise AdapterError(f"Adapter with name {name} already exists: delete it first, or take another name")
         family = method_named(config.METHOD)
         assert isinstance(family, LayerFamily)
+        config.check_here()
+        self._one_with_bias(config)
         family.prepared(config, self.model)
         config.target_modules = resolved(self.model, config, family)
         found = find(self.model, config, family)
@@ -120,16 +96,29 @@ class Tuner(nn.Module):
             add_saved(self.model, name, config.modules_to_save, self.routing)
             if getattr(config, "ensure_weight_tying", False) and (heads := tied_paths(self.model)):
                 tie_saved(self.model, name, embedding_path(self.model), heads, self.routing)
+        if shared is not None:
+            shared.place(self, name)
+            self.shared[name] = shared
         for frozen, method in made.items():
             layer = self._layer(frozen)
-            layer.adapters[name] = method
-            take_residual(layer, method)
-        if shared is not None:
-            self.shared[name] = shared
+            layer.put(name, method.to("meta") if empty else method)
+            for key in shared._buffers if shared is not None else ():
+                layer._modules[key] = self._modules[key]
         self.peft_config[name] = config
         self._look()
-        self.train_adapter(name, False)
+        self.set_requires_grad(name, False)
         self.train_biases(config)
+
+    def _one_with_bias(self, config: LayerConfig) -> None:
+        """Raises AdapterError where two adapters would train the base's biases."""
+        if getattr(config, "bias", "none") == "none":
+            return
+        others = [name for name, other in self.peft_config.items() if getattr(other, "bias", "none") != "none"]
+        if others:
+            raise AdapterError(
+                f"{type(self).__name__} supports only 1 adapter with bias. When using multiple adapters, set bias to 'none' for all but "
+                f"one: {others[0]} trains the base's biases already"
+            )
 
     def _cast(self, method: LayerMethod, frozen: Frozen, autocast: bool) -> LayerMethod:
         dtype = frozen.dtype
@@ -138,17 +127,26 @@ class Tuner(nn.Module):
         return method.to(device=frozen.device, dtype=dtype)
 
     def _layer(self, frozen: Frozen) -> AdaptedLayer:
-        there = self.model.get_submodule(frozen.name)
-        if isinstance(there, AdaptedLayer):
-            return there
-        layer = AdaptedLayer(frozen.module, frozen.name, frozen.kind, self.routing)
-        self.model.set_submodule(frozen.name, layer)
+        alone = isinstance(
+            frozen.kind, ParameterKind
+        )  # a parameter's layer holds its module, or another parameter's layer
+        path = frozen.name.rpartition(".")[0] if alone else frozen.name
+        above, _, own = path.rpartition(".")
+        parent = innermost(self.model.get_submodule(above))
+        there = getattr(parent, own) if own else self.model
+        layer = there
+        while isinstance(layer, AdaptedLayer):
+            if layer.frozen.name == frozen.name:
+                return layer
+            layer = layer.base_layer
+        layer = AdaptedLayer(there, frozen.name, frozen.kind, self.routing)
+        parent._modules[own] = layer
         return layer
 
     def freeze(self, name: str) -> None:
         """Nothing but an adapter, what is saved whole, and the biases that were asked for takes a gradient."""
         ours = {id(parameter) for method in self.methods(name) for parameter in method.parameters()}
-        ours |= {id(parameter) for parameter in self.shared.parameters()}
+        ours |= {id(parameter) for shared in self.shared.values() for parameter in shared.parameters()}
         ours |= {id(parameter) for saved in self._saved for parameter in saved.modules_to_save.parameters()}
         for parameter in self.model.parameters():
             if id(parameter) not in ours:
@@ -159,136 +157,71 @@ class Tuner(nn.Module):
         which = getattr(config, "bias", "none")
         if which == "none":
             return
-        for path, module in self.model.named_modules():
+        ours = {
+            id(parameter)
+            for name in self.peft_config
+            for method in self.methods(name)
+            for parameter in method.parameters()
+        }
+        for module in self.model.modules():
             bias = getattr(module, "bias", None)
             inside = isinstance(module, AdaptedLayer)
-            if isinstance(bias, nn.Parameter) and ((which == "all" and ".adapters." not in path) or inside):
+            if isinstance(bias, nn.Parameter) and id(bias) not in ours and (which == "all" or inside):
                 bias.requires_grad_(True)
 
-    def delete(self, name: str) -> None:
+    # taken off
+
+    def merge_and_unload(
+        self, progressbar: bool = False, safe_merge: bool = False, adapter_names: Sequence[str] | None = None
+    ) -> nn.Module:
+        """The base model with the active adapters in its weights, and nothing of ours around it."""
+        names = self.active_adapters if adapter_names is None else list(adapter_names)
+        self.merge_adapter(adapter_names, safe_merge)
+        without_adapters(self.model)
+        without_saved(self.model, names)
+        say_untied(self.model)
+        no_fast_path(self.model)
+        return self.model
+
+    def unload(self) -> nn.Module:
+        """The base model as it was."""
+        self.unmerge_adapter()
+        without_adapters(self.model)
+        without_saved(self.model, ())
+        no_fast_path(self.model)
+        return self.model
+
+    def delete_adapter(self, adapter_name: str) -> None:
         """Take an adapter off; layers that none is left on are the base's own again."""
-        for path, layer in self.layers(name).items():
-            if name in layer.merged:
-                unmerge(layer)
-            del layer.adapters[name]
+        self.check_known([adapter_name])
+        if adapter_name in self.merged():
+            raise AdapterError(
+                f"Cannot delete adapter(s) {[adapter_name]} while they are merged. Please unmerge them first."
+            )
+        for path, layer in reversed(list(self.layers(adapter_name).items())):  # inner ones first
+            layer.take(adapter_name)
+            layer.own_active = None
             if not layer.adapters:
                 self.model.set_submodule(path, layer.base_layer)
-        delete_saved(self.model, name)
-        if name in self.shared:
-            del self.shared[name]
-        del self.peft_config[name]
+        delete_saved(self.model, adapter_name)
+        if adapter_name in self.shared:
+            self.shared.pop(adapter_name).leave()
+        del self.peft_config[adapter_name]
         self._look()
-        left = [other for other in self.active_adapters if other != name] or list(self.peft_config)[:1]
+        left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]
         if left:
-            self.activate(left)
+            self.set_adapter(left)
         else:
-            self.active_adapters, self.routing.active = [], ()
+            self.routing.active = ()
 
-    def check_known(self, names: Iterable[str]) -> None:
-        """Raises AdapterError where no adapter has a name."""
-        check_adapters(names, self.peft_config)
-
-    def activate(self, names: Sequence[str], *, trainable: bool = True) -> None:
-        """Use these adapters, stacked in this order, and train them alone. Raises AdapterError."""
-        self.check_known(names)
-        self.active_adapters = list(names)
-        self.routing.active = tuple(names)
-        for layer in self._adapted.values():
-            if layer.merged and set(layer.merged) != set(names):
-                unmerge(layer)
-        for name in self.peft_config:
-            self.train_adapter(name, trainable and name in names)
-
-    def train_adapter(self, name: str, trainable: bool) -> None:
-        """Train an adapter, or don't, whichever is used; modules that it trains whole only where its copies are used."""
-        self.check_known([name])
-        for module in self._trained[name]:
-            for parameter in module._parameters.values():
-                if parameter is not None:
-                    parameter.requires_grad = trainable
-        for saved in self._saved:
-            if name in saved.modules_to_save:
-                saved.modules_to_save[name].requires_grad_(trainable and name == saved.active)
-
-    @contextmanager
-    def disabled(self) -> Generator[None]:
-        """The base alone, inside the `with`; merged adapters are taken out for as long, and put back."""
-        merged = self.merged()
-        kept = any(layer.kept is not None for layer in self._adapted.values())
-        self.unmerge()
-        self.routing.enabled = False
-        try:
-            yield
-        finally:
-            self.routing.enabled = True
-            if merged:
-                self.merge(merged, keep=kept)
-
-    def merged(self) -> list[str]:
-        """The adapters that are in the base's weights, in the order of merging."""
-        return list(dict.fromkeys(name for layer in self._adapted.values() for name in layer.merged))
-
-    @contextmanager
-    def by_rows(self, names: Sequence[str]) -> Generator[None]:
-        """Inside the `with`, each row of a batch uses the adapter of that name, or none (NO_ADAPTER). Raises AdapterError."""
-        self.check_known(sorted(set(names) - {NO_ADAPTER}))
-        if self.merged():
-            raise AdapterError("adapters are merged: unmerge them before rows use adapters of their own")
-        if self.training and getattr(self.model, "is_gradient_checkpointing", False):
-            raise AdapterError("adapter_names don't go with gradient checkpointing, which computes layers again later")
-        self.routing.set(names)
-        try:
-            yield
-        finally:
-            self.routing.set(())
-
-    def merge(self, names: Sequence[str] | None = None, *, safe: bool = False, keep: bool = False) -> None:
-        """Merge adapters (the active ones) into the base's weights. Raises AdapterError; then nothing has changed."""
-        if isinstance(names, str):
-            raise AdapterError(f"adapter_names is {names!r}; it has to be a list of names")
-        self.check_known(names or ())
-        merge_all(self.model, self.active_adapters if names is None else names, safe=safe, keep=keep)
-
-    def unmerge(self) -> None:
-        for layer in self._adapted.values():
-            unmerge(layer)
-
-    def unloaded(self, *, current: bool) -> nn.Module:
-        """The model with nothing of ours in it."""
-        without_adapters(self.model)
-        without_saved(self.model, current=current)
-        return self.model
+    def difference(
+        self, name: str, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor], config: LayerConfig
+    ) -> tuple[Mapping[str, Tensor], LayerConfig]:
+        """An adapter less what it began as, both as a checkpoint's tensors. Raises ConfigError where its method can't."""
+        return self.family(name).difference(config, tensors, start)
 
     def update_and_allocate(self, global_step: int) -> None:
         """After each optimiser's step: what the active adapters' methods do then (AdaLoRA's budget)."""
-        for name in self.active_adapters:
+        for name in self.routing.active:
             if (act := self.family(name).end_of_step) is not None:
                 act(self.peft_config[name], self.layers(name), name, global_step)
-
-
-def _renamed(state: dict[str, Tensor], change: Callable[[str], str | None]) -> None:
-    for key in list(state):
-        if (new := change(key)) is not None:
-            state[new] = state.pop(key)
-
-
-def _shared_with_names_of_peft(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
-    start = f"{prefix}shared."
-
-    def change(key: str) -> str | None:
-        if not key.startswith(start):
-            return None
-        adapter, _, name = key.removeprefix(start).partition(".")
-        return f"{prefix}{name}.{adapter}"
-
-    _renamed(state, change)
-
-
-def _shared_with_own_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    assert isinstance(module, Tuner)
-    own = {
-        f"{prefix}{name}.{adapter}": f"{prefix}shared.{adapter}.{name}"
-        for adapter, shared in module.shared.items()
-        for name in shared.state_dict()
-    }
-    _renamed(state, own.get)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tuning.config import one_of
 from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import EMBEDDING
+from tuning.kinds import EMBEDDING, Frozen
 from tuning.layers import AdaptedLayer
 from tuning.methods.lora import Lora, LoraConfig
 from tuning.pruning import WAYS
@@ -90,7 +90,7 @@ def combine(
         target, there = _lora(layer, adapter_name), [name for name in adapters if name in layer.adapters]
         by = [weight for name, weight in zip(adapters, weights, strict=True) if name in layer.adapters]
         options = options._replace(transposed=layer.frozen.kind.transposed or layer.frozen.role == EMBEDDING)
-        found = _factors(combination_type, [_lora(layer, name) for name in there], by, options)
+        found = _factors(combination_type, [_lora(layer, name) for name in there], by, options, layer.frozen)
         for parameter, values in zip(target.factors, found, strict=True):
             parameter.zero_()  # a rank below the config's leaves rows or columns of zeros, so that the file fits its config
             parameter[: values.shape[0], : values.shape[1]] = values
@@ -150,7 +150,7 @@ def _config(tuner: Tuner, adapters: Sequence[str], configs: Sequence[LoraConfig]
 
 
 def _factors(
-    combination: str, methods: Sequence[Lora], weights: Sequence[float], options: _Options
+    combination: str, methods: Sequence[Lora], weights: Sequence[float], options: _Options, frozen: Frozen
 ) -> tuple[Tensor, Tensor]:
     """A (r, in) and B (out, r) of one layer's combination."""
     if combination == "cat":
@@ -158,7 +158,7 @@ def _factors(
         return torch.cat(scaled), torch.cat([method.factors[1] for method in methods], dim=1)
     if combination.endswith("svd"):
         way = WAYS["linear" if combination == "svd" else combination.removesuffix("_svd")]
-        changes = [_change(method, options.transposed) for method in methods]
+        changes = [_change(method, options.transposed, frozen) for method in methods]
         change = way(changes, weights, options.density, options.majority)
         return _decomposed(change.T if options.transposed else change, options)
     way = WAYS[combination]
@@ -169,9 +169,9 @@ def _factors(
     return first, way([method.factors[1] for method in methods], half, options.density, options.majority)
 
 
-def _change(method: Lora, transposed: bool) -> Tensor:
+def _change(method: Lora, transposed: bool, frozen: Frozen) -> Tensor:
     """What is added to the weight as the layer keeps it."""
-    change = method.change()
+    change = method.change(frozen)
     return change.T if transposed and hasattr(method, "lora_A") else change  # of an embedding it is (tokens, …) already
 
 

@@ -33,7 +33,7 @@ def load(folder: Path, base: Any = tiny_llama, **options: Any) -> tuning.PeftMod
 def test_a_checkpoint_for_another_architecture(saved: Path) -> None:
     with pytest.raises(
         tuning.TargetError,
-        match=r"'q_proj', 'v_proj' name no layer.*nearest are 'c_proj'. GPT2LMHeadModel has .*linear: c_attn",
+        match=r"\['q_proj', 'v_proj'\] not found.*nearest are 'c_proj'. GPT2LMHeadModel has .*linear: c_attn",
     ):
         load(saved, tiny_gpt2)
     tensors = {key.replace("self_attn", "attention"): value for key, value in load_file(saved / WEIGHTS).items()}
@@ -65,20 +65,35 @@ def test_what_is_missing_or_left_over_is_said(saved: Path) -> None:
     with pytest.warns(UserWarning) as caught:
         model = load(saved)
     said = [str(warning.message) for warning in caught]
-    assert any(f"lacks {lost}" in message for message in said)
-    assert any("nothing here is named base_model.model.nowhere" in message for message in said)
+    assert any(f"Found missing adapter keys while loading the checkpoint: {lost}" in message for message in said)
+    assert any("nothing here is named: base_model.model.nowhere" in message for message in said)
     result = tuning.set_peft_model_state_dict(model, tensors)
     assert result.missing_keys == [lost]
     assert result.unexpected_keys == ["base_model.model.nowhere.lora_A.weight"]
 
 
-def test_a_pickled_file_is_refused_with_the_reason(saved: Path) -> None:
-    torch.save(load_file(saved / WEIGHTS), saved / "adapter_model.bin")
+def test_pefts_bin_file_is_written_where_asked_and_read(saved: Path, tmp_path: Path) -> None:
+    model = load(saved)
+    model.save_pretrained(tmp_path / "bin", safe_serialization=False)
+    assert (tmp_path / "bin" / "adapter_model.bin").is_file() and not (tmp_path / "bin" / WEIGHTS).exists()
+    assert torch.equal(logits(load(tmp_path / "bin")), logits(model))
+    theirs = peft.PeftModel.from_pretrained(tiny_llama(), tmp_path / "bin", autocast_adapter_dtype=False).eval()
+    assert torch.allclose(logits(theirs), logits(model), rtol=0, atol=1e-9)
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("ran"),)
+
+
+@pytest.mark.parametrize("content", [Runs(), {"key": Runs()}, {"key": "no tensor"}, [torch.zeros(1)]])
+def test_a_bin_file_of_more_than_tensors_is_refused(saved: Path, content: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(saved)
+    torch.save(content, saved / "adapter_model.bin")
     (saved / WEIGHTS).unlink()
-    with pytest.raises(tuning.CheckpointError, match=r"only adapter_model.bin, a pickled file, which can run code"):
+    with pytest.raises(tuning.CheckpointError, match=r"adapter_model.bin holds (more than tensors|something else)"):
         load(saved)
-    with pytest.raises(tuning.ConfigError, match="pickled"):
-        adapted().save_pretrained(saved, safe_serialization=False)
+    assert not (saved / "ran").exists()
 
 
 @pytest.mark.parametrize("size", [0, 5, 100, -7])
@@ -128,7 +143,7 @@ def test_large_adapters_are_written_in_shards_and_back_in_one(saved: Path) -> No
     assert len(list(saved.glob("adapter_model-*.safetensors"))) < len(shards)
     assert torch.equal(logits(load(saved)), logits(model))
     model.save_pretrained(saved)
-    assert sorted(path.name for path in saved.iterdir()) == ["adapter_config.json", WEIGHTS]
+    assert sorted(path.name for path in saved.iterdir()) == ["README.md", "adapter_config.json", WEIGHTS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = peft.PeftModel.from_pretrained(tiny_llama(), saved, autocast_adapter_dtype=False).eval()

@@ -215,6 +215,10 @@ def test_deleting_all_gives_the_bases_classes_and_keys_back(method: str) -> None
     plain = tiny_llama()
     model = with_two(method)
     model.merge_adapter()
+    merged = model.base_model.merged()
+    with pytest.raises(tuning.AdapterError, match="while they are merged"):
+        model.delete_adapter(merged[0])
+    model.unmerge_adapter()
     model.delete_adapter("default")
     assert model.active_adapters == ["other"]
     model.delete_adapter("other")

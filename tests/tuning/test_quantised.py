@@ -35,7 +35,7 @@ ERROR = {
     "nf4": (0.16, BLOCK),
     "fp4": (0.175, BLOCK),
 }  # of the largest weight of (a row, a block)
-ON_LINEAR = [name for name in LAYERS if LINEAR in methods()[name].roles]  # type: ignore[union-attr]
+ON_LINEAR = [name for name in LAYERS if LINEAR in methods()[name].roles and methods()[name].on_quantised]  # type: ignore[union-attr]
 
 
 @pytest.fixture(autouse=True)

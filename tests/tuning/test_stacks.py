@@ -24,7 +24,10 @@ def test_two_merge_as_they_apply(name: str, options: dict[str, Any], base: str) 
     }
     torch.manual_seed(3)
     model = tuning.get_peft_model(BASES[base](), getattr(tuning, name)(**options), autocast_adapter_dtype=False).eval()
-    model.add_adapter("other", getattr(tuning, name)(**options), autocast_adapter_dtype=False)
+    second = {
+        key: value for key, value in options.items() if key not in ("bias", "modules_to_save")
+    }  # one adapter's only
+    model.add_adapter("other", getattr(tuning, name)(**second), autocast_adapter_dtype=False)
     for adapter in ("default", "other"):
         model.set_adapter(adapter)
         for parameter in model.parameters():

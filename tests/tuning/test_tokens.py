@@ -216,7 +216,7 @@ def test_tokens_that_cannot_be_trained_are_refused(config: Any, message: str) ->
 
 
 def test_tying_what_is_not_tied_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match="no tied weights"):
+    with pytest.warns(UserWarning, match="no tied modules were found"):
         tuning.get_peft_model(tiny_llama(), tuning.LoraConfig(ensure_weight_tying=True))
-    with pytest.warns(UserWarning, match="no tied layer is in target_modules"):
+    with pytest.warns(UserWarning, match="no tied modules are added"):
         tuning.get_peft_model(tied_llama(), tuning.LoraConfig(ensure_weight_tying=True))

@@ -111,7 +111,7 @@ def test_cat_is_the_exact_weighted_sum() -> None:
     model = adapted()
     model.add_weighted_adapter(["default", "other"], [0.25, -3.0], "mixed", combination_type="cat")
     for layer in model.tuner_for("test").layers("mixed").values():
-        changes = [layer.adapters[name].change() for name in ("default", "other", "mixed")]
+        changes = [layer.adapters[name].change(layer.frozen) for name in ("default", "other", "mixed")]
         assert torch.allclose(0.25 * changes[0] - 3 * changes[1], changes[2], rtol=0, atol=1e-12)
 
 
@@ -120,7 +120,12 @@ def test_rank_stabilised_adapters_keep_their_scale() -> None:
     model = adapted(use_rslora=True)
     model.add_weighted_adapter(["default"], [1.0], "mixed", combination_type="linear")
     for layer in model.tuner_for("test").layers("mixed").values():
-        assert torch.allclose(layer.adapters["default"].change(), layer.adapters["mixed"].change(), rtol=0, atol=1e-12)
+        assert torch.allclose(
+            layer.adapters["default"].change(layer.frozen),
+            layer.adapters["mixed"].change(layer.frozen),
+            rtol=0,
+            atol=1e-12,
+        )
 
 
 def test_layers_to_transform_of_both_are_covered() -> None:
@@ -170,10 +175,10 @@ def adapted(**options: Any) -> tuning.PeftModel:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((["default", "othr"], [1, 1], "mixed"), {}, "no adapter 'othr'.*nearest are 'other'"),
+        ((["default", "othr"], [1, 1], "mixed"), {}, "Adapter othr does not exist.*nearest are 'other'"),
         (([], [], "mixed"), {}, "list of names"),
         ((["default", "other"], [1], "mixed"), {}, "2 adapters and 1 weights"),
-        ((["default", "other"], [1, 1], "other"), {}, "'other' already"),
+        ((["default", "other"], [1, 1], "other"), {}, "other already exists"),
         ((["default", "other"], [1, 1], "mixed"), {"combination_type": "tie"}, "nearest are 'ties'"),
         ((["default", "other"], [1, 1], "mixed"), {"combination_type": "ties"}, "density is None; ties needs one"),
         (

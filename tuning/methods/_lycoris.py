@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tuning.config import LayerConfig, fraction, positive
+from tuning.kinds import CONV, Frozen
 
 
 @dataclass(kw_only=True)
 class LycorisConfig(LayerConfig):
-    """`rank_dropout`: the share of the change's rows that a training step leaves out. `module_dropout`: how often a training step
+    """`use_effective_conv2d`: a convolution's change keeps its kernel apart from its rank (FedPara, proposition 3). `rank_dropout`: the share of the change's rows that a training step leaves out. `module_dropout`: how often a training step
     leaves out a layer's whole change.
     """
 
@@ -22,13 +24,22 @@ class LycorisConfig(LayerConfig):
     alpha: int = 8
     rank_dropout: float = 0.0
     module_dropout: float = 0.0
-    use_effective_conv2d: bool = False  # read and written for PEFT: about convolutions, which can't be adapted here
+    use_effective_conv2d: bool = False
     init_weights: bool | str = True
 
     def check(self) -> None:
         super().check()
         positive(r=self.r, alpha=self.alpha)
         fraction(rank_dropout=self.rank_dropout, module_dropout=self.module_dropout)
+
+
+def kernel_of(frozen: Frozen, config: LycorisConfig) -> tuple[int, int] | None:
+    """A convolution's kernel, as two numbers, where a change is to keep it apart."""
+    module: Any = frozen.module
+    if frozen.role != CONV or not config.use_effective_conv2d or all(size == 1 for size in module.kernel_size):
+        return None
+    first, second, *_ = (*module.kernel_size, 1)
+    return first, second
 
 
 def left_out(module_dropout: float) -> bool:

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tuning.errors import CheckpointError
 from tuning.kinds import Frozen
+from tuning.placement import Placed
 
 log = logging.getLogger(__name__)
 
 
-class Projections(nn.Module):
+class Projections(Placed):
     """Two buffers, named `{name}_A` and `{name}_B`. In half precision's place they are single, with the values that half has:
     an adapter computes in single precision, and is the same one as PEFT's.
     """

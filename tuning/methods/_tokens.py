@@ -12,6 +12,7 @@ from torch.nn import functional
 from tuning.errors import ConfigError, TargetError, nearest
 from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen, kind_of
 from tuning.layers import Layer, LayerMethod
+from tuning.placement import Placed
 from tuning.targets import candidates
 
 
@@ -79,7 +80,7 @@ class Tokens(LayerMethod):
         return affine._replace(weight=affine.weight.index_copy(0, self.indices.to(before.device), before))
 
 
-class _Rows(nn.Module):
+class _Rows(Placed):
     """Under the name that PEFT gives them where they are beside LoRA: `token_adapter.trainable_tokens_delta`."""
 
     def __init__(self, rows: Tensor) -> None:

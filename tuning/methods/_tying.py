@@ -27,9 +27,12 @@ class TiedLora(Additive):
     embedding's weight makes it.
     """
 
+    lora_embedding_A: nn.Parameter
+    lora_embedding_B: nn.Parameter
+
     def __init__(self, embedding: Lora) -> None:
         super().__init__()
-        self.scaling, self.dropout = embedding.scaling, embedding.dropout
+        self.scaling, self.lora_dropout = embedding.scaling, embedding.lora_dropout
         self.lora_embedding_A, self.lora_embedding_B = embedding.lora_embedding_A, embedding.lora_embedding_B
         self.tied, self.saved = True, False
         self.follows_ties = embedding.follows_ties = True
@@ -40,7 +43,7 @@ class TiedLora(Additive):
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
-        low = self.dropout(as_computed(x, self.lora_embedding_B.dtype)) @ self.lora_embedding_B
+        low = self.lora_dropout(as_computed(x, self.lora_embedding_B.dtype)) @ self.lora_embedding_B
         return result + (low @ self.lora_embedding_A * self.scaling).to(result.dtype)
 
 
@@ -50,7 +53,9 @@ def prepared(config: LoraConfig, model: nn.Module) -> None:
         return
     heads = tied_paths(model) if hasattr(model, "get_input_embeddings") else []
     if not heads:
-        warnings.warn("ensure_weight_tying: this model has no tied weights", stacklevel=4)
+        warnings.warn(
+            "You have requested `ensure_weight_tying`, but no tied modules were found in the model", stacklevel=4
+        )
         return
     if any(name.rpartition(".")[2] in TYING for name in config.modules_to_save or ()):
         config.modules_to_save = _without(config.modules_to_save or (), heads, embedding_path(model))
@@ -61,7 +66,10 @@ def prepared(config: LoraConfig, model: nn.Module) -> None:
         else:
             config.target_modules = set(_without(config.target_modules or (), heads, embedding))
     elif config.trainable_token_indices is None:
-        warnings.warn("ensure_weight_tying: no tied layer is in target_modules or modules_to_save", stacklevel=4)
+        warnings.warn(
+            "You have requested `ensure_weight_tying`, but no tied modules are added in either `modules_to_save` or `target_modules`",
+            stacklevel=4,
+        )
 
 
 def _meant(config: LoraConfig) -> bool:
@@ -102,7 +110,8 @@ def beside(
 def _tokens(
     config: LoraConfig, model: nn.Module, made: Mapping[str, LayerMethod]
 ) -> Sequence[tuple[Frozen, LayerMethod]]:
-    asked, embedding = config.trainable_token_indices, embedding_path(model)
+    asked = config.trainable_token_indices
+    embedding = embedding_path(model) if hasattr(model, "get_input_embeddings") or not isinstance(asked, dict) else ""
     wanted = (
         {named(model, key): value for key, value in asked.items()} if isinstance(asked, dict) else {embedding: asked}
     )
@@ -115,7 +124,7 @@ def _tokens(
             raise ConfigError(
                 f"'{path}' is in modules_to_save, trained whole, and has trainable_token_indices: one of the two"
             )
-    heads = tied_paths(model)
+    heads = tied_paths(model) if embedding else []
     tied = {path: indices for path, indices in wanted.items() if path in heads or path == embedding}
     differ = any(indices != next(iter(tied.values())) for indices in tied.values())
     if differ and config.ensure_weight_tying:

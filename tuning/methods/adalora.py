@@ -4,6 +4,7 @@ the layers while they train (Zhang et al. 2023, https://arxiv.org/abs/2303.10512
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
@@ -11,10 +12,11 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from tuning.config import LayerConfig, fraction, one_of, positive
+from tuning.config import fraction, one_of, positive
 from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import Frozen
+from tuning.kinds import CONV, LINEAR, Frozen
 from tuning.layers import AdaptedLayer, Additive, Layer, as_computed
+from tuning.methods.lora import LoraConfig
 from tuning.registry import LayerFamily
 
 FACTORS = ("lora_A", "lora_B", "lora_E")
@@ -22,7 +24,7 @@ EPSILON = 1e-5  # PEFT's, so that a rank of 0 divides nothing by 0
 
 
 @dataclass(kw_only=True)
-class AdaLoraConfig(LayerConfig):
+class AdaLoraConfig(LoraConfig):
     """Ranks start at `init_r` and end at `target_r` on average: for `tinit` steps nothing is cut, then every `deltaT` steps,
     and for the last `tfinal` of `total_step` steps what is left is trained.
 
@@ -30,23 +32,12 @@ class AdaLoraConfig(LayerConfig):
     """
 
     METHOD: ClassVar[str] = "ADALORA"
-    NOT_HERE: ClassVar[Mapping[str, object]] = {
-        **dict.fromkeys(("megatron_config", "layer_replication", "target_parameters", "alora_invocation_tokens")),
-        **dict.fromkeys(("arrow_config", "eva_config", "corda_config", "lora_ga_config", "velora_config")),
-        **dict.fromkeys(("monteclora_config", "kasa_config", "use_bdlora", "trainable_token_indices")),
-        **dict.fromkeys(("use_dora", "use_rslora", "use_qalora", "lora_bias", "ensure_weight_tying"), False),
-        "megatron_core": "megatron.core",
-        "qalora_group_size": 16,
-        "loftq_config": {},
-        "alpha_pattern": {},
-    }
+    NOT_HERE: ClassVar[Sequence[str]] = (
+        *LoraConfig.NOT_HERE,
+        *("use_dora", "use_rslora", "lora_bias", "trainable_token_indices", "target_parameters", "ensure_weight_tying"),
+        "alpha_pattern",
+    )
 
-    r: int = 8  # means nothing here, as in PEFT: `init_r` does
-    lora_alpha: int = 8
-    lora_dropout: float = 0.0
-    fan_in_fan_out: bool = False  # read and written for PEFT; a layer's own kind says how its weight lies
-    bias: str = "none"
-    init_lora_weights: bool = True
     target_r: int = 8
     init_r: int = 12
     tinit: int = 0
@@ -56,7 +47,7 @@ class AdaLoraConfig(LayerConfig):
     beta2: float = 0.85
     orth_reg_weight: float = 0.5
     total_step: int | None = None
-    rank_pattern: dict[str, list[bool]] | None = None
+    rank_pattern: Any = None  # what is written while training: dict[str, list[bool]]
 
     def check(self) -> None:
         super().check()
@@ -64,14 +55,21 @@ class AdaLoraConfig(LayerConfig):
         fraction(lora_dropout=self.lora_dropout, beta1=self.beta1, beta2=self.beta2)
         one_of("bias", self.bias, ("none", "all", "lora_only"))
         if self.orth_reg_weight < 0:
-            raise ConfigError(f"orth_reg_weight is {self.orth_reg_weight}; it has to be 0 or more")
+            raise ConfigError(
+                f"`orth_reg_weight` should be greater than or equal to 0, but the value passed is {self.orth_reg_weight}"
+            )
+        if self.r != 8:
+            warnings.warn(
+                "Note that `r` is not used in AdaLora and will be ignored. `init_r` is the rank at the start.",
+                stacklevel=5,
+            )
         if self.target_r > self.init_r:
             raise ConfigError(f"target_r is {self.target_r} and init_r {self.init_r}: ranks are only taken away")
         if self.total_step is None or self.total_step <= 0:
-            raise ConfigError("total_step says how many steps the budget is spread over; it has to be given, above 0")
+            raise ConfigError("AdaLoRA does not work when `total_step` is None, supply a value > 0.")
         if min(self.tinit, self.tfinal) < 0 or self.tinit >= self.last_cut:
             raise ConfigError(
-                f"tinit ({self.tinit}) and tfinal ({self.tfinal}) leave none of total_step ({self.total_step}) for "
+                f"The supplied schedule values don't allow for a budgeting phase: tinit ({self.tinit}) and tfinal ({self.tfinal}) leave none of total_step ({self.total_step}) for "
                 "cutting ranks: they have to be 0 or more, and together less than it"
             )
 
@@ -98,7 +96,7 @@ class AdaLora(Additive):
         r = config.init_r
         self.ranknum = float(r)  # stays, however many ranks are left: the change is scaled as at the start
         self.scaling = (config.lora_alpha if config.lora_alpha > 0 else r) / (self.ranknum + EPSILON)
-        self.dropout = nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
+        self.lora_dropout = nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
         std = 0.02 if config.init_lora_weights else 1.0
         self.lora_A = nn.Parameter(torch.randn(r, into) * std)
         self.lora_B = nn.Parameter(torch.randn(out, r) * std)
@@ -112,7 +110,9 @@ class AdaLora(Additive):
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
-        x = self.dropout(as_computed(x, self.lora_A.dtype))
+        x = self.lora_dropout(as_computed(x, self.lora_A.dtype))
+        if frozen.role == CONV:
+            return result + frozen.kind.apply(frozen.module, x, self.change()).to(result.dtype)
         return result + (x @ (self.lora_A * self.lora_E).T @ self.lora_B.T * self.scaling).to(result.dtype)
 
     def learn_importance(self, beta1: float, beta2: float) -> None:
@@ -252,8 +252,10 @@ def _go_on(config: AdaLoraConfig, layers: Mapping[str, AdaLora], tensors: Mappin
 
 METHOD = LayerFamily(
     name="ADALORA",
+    prefix="lora_",
     config=AdaLoraConfig,
     layer=AdaLora,
+    roles=frozenset({LINEAR, CONV}),
     targets=(
         ("q", "k", "v", "o", "wi", "wo"),
         ("q", "k", "v", "o", "wi_0", "wi_1", "wo"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
+from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
@@ -62,7 +62,8 @@ class BOFT(LayerMethod):
         blocks, size = _sizes(config, frozen)
         self.dropout = config.boft_dropout
         self.boft_R = nn.Parameter(torch.zeros(config.boft_n_butterfly_factor, blocks, size, size))
-        self.boft_s = nn.Parameter(torch.ones(frozen.shape[0], 1))
+        out = frozen.shape[0]
+        self.boft_s = nn.Parameter(torch.ones(1, out) if frozen.role == CONV else torch.ones(out, 1))
         if not config.init_weights:
             nn.init.normal_(self.boft_R, std=0.1)
             nn.init.normal_(self.boft_s, mean=1.0, std=0.1)
@@ -89,6 +90,8 @@ class BOFT(LayerMethod):
         return x
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        if frozen.role == CONV:
+            return self.by_weights(base, x, frozen)
         rotations = self.rotations()
         if self.training and self.dropout:
             factor = int(torch.randint(0, len(rotations), (1,)))
@@ -97,17 +100,17 @@ class BOFT(LayerMethod):
             rotations = torch.stack(kept)
         turned = self._turned(as_computed(x, self.boft_R.dtype), rotations).to(x.dtype)
         result, bias = base(turned), frozen.bias
-        scale = self.boft_s.squeeze(-1)
+        scale = self.boft_s.flatten()
         return (result * scale if bias is None else (result - bias) * scale + bias).to(result.dtype)
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         """s ⊙ W Rᵀ: the scale leaves the bias alone."""
         weight = affine.weight
         turned = self._turned(weight, self.rotations().to(weight.dtype), back=True)
-        return affine._replace(weight=turned * self.boft_s.to(weight.dtype))
+        return affine._replace(weight=turned * self.boft_s.view(-1, 1).to(weight.dtype))
 
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        weight = affine.weight / self.boft_s.to(affine.weight.dtype)
+        weight = affine.weight / self.boft_s.view(-1, 1).to(affine.weight.dtype)
         return affine._replace(weight=self._turned(weight, self.rotations().to(weight.dtype)))
 
 
@@ -146,4 +149,12 @@ def _with_factors_of(config: Any, layers: Mapping[str, BOFT], tensors: Mapping[s
     return tensors
 
 
-METHOD = LayerFamily(name="BOFT", config=BOFTConfig, layer=BOFT, targets=LORA.targets, before_load=_with_factors_of)
+METHOD = LayerFamily(
+    name="BOFT",
+    prefix="boft_",
+    config=BOFTConfig,
+    layer=BOFT,
+    roles=frozenset({LINEAR, CONV}),
+    targets=LORA.targets,
+    before_load=_with_factors_of,
+)

@@ -89,6 +89,7 @@ def _places(out: int, into: int, count: int, seed: int) -> Tensor:
 
 METHOD = LayerFamily(
     name="FOURIERFT",
+    prefix="fourierft_",
     config=FourierFTConfig,
     layer=FourierFT,
     targets=[["mlp.c_proj"] if list(group) == ["c_attn"] else group for group in LORA.targets],

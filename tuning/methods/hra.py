@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
+from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
@@ -71,6 +71,8 @@ class HRA(LayerMethod):
             return torch.linalg.solve_triangular((u.T @ u).triu(1) + half, u, upper=True, left=False), u
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        if frozen.role == CONV:
+            return self.by_weights(base, x, frozen)
         k, u = self.factors()
         wide = as_computed(x, u.dtype)
         return base((wide - (wide @ u) @ k.T).to(x.dtype))
@@ -86,4 +88,6 @@ class HRA(LayerMethod):
         return affine._replace(weight=affine.weight - (affine.weight @ u) @ k.T)
 
 
-METHOD = LayerFamily(name="HRA", config=HRAConfig, layer=HRA, targets=LORA.targets)
+METHOD = LayerFamily(
+    name="HRA", prefix="hra_", config=HRAConfig, layer=HRA, roles=frozenset({LINEAR, CONV}), targets=LORA.targets
+)

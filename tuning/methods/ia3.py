@@ -4,17 +4,18 @@ feature; of a feed-forward layer its inputs.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig
 from tuning.errors import ConfigError
-from tuning.kinds import Affine, Frozen
+from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod
 from tuning.registry import LayerFamily
 
@@ -40,7 +41,7 @@ class IA3Config(LayerConfig):
         if isinstance(self.feedforward_modules, set) and isinstance(self.target_modules, set):
             lacking = sorted(self.feedforward_modules - self.target_modules)
             if lacking:
-                raise ConfigError(f"feedforward_modules has {', '.join(lacking)}, which target_modules lacks")
+                raise ConfigError("`feedforward_modules` should be a subset of `target_modules`")
 
 
 @final
@@ -51,31 +52,48 @@ class IA3(LayerMethod):
         super().__init__()
         out, into = frozen.shape
         self.feedforward = _is_meant(config.feedforward_modules, frozen.name)
-        factors = torch.randn((1, into) if self.feedforward else (out, 1))
+        if frozen.role == CONV:
+            module: Any = frozen.module
+            channels = module.in_channels if self.feedforward else out
+            factors = torch.randn(1, channels, *[1] * len(module.kernel_size))
+        else:
+            factors = torch.randn((1, into) if self.feedforward else (out, 1))
         self.ia3_l = nn.Parameter(torch.ones_like(factors) if config.init_ia3_weights else factors)
         self.before: Affine | None = None  # the layer before merging, where it can't be computed back
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
-        factors = self.ia3_l.flatten()
+        factors = self.ia3_l if frozen.role == CONV else self.ia3_l.flatten()
         if self.feedforward:
             return base((x * factors).to(x.dtype))
         result = base(x)
         return (result * factors).to(result.dtype)
 
+    def _in_weight(self, frozen: Frozen, dtype: torch.dtype) -> Tensor:
+        """The factors as the weight (out, in) is multiplied with them."""
+        factors = self.ia3_l.to(dtype)
+        if frozen.role != CONV:
+            return factors
+        module: Any = frozen.module
+        if not self.feedforward:
+            return factors.view(-1, 1)
+        kernel = math.prod(module.kernel_size)
+        groups = factors.view(module.groups, 1, -1).expand(-1, module.out_channels // module.groups, -1)
+        return groups.flatten(0, 1).repeat_interleave(kernel, dim=1)
+
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        factors = self.ia3_l.to(affine.weight.dtype)
+        factors = self._in_weight(frozen, affine.weight.dtype)
         weight, bias = affine
         lossy = bool((factors.abs() < SMALL).any())
         self.before = Affine(weight.clone(), None if bias is None else bias.clone()) if lossy else None
-        return Affine(weight * factors, bias if bias is None or self.feedforward else bias * factors.flatten())
+        return Affine(weight * factors, bias if bias is None or self.feedforward else bias * self.ia3_l.flatten())
 
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         if self.before is not None:
             before, self.before = self.before, None
             return before
-        factors = self.ia3_l.to(affine.weight.dtype)
+        factors = self._in_weight(frozen, affine.weight.dtype)
         weight, bias = affine
-        return Affine(weight / factors, bias if bias is None or self.feedforward else bias / factors.flatten())
+        return Affine(weight / factors, bias if bias is None or self.feedforward else bias / self.ia3_l.flatten())
 
 
 FEEDFORWARD = ("down_proj", "fc2", "w2", "wo", "fc_out", "mlp.c_proj", "output.dense", "dense_4h_to_h")
@@ -97,8 +115,10 @@ def _with_feedforward(config: IA3Config, layers: Sequence[Frozen]) -> None:
 
 METHOD = LayerFamily(
     name="IA3",
+    prefix="ia3_",
     config=IA3Config,
     layer=IA3,
+    roles=frozenset({LINEAR, CONV}),
     targets=(  # section 3.3 of the paper: keys, values, and the second feed-forward layer
         ("k_proj", "v_proj", "down_proj"),
         ("k_proj", "v_proj", "fc2"),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from tuning.config import LayerConfig
-from tuning.kinds import NORM, Affine, Frozen
+from tuning.kinds import LINEAR, NORM, Affine, Frozen
 from tuning.layers import Layer, LayerMethod
 from tuning.registry import LayerFamily
 
@@ -64,9 +64,11 @@ GEMMA = (*LLAMA, "pre_feedforward_layernorm", "post_feedforward_layernorm")
 
 METHOD = LayerFamily(
     name="LN_TUNING",
+    prefix="ln_tuning_",
     config=LNTuningConfig,
     layer=LNTuning,
-    roles=frozenset({NORM}),
+    roles=frozenset({NORM, LINEAR}),
+    on_quantised=False,
     targets=(
         GEMMA,
         LLAMA,

@@ -10,12 +10,11 @@ from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tuning.config import one_of
-from tuning.kinds import Frozen
+from tuning.kinds import CONV, LINEAR, Frozen
 from tuning.layers import Additive, Layer, as_computed
-from tuning.methods._lycoris import LycorisConfig, left_out, rows_kept
+from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -37,15 +36,26 @@ class LoHa(Additive):
     def __init__(self, frozen: Frozen, config: LoHaConfig, shared: None) -> None:
         super().__init__()
         out, into = frozen.shape
+        module: Any = frozen.module
+        self.kernel = kernel_of(frozen, config)
         r = value_for(config.rank_pattern, frozen.name, config.r)
         self.scaling = value_for(config.alpha_pattern, frozen.name, config.alpha) / r
         self.rank_dropout, self.module_dropout = config.rank_dropout, config.module_dropout
-        self.hada_w1_a = nn.Parameter(torch.empty(out, r))
-        self.hada_w1_b = nn.Parameter(torch.empty(r, into))
-        self.hada_w2_a = nn.Parameter(torch.empty(out, r))
-        self.hada_w2_b = nn.Parameter(torch.empty(r, into))
+        if self.kernel:  # both matrices are tensors (out, in, kernel), of a small core
+            into = module.in_channels // module.groups
+            shapes = ((r, out), (r, into), (r, out), (r, into))
+        else:
+            shapes = ((out, r), (r, into), (out, r), (r, into))
+        self.hada_w1_a, self.hada_w1_b, self.hada_w2_a, self.hada_w2_b = (
+            nn.Parameter(torch.empty(shape)) for shape in shapes
+        )
         for factor in (self.hada_w1_a, self.hada_w1_b, self.hada_w2_a):
             nn.init.kaiming_uniform_(factor, a=math.sqrt(5))
+        if self.kernel:
+            self.hada_t1 = nn.Parameter(torch.empty(r, r, *self.kernel))
+            self.hada_t2 = nn.Parameter(torch.empty(r, r, *self.kernel))
+            for core in (self.hada_t1, self.hada_t2):
+                nn.init.kaiming_uniform_(core, a=math.sqrt(5))
         if config.init_weights:
             nn.init.zeros_(self.hada_w2_b)
         else:
@@ -53,6 +63,16 @@ class LoHa(Additive):
 
     def change(self) -> Tensor:
         """What is added to the weight: (out, in)."""
+        if self.kernel:
+            parts = (
+                torch.einsum("ijkl,jr,ip->prkl", core, b, a)
+                for core, a, b in (
+                    (self.hada_t1, self.hada_w1_a, self.hada_w1_b),
+                    (self.hada_t2, self.hada_w2_a, self.hada_w2_b),
+                )
+            )
+            first, second = parts
+            return (first * second).flatten(1) * self.scaling
         product: Any = Hadamard.apply(self.hada_w1_a, self.hada_w1_b, self.hada_w2_a, self.hada_w2_b)
         return product * self.scaling
 
@@ -60,9 +80,10 @@ class LoHa(Additive):
         result = base(x)
         if self.training and left_out(self.module_dropout):
             return result
-        added = functional.linear(as_computed(x, self.hada_w1_a.dtype), self.change())
+        change = self.change()
         if self.training and self.rank_dropout:
-            added = added * rows_kept(added.shape[-1], added, self.rank_dropout, scaled=True)
+            change = change * rows_kept(len(change), change, self.rank_dropout, scaled=True).unsqueeze(1)
+        added = frozen.kind.apply(frozen.module, as_computed(x, self.hada_w1_a.dtype), change)
         return result + added.to(result.dtype)
 
 
@@ -83,4 +104,12 @@ class Hadamard(torch.autograd.Function):
         return first @ b1.T, a1.T @ first, second @ b2.T, a2.T @ second
 
 
-METHOD = LayerFamily(name="LOHA", config=LoHaConfig, layer=LoHa, targets=LORA.targets, targets_of=LORA.targets_of)
+METHOD = LayerFamily(
+    name="LOHA",
+    prefix="hada_",
+    config=LoHaConfig,
+    layer=LoHa,
+    roles=frozenset({LINEAR, CONV}),
+    targets=LORA.targets,
+    targets_of=LORA.targets_of,
+)

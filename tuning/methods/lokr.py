@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from tuning.config import one_of
 from tuning.errors import ConfigError
-from tuning.kinds import Frozen
+from tuning.kinds import CONV, LINEAR, Frozen
 from tuning.layers import Additive, Layer, as_computed
-from tuning.methods._lycoris import LycorisConfig, left_out, rows_kept
+from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -49,7 +49,12 @@ class LoKr(Additive):
 
     def __init__(self, frozen: Frozen, config: LoKrConfig, shared: None) -> None:
         super().__init__()
-        out, into = frozen.shape
+        self.out = frozen.shape[0]
+        module: Any = frozen.module
+        convolves = frozen.role == CONV
+        out, into = (module.out_channels, module.in_channels // module.groups) if convolves else frozen.shape
+        kernel: tuple[int, ...] = tuple(module.kernel_size) if convolves else ()
+        self.kernel = kernel_of(frozen, config)
         r = value_for(config.rank_pattern, frozen.name, config.r)
         self.scaling = value_for(config.alpha_pattern, frozen.name, config.alpha) / r
         self.rank_dropout, self.module_dropout = config.rank_dropout, config.module_dropout
@@ -62,9 +67,13 @@ class LoKr(Additive):
         else:
             self.lokr_w1_a, self.lokr_w1_b = nn.Parameter(torch.empty(a, r)), nn.Parameter(torch.empty(r, c))
         if self.whole_w2:
-            self.lokr_w2 = nn.Parameter(torch.empty(b, d))
+            self.lokr_w2 = nn.Parameter(torch.empty(b, d, *kernel))
+        elif self.kernel:
+            self.lokr_t2 = nn.Parameter(torch.empty(r, r, *self.kernel))
+            self.lokr_w2_a, self.lokr_w2_b = nn.Parameter(torch.empty(r, b)), nn.Parameter(torch.empty(r, d))
         else:
-            self.lokr_w2_a, self.lokr_w2_b = nn.Parameter(torch.empty(b, r)), nn.Parameter(torch.empty(r, d))
+            self.lokr_w2_a = nn.Parameter(torch.empty(b, r))
+            self.lokr_w2_b = nn.Parameter(torch.empty(r, d * math.prod(kernel)))
         self._initialise(config.init_weights)
 
     def _initialise(self, how: bool | str) -> None:
@@ -83,22 +92,35 @@ class LoKr(Additive):
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
         """(W₁, W₂)."""
-        return (
-            self.lokr_w1 if self.whole_w1 else self.lokr_w1_a @ self.lokr_w1_b,
-            self.lokr_w2 if self.whole_w2 else self.lokr_w2_a @ self.lokr_w2_b,
-        )
+        w1 = self.lokr_w1 if self.whole_w1 else self.lokr_w1_a @ self.lokr_w1_b
+        if self.whole_w2:
+            return w1, self.lokr_w2
+        if self.kernel:
+            return w1, torch.einsum("ijkl,ip,jr->prkl", self.lokr_t2, self.lokr_w2_a, self.lokr_w2_b)
+        return w1, self.lokr_w2_a @ self.lokr_w2_b
 
     def change(self) -> Tensor:
         """What is added to the weight: (out, in)."""
-        return torch.kron(*self.factors) * self.scaling
+        w1, w2 = self.factors
+        if w2.ndim == 4:
+            w1 = w1[..., None, None]
+        product = torch.kron(w1, w2.contiguous())
+        return (product if product.ndim == 2 else product.reshape(self.out, -1)) * self.scaling
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
         if self.training and left_out(self.module_dropout):
             return result
+        dtype = next(self.parameters()).dtype
+        if frozen.role == CONV:
+            change = self.change()
+            if self.training and self.rank_dropout:
+                kept = rows_kept(len(change), change, self.rank_dropout, scaled=self.rank_dropout_scale)
+                change = change * kept.unsqueeze(1)
+            return result + frozen.kind.apply(frozen.module, as_computed(x, dtype), change).to(result.dtype)
         w1, w2 = self.factors
         # (W₁ ⊗ W₂) x is W₁ X W₂ᵀ for x written as X (c, d): no matrix as large as the weight is ever made
-        grid = as_computed(x, w1.dtype).unflatten(-1, (w1.shape[1], w2.shape[1]))
+        grid = as_computed(x, dtype).unflatten(-1, (w1.shape[1], w2.shape[1]))
         added = (w1 @ functional.linear(grid, w2)).flatten(-2) * self.scaling
         if self.training and self.rank_dropout:
             added = added * rows_kept(added.shape[-1], added, self.rank_dropout, scaled=self.rank_dropout_scale)
@@ -116,4 +138,12 @@ def split(dimension: int, wanted: int) -> tuple[int, int]:
     return m, dimension // m
 
 
-METHOD = LayerFamily(name="LOKR", config=LoKrConfig, layer=LoKr, targets=LORA.targets, targets_of=LORA.targets_of)
+METHOD = LayerFamily(
+    name="LOKR",
+    prefix="lokr_",
+    config=LoKrConfig,
+    layer=LoKr,
+    roles=frozenset({LINEAR, CONV}),
+    targets=LORA.targets,
+    targets_of=LORA.targets_of,
+)

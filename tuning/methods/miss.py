@@ -62,7 +62,7 @@ class Miss(LayerMethod):
         if self.how == MINI and out % config.mini_r:
             raise ConfigError(f"mini_r is {config.mini_r}, which does not divide the {out} outputs of '{frozen.name}'")
         shapes = {BAT: (out // r, r, r), MINI: (r, config.mini_r)}
-        self.dropout = nn.Dropout(config.miss_dropout) if config.miss_dropout else nn.Identity()
+        self.miss_dropout = nn.Dropout(config.miss_dropout) if config.miss_dropout else nn.Identity()
         self.miss_block = nn.Parameter(torch.zeros(shapes.get(str(self.how), (r, out))))
         if self.how is False:
             nn.init.kaiming_uniform_(self.miss_block, a=math.sqrt(5))
@@ -95,7 +95,7 @@ class Miss(LayerMethod):
             changed = functional.linear(x, self.change(frozen.weight.to(self.miss_block.dtype)))
         else:
             r = len(self.miss_block)
-            pieces = self.dropout(functional.pad(x, (0, -x.shape[-1] % r))).unflatten(-1, (-1, r))
+            pieces = self.miss_dropout(functional.pad(x, (0, -x.shape[-1] % r))).unflatten(-1, (-1, r))
             changed = pieces.sum(dim=-2) @ self.matrix(result.shape[-1])
         return result + changed.to(result.dtype)
 
@@ -112,4 +112,4 @@ class Miss(LayerMethod):
         )
 
 
-METHOD = LayerFamily(name="MISS", config=MissConfig, layer=Miss, targets=LORA.targets)
+METHOD = LayerFamily(name="MISS", prefix="miss_", config=MissConfig, layer=Miss, targets=LORA.targets)

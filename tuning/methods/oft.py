@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, fraction, one_of
 from tuning.errors import ConfigError
-from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen
+from tuning.kinds import CONV, EMBEDDING, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
@@ -97,6 +97,8 @@ class OFT(LayerMethod):
             self.oft_R = Rotation(frozen.shape[1], config, frozen.name)
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
+        if frozen.role == CONV:
+            return self.by_weights(base, x, frozen)
         return self.oft_embedding_R(base(x)) if frozen.role == EMBEDDING else base(self.oft_R(x))
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
@@ -143,5 +145,10 @@ def _neumann(skewed: Tensor, terms: int) -> Tensor:
 
 
 METHOD = LayerFamily(
-    name="OFT", config=OFTConfig, layer=OFT, roles=frozenset({LINEAR, EMBEDDING}), targets=LORA.targets
+    name="OFT",
+    prefix="oft_",
+    config=OFTConfig,
+    layer=OFT,
+    roles=frozenset({LINEAR, EMBEDDING, CONV}),
+    targets=LORA.targets,
 )

@@ -38,7 +38,7 @@ class PromptTuningConfig(PromptConfig):
         text = self.prompt_tuning_init == PromptTuningInit.TEXT
         for name in ("tokenizer_name_or_path", "prompt_tuning_init_text"):
             if text and not getattr(self, name):
-                raise ConfigError(f"prompt_tuning_init='TEXT' needs {name}")
+                raise ConfigError(f"When prompt_tuning_init='TEXT', {name} can't be None")
         if self.tokenizer_kwargs and not text:
             raise ConfigError("tokenizer_kwargs go with prompt_tuning_init='TEXT', which alone reads a tokenizer")
 

@@ -65,7 +65,7 @@ class RandLora(Additive):
         self.bases = math.ceil(self.small / config.r)
         self.scaling = config.randlora_alpha / config.r
         self.shared = (shared,)  # in a tuple: the adapter's, not this layer's own
-        self.dropout = nn.Dropout(config.randlora_dropout) if config.randlora_dropout else nn.Identity()
+        self.randlora_dropout = nn.Dropout(config.randlora_dropout) if config.randlora_dropout else nn.Identity()
         self.randlora_lambda = nn.Parameter(torch.randn(config.r, self.bases))
         self.randlora_gamma = nn.Parameter(torch.ones(self.bases, self.small) / self.large)
         if config.init_weights:
@@ -87,7 +87,7 @@ class RandLora(Additive):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
         first, then = self.parts()
-        x = self.dropout(as_computed(x, first.dtype))
+        x = self.randlora_dropout(as_computed(x, first.dtype))
         added = functional.linear(functional.linear(x, first), then) * self.scaling
         return result + added.to(result.dtype)
 
@@ -137,6 +137,7 @@ def _signs(drawn: Tensor, kept: float) -> Tensor:
 
 METHOD = LayerFamily(
     name="RANDLORA",
+    prefix="randlora_",
     config=RandLoraConfig,
     layer=RandLora,
     targets=LORA.targets,

@@ -48,6 +48,7 @@ def _tied(
 
 METHOD = LayerFamily(
     name="TRAINABLE_TOKENS",
+    prefix="trainable_tokens_",
     config=TrainableTokensConfig,
     layer=_layer,
     roles=frozenset({EMBEDDING, LINEAR}),

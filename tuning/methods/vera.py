@@ -53,7 +53,7 @@ class Vera(Additive):
         super().__init__()
         self.out, self.into = frozen.shape
         self.shared = (shared,)  # in a tuple: the adapter's, not this layer's own
-        self.dropout = nn.Dropout(config.vera_dropout) if config.vera_dropout else nn.Identity()
+        self.vera_dropout = nn.Dropout(config.vera_dropout) if config.vera_dropout else nn.Identity()
         self.vera_lambda_b = nn.Parameter(torch.ones(self.out))
         self.vera_lambda_d = nn.Parameter(torch.randn(config.r))
         if config.init_weights:
@@ -73,7 +73,7 @@ class Vera(Additive):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
         a, b = self.projections()
-        low = self.vera_lambda_d * functional.linear(self.dropout(as_computed(x, a.dtype)), a)
+        low = self.vera_lambda_d * functional.linear(self.vera_dropout(as_computed(x, a.dtype)), a)
         return result + (self.vera_lambda_b * functional.linear(low, b)).to(result.dtype)
 
 
@@ -90,6 +90,7 @@ def _shared(config: VeraConfig, layers: Sequence[Frozen]) -> Projections:
 
 METHOD = LayerFamily(
     name="VERA",
+    prefix="vera_lambda_",
     config=VeraConfig,
     layer=Vera,
     targets=LORA.targets,

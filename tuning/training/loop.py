@@ -73,7 +73,7 @@ def train(
 def _fed(model: nn.Module, data: Sequence[Any], options: Options, collate: Callable[[list[Any]], Any] | None) -> Feed:
     if collate is not None:
         return Examples(data, collate, seed=options.seed)
-    packing = options.packing and not isinstance(getattr(model, "base_model", None), Prompts)
+    packing = options.packing and not isinstance(getattr(model, "held", None), Prompts)
     return Documents(data, window=options.window, packing=packing, seed=options.seed)
 
 

@@ -80,8 +80,8 @@ def parts(model: nn.Module) -> Parts | None:
     """None where a model can't be taken apart: it has no head, or its output holds more tokens than its input."""
     prompts: Prompts | None = None
     if isinstance(model, PeftModel):
-        if isinstance(model.base_model, Prompts):
-            prompts = model.base_model
+        if isinstance(model.held, Prompts):
+            prompts = model.held
             if not prompts.gives_keys:
                 return None
         model = model.get_base_model()

@@ -14,7 +14,6 @@ from tuning.model import PeftModel
 from tuning.training.resuming import State
 from tuning.tuner import Tuner
 
-OURS = (".adapters.", ".shared.", ".modules_to_save.")
 NOW, BEST, MOMENT = "now/", "best/", "optimiser/"  # a state's parts
 LEARNED = "learned/"  # in a snapshot: of `Tuner.learning`
 
@@ -59,8 +58,10 @@ def put(model: nn.Module, found: Mapping[str, Tensor]) -> None:
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """What training changes: parameters with gradients, and buffers; of an adapted model the adapters' alone."""
     found: dict[str, Tensor] = {name: entry for name, entry in model.named_parameters() if entry.requires_grad}
+    tuner = tuner_in(model)
+    ours = None if tuner is None else {id(buffer) for buffer in tuner.buffers_of_adapters()}
     for name, buffer in model.named_buffers():
-        if not isinstance(model, PeftModel) or any(part in name for part in OURS):
+        if not isinstance(model, PeftModel) or (ours is not None and id(buffer) in ours):
             found[name] = buffer
     return found
 

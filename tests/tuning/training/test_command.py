@@ -31,7 +31,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_writes_adapter_metrics_and_plot(trained: Path) -> None:
     there = {path.name for path in (trained / "out").iterdir()}
-    assert there == {"adapter_config.json", "adapter_model.safetensors", "checkpoints", report.METRICS, report.PLOT}
+    assert there == {
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "checkpoints",
+        report.METRICS,
+        report.PLOT,
+    }
     losses = [line["loss"] for line in report.read(trained / "out" / report.METRICS)]
     assert losses[-1] < losses[0]
 

@@ -1,0 +1,99 @@
+"""What PEFT 0.21 has and this engine lacks. Such a name can be imported, so that a script that only mentions it runs; using it is
+refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from tuning.errors import ConfigError
+
+TYPES = (  # methods, as PEFT's `PeftType` names them
+    *(
+        "MULTITASK_PROMPT_TUNING",
+        "ADAMSS",
+        "ADAPTION_PROMPT",
+        "BEFT",
+        "LILY",
+        "POLY",
+        "FROD",
+        "PVERA",
+        "GLORA",
+        "XLORA",
+    ),
+    *("VBLORA", "UNILORA", "CPT", "ROAD", "HIRA", "SHIRA", "C3A", "WAVEFT", "OSF", "DELORA", "GRALORA", "CARTRIDGE"),
+    *("TINYLORA", "PSOFT", "PEANUT", "SHADOW", "SUPERTUNING", "DEFT"),
+)
+
+_METHODS = (  # what their classes' names begin with
+    *("Adamss", "AdaptionPrompt", "Beft", "C3A", "Deft", "Delora", "Frod", "Glora", "Gralora", "Hira", "Lily", "OSF"),
+    *("Peanut", "Poly", "Psoft", "Pvera", "Road", "Shadow", "Shira", "Supertuning", "TinyLora", "UniLora", "VBLoRA"),
+    *("WaveFT", "XLora", "CPT", "Cartridge", "MultitaskPromptTuning"),
+)
+
+OPTIONS = (  # what LoRA's config can hold: made, and refused where an adapter is
+    *("ArrowConfig", "BdLoraConfig", "CordaConfig", "EvaConfig", "KasaConfig", "LoftQConfig", "LoraGAConfig"),
+    *("MontecloraConfig", "VeloraConfig"),
+)
+
+NAMES = frozenset(
+    (
+        *(f"{method}{kind}" for method in _METHODS for kind in ("Config", "Model", "Layer")),
+        *OPTIONS,
+        *("CPTEmbedding", "CartridgeEncoder"),
+        *("MultitaskPromptTuningInit", "bloom_model_postprocess_past_key_value", "compose_cartridge_adapters"),
+        *("convert_to_lora", "create_arrow_model", "find_kappa_target_modules", "get_eva_state_dict"),
+        *("initialize_kv_prefix_from_past_key_values", "initialize_kv_prefix_from_text", "save_as_lora"),
+        *("initialize_lora_eva_weights", "preprocess_loraga", "prompt_embeddings_from_past_key_values"),
+        *("replace_lora_weights_loftq", "shift_tokens_right", "preprocess_corda", "reduce_intruder_dimension"),
+        *("KappaTuneSelector", "MontecloraTrainerMixin", "MontecloraSampler", "TeLinear", "GPTQLoraLinear"),
+        *("create_lorafa_optimizer", "create_riemannian_optimizer", "IncrementalPCA", "BlockDiagonalLinear"),
+        *("DoraCaching", "DoraConv1dVariant", "DoraConv2dVariant", "DoraEmbeddingVariant", "DoraLinearVariant"),
+        *("TrainableTokensWrapper", "init_empty_weights"),
+        *("disable_input_dtype_casting", "skip_init_on_device", "_collect_lora_pairs", "_RiemannianPreconditioner"),
+        *(
+            "_compress_activations",
+            "_normalize_projection",
+            "_reconstruct_activations",
+            "_reshape_to_grouped_subtokens",
+        ),
+        *("decompose_weight_matrix", "reconstruct_weight_matrix", "_resolve_adapter_source", "_LoraParameterProxy"),
+        *(
+            "_filter_state_dict_by_key_prefixes",
+            "_get_tuner_state_dict_key_prefixes",
+            "ALoraLinearVariant",
+            "KasaLinearVariant",
+            "calculate_alora_offsets",
+            "VeloraFunction",
+        ),
+        *("get_alora_offsets_for_forward", "get_alora_offsets_for_generate", "ForwardOnlyQuantizationBackend"),
+        *("Bnb4bitBackend", "Bnb8bitBackend", "TorchaoBackend"),
+    )
+)
+
+SUBMODULES = frozenset(  # folders of `peft.tuners`
+    (
+        *("adamss", "adaption_prompt", "beft", "c3a", "cartridge", "cpt", "deft", "delora", "frod", "glora", "gralora"),
+        *("hira", "lily", "multitask_prompt_tuning", "osf", "peanut", "poly", "psoft", "pvera", "road", "shadow"),
+        *("shira", "supertuning", "tinylora", "unilora", "vblora", "waveft", "xlora"),
+    )
+)
+
+
+class _Absent(type):
+    """Of classes that stand for what is not here: making one is refused, and nothing is an instance of one."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ConfigError(f"{cls.__name__} is PEFT's, and this engine has no such thing: use PEFT for it")
+
+
+class _Option:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.given = (args, kwargs)
+
+
+def absent(name: str) -> Any:
+    """What stands for a name that is not here."""
+    if name in OPTIONS or name.endswith("Config"):
+        return type(name, (_Option,), {"__doc__": "PEFT's: it can be made, and is refused where an adapter is to be."})
+    return _Absent(name, (), {"__doc__": "PEFT's, and not here."})

@@ -1,0 +1,169 @@
+"""One adapter's weights put in another's place, in a model that may be compiled: nothing but values changes (PEFT's hot swap, LoRA alone)."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tuning import checkpoint, hub
+from tuning.config import PeftConfig
+from tuning.errors import AdapterError, CheckpointError, ConfigError, NotTheSame
+from tuning.layers import AdaptedLayer
+from tuning.methods.lora import Lora, LoraConfig
+from tuning.patterns import value_for
+from tuning.state import tuner_of
+
+SAME = ("use_rslora", "lora_dropout", "alpha_pattern", "use_dora")  # what two adapters must have alike, as in PEFT
+
+
+@torch.no_grad()
+def hotswap_adapter(
+    model: nn.Module,
+    model_name_or_path: str | os.PathLike[str],
+    adapter_name: str,
+    torch_device: str | None = None,
+    subfolder: str | None = None,
+    **kwargs: Any,
+) -> None:
+    """Give an adapter the weights and scaling of the one in a folder; layers that this lacks get zeros.
+
+    Raises ConfigError where the two are too different, NotTheSame where the new one has other layers, AdapterError where it is merged.
+    """
+    from tuning.disk import check_options
+
+    check_options("hotswap_adapter", kwargs)
+    folder = hub.resolved(model_name_or_path, subfolder, **kwargs)
+    config = PeftConfig.from_pretrained(folder)
+    tuner = tuner_of(getattr(model, "_orig_mod", model), "hotswap_adapter")
+    tuner.check_known([adapter_name])
+    check_compatible(tuner.peft_config[adapter_name], config)
+    if adapter_name in tuner.merged():
+        raise AdapterError(
+            f"Cannot hot-swap adapter '{adapter_name}' because it is currently merged into the base weights. Unmerge it first."
+        )
+    assert isinstance(config, LoraConfig)
+    tensors = checkpoint.read(folder, device=torch_device)
+    keys = {f"{checkpoint.PREFIX}{path}": layer for path, layer in tuner.layers(adapter_name).items()}
+    starts = tuple(f"{start}." for start in keys)
+    if left := [key for key in tensors if not key.startswith(starts)]:
+        raise NotTheSame(f"Hot swapping the adapter did not succeed, unexpected keys found: {', '.join(sorted(left))}.")
+    for start, layer in keys.items():
+        _swap(layer, adapter_name, start, tensors, config)
+
+
+def check_compatible(old: PeftConfig, new: PeftConfig) -> None:
+    """Raises ConfigError where one adapter can't take another's place."""
+    if old.peft_type != new.peft_type:
+        raise ConfigError(f"Incompatible PEFT types found: {old.METHOD} and {new.METHOD}")
+    if not isinstance(old, LoraConfig):
+        raise ConfigError(f"Hotswapping only supports LORA but {old.METHOD} was passed.")
+    for name in SAME:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            raise ConfigError(f"Configs are incompatible: for {name}, {before} != {after}")
+
+
+def _swap(layer: AdaptedLayer, adapter: str, start: str, tensors: Mapping[str, Tensor], config: LoraConfig) -> None:
+    method = layer.adapters[adapter]
+    assert isinstance(method, Lora)
+    rank = value_for(config.rank_pattern, layer.frozen.name, config.r)
+    alpha = value_for(config.alpha_pattern, layer.frozen.name, config.lora_alpha)
+    scaling = alpha / (math.sqrt(rank) if config.use_rslora else rank)
+    if isinstance(there := method.__dict__["owner"].__dict__["scaling"][adapter], Tensor):
+        there.fill_(scaling)
+    else:
+        method.scaling = scaling
+    for key, target in method.state_dict(keep_vars=True).items():
+        value = tensors.get(f"{start}.{key}")
+        if value is None:
+            target.data.zero_()
+        else:
+            _put(target, value.to(target.device), layer, first="_A" in key)
+
+
+def _put(target: Tensor, value: Tensor, layer: AdaptedLayer, *, first: bool) -> None:
+    if target.shape == value.shape:
+        target.data.copy_(value)
+        return
+    if any(new > old for old, new in zip(target.shape, value.shape, strict=True)):
+        target.data = value.to(target.dtype)
+        return
+    target.data.zero_()
+    groups = getattr(layer.frozen.module, "groups", 1)
+    if first and groups > 1:  # each group's channels are together
+        target.data.view(groups, -1, *target.shape[1:])[:, : len(value) // groups] = value.view(
+            groups, -1, *value.shape[1:]
+        )
+        return
+    target.data[tuple(slice(size) for size in value.shape)] = value
+
+
+@torch.no_grad()
+def prepare_model_for_compiled_hotswap(
+    model: nn.Module,
+    *,
+    target_rank: int | None = None,
+    config: Any = None,
+    check_compiled: Literal["error", "warn", "ignore"] = "error",
+) -> None:
+    """Before compiling: make scalings tensors, and room for `target_rank` ranks, so that no swap of an adapter changes a shape or a number
+    that is compiled in. `config`: of the adapter, or by adapter; its rank becomes the new one.
+    """
+    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+        message = "Call prepare_model_for_compiled_hotswap *before* compiling the model"
+        if check_compiled == "error":
+            raise CheckpointError(message)
+        if check_compiled == "warn":
+            warnings.warn(message, stacklevel=2)
+        elif check_compiled != "ignore":
+            raise ConfigError(
+                f"check_compiles should be one of 'error', 'warn', or 'ignore', got '{check_compiled}' instead."
+            )
+    found = list(_loras(model))
+    if not found:
+        raise ConfigError("No adapter layers found on the model, make sure to pass a model with loaded LoRA adapter")
+    for layer, name, method in found:
+        if not isinstance(method.scaling, Tensor):
+            method.scaling = torch.tensor(method.scaling, device=layer.frozen.device)  # type: ignore[assignment]
+        if target_rank is not None:
+            _pad(layer, method, target_rank, name)
+    if target_rank is not None:
+        for each in config.values() if isinstance(config, dict) else [config] if config is not None else []:
+            each.r = target_rank
+            each.rank_pattern = dict.fromkeys(each.rank_pattern or {}, target_rank)
+
+
+def _loras(model: nn.Module) -> Iterator[tuple[AdaptedLayer, str, Lora]]:
+    for module in model.modules():
+        if isinstance(module, AdaptedLayer):
+            for name, method in module.methods():
+                if isinstance(method, Lora):
+                    yield module, name, method
+
+
+def _pad(layer: AdaptedLayer, method: Lora, rank: int, name: str) -> None:
+    """Factors with zeros after their ranks."""
+    if (there := method.r) > rank:
+        raise ConfigError(
+            f"Trying to pad the adapter to the target rank {rank}, but the original rank is larger ({there}): give a larger target_rank"
+        )
+    groups = getattr(layer.frozen.module, "groups", 1)
+    for which, (own, factor) in enumerate(zip(method.form.names, method.factors, strict=True)):
+        shape = list(factor.shape)
+        shape[which] = rank if which == 0 else rank // groups
+        new = nn.Parameter(factor.new_zeros(shape), requires_grad=factor.requires_grad)
+        _put(new, factor.data, layer, first=which == 0)
+        holder = getattr(method, own)
+        if isinstance(holder, nn.Parameter):
+            setattr(method, own, new)
+        else:
+            holder.weight = new
+            for size in ("out_features", "out_channels") if which == 0 else ("in_features", "in_channels"):
+                if hasattr(holder, size):
+                    setattr(holder, size, rank)

@@ -1,0 +1,190 @@
+"""Where an adapter's parts lie: in dicts of the layer that it sits on, by adapter, as in PEFT: `layer.lora_A["default"]`.
+
+A method of ours is a module of its own, `Placed`. Once it is placed on an owner (a layer; for what all layers share, the tuner), its
+parameters, buffers and modules are the owner's, and it reads and writes them there. So each has one place and PEFT's name, for
+`named_parameters`, `state_dict`, FSDP, `to` and whoever puts another tensor there.
+"""
+
+# pyright: reportPrivateUsage=false, reportIncompatibleVariableOverride=false, reportIncompatibleUnannotatedOverride=false
+# Parameters are put where torch keeps them: nn.Module has no other way to have a mapping of one's own there.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any, Generic, TypeVar, overload
+
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+
+class BufferDict(nn.Module, MutableMapping[str, Tensor]):
+    """Buffers by name, as `nn.ParameterDict` has parameters. `persistent`: whether a state dict has them."""
+
+    def __init__(self, buffers: dict[str, Tensor] | None = None, persistent: bool = False) -> None:
+        super().__init__()
+        self.persistent = persistent
+        self.update(buffers or {})
+
+    def __getitem__(self, key: str) -> Tensor:
+        value = self._buffers[key]
+        assert value is not None
+        return value
+
+    def __setitem__(self, key: str, buffer: Tensor) -> None:
+        self.register_buffer(key, buffer, persistent=self.persistent)
+
+    def __delitem__(self, key: str) -> None:
+        del self._buffers[key]
+        self._non_persistent_buffers_set.discard(key)
+
+    def __len__(self) -> int:
+        return len(self._buffers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._buffers)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._buffers
+
+    def __hash__(self) -> int:  # a module's, which a mapping has none of
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class OfAdapter(Generic[Value]):
+    """A plain value that an owner has by adapter too: `layer.scaling["default"]`."""
+
+    def __set_name__(self, kind: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, placed: None, kind: type) -> OfAdapter[Value]: ...
+    @overload
+    def __get__(self, placed: Placed, kind: type) -> Value: ...
+    def __get__(self, placed: Placed | None, kind: type) -> Value | OfAdapter[Value]:
+        if placed is None:
+            return self
+        own = placed.__dict__
+        values = own if own["owner"] is None else own["owner"].__dict__[self.name]
+        key = self.name if own["owner"] is None else own["adapter"]
+        if key not in values:
+            raise AttributeError(f"{type(placed).__name__} has no {self.name}")
+        return values[key]
+
+    def __set__(self, placed: Placed, value: Value) -> None:
+        if placed.__dict__["owner"] is None:
+            placed.__dict__[self.name] = value
+        else:
+            placed.__dict__["owner"].__dict__.setdefault(self.name, {})[placed.adapter] = value
+
+
+class _Parts(MutableMapping[str, Any]):
+    """A placed module's parameters, buffers or modules: `name` stands for `owner.name[adapter]`."""
+
+    def __init__(self, owner: nn.Module, adapter: str, held: str) -> None:
+        self.owner, self.adapter, self.held = owner, adapter, held
+        self.names: dict[str, Any] = {}
+
+    def _entries(self, name: str) -> Any:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.owner._modules[name].__dict__[self.held]  # pyright: ignore[reportOptionalMemberAccess]
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.names and self.names[name] is not None:
+            return self.names[name]
+        return self._entries(name)[self.adapter]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, Placed):
+            space = self.owner._modules.get(name)
+            if space is None:
+                space = self.owner._modules[name] = value.owner or nn.Module()
+            if value.owner is None:
+                value.place(space, self.adapter)
+            self.names[name] = value
+            return
+        there = self.owner._modules.get(name)
+        if there is None:
+            there = self.owner._modules[name] = _CONTAINERS[self.held]()
+            there.train(self.owner.training)
+        assert isinstance(there, (nn.ModuleDict, nn.ParameterDict, BufferDict)), f"{name} is taken: {type(there)}"
+        there[self.adapter] = value
+        self.names[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        placed = self.names.pop(name)
+        if placed is not None:
+            placed.leave()
+        else:
+            del self.owner._modules[name][self.adapter]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue, reportArgumentType]
+        there: Any = self.owner._modules[name]
+        if not any(True for _ in there.children()) and not there._parameters and not there._buffers:
+            del self.owner._modules[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+
+_CONTAINERS: dict[str, Any] = {"_modules": nn.ModuleDict, "_parameters": nn.ParameterDict, "_buffers": BufferDict}
+
+
+class Placed(nn.Module):
+    """A module whose parts lie with its `owner`, under the name of an `adapter`, once it is placed there."""
+
+    owner: nn.Module | None
+    adapter: str
+
+    def __init__(self) -> None:
+        self.__dict__.update(owner=None, adapter="")
+        super().__init__()
+
+    @property
+    def training(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleUnannotatedOverride]
+        owner = self.__dict__["owner"]
+        return self.__dict__["own_training"] if owner is None else owner.training
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self.__dict__["own_training"] = value
+
+    def place(self, owner: nn.Module, adapter: str) -> None:
+        """Move all parts, and what is `OfAdapter`, to an owner."""
+        values = {name: self.__dict__.pop(name) for name in _of_adapter(type(self)) if name in self.__dict__}
+        volatile = self._non_persistent_buffers_set
+        self.__dict__.update(owner=owner, adapter=adapter)
+        for name, value in values.items():
+            owner.__dict__.setdefault(name, {})[adapter] = value
+        for held in _CONTAINERS:
+            own, parts = self.__dict__[held], _Parts(owner, adapter, held)
+            self.__dict__[held] = parts
+            for name, part in own.items():
+                if held == "_buffers" and name not in owner._modules:
+                    owner._modules[name] = BufferDict(persistent=name not in volatile)
+                parts[name] = part
+
+    def leave(self) -> None:
+        """Take all parts away from the owner: they are nowhere then."""
+        owner = self.owner
+        assert owner is not None
+        for held in _CONTAINERS:
+            for name in list(self.__dict__[held]):
+                del self.__dict__[held][name]
+        for name in _of_adapter(type(self)):
+            values = owner.__dict__.get(name, {})
+            values.pop(self.adapter, None)
+            if not values:
+                owner.__dict__.pop(name, None)
+
+
+def _of_adapter(kind: type) -> list[str]:
+    return [name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, OfAdapter)]
