@@ -156,8 +156,7 @@ class PeftModel(OnDisk, nn.Module):
         names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
         self.held.set_requires_grad(names, requires_grad)
 
-    def delete_adapter(self, adapter_name: str) -> None:
-        self.held.check_known([adapter_name])
+    def delete_adapter(self, adapter_name: str | Sequence[str]) -> None:
         self.held.delete_adapter(adapter_name)
 
     @contextmanager

@@ -82,48 +82,49 @@ class OfAdapter(Generic[Value]):
 
 
 class _Parts(MutableMapping[str, Any]):
-    """A placed module's parameters, buffers or modules: `name` stands for `owner.name[adapter]`."""
+    """A placed module's parameters, buffers or modules: `name` stands for `owner.name[adapter]`.
+
+    Of two methods with one name, LoRA's factors are modules and AdaLoRA's are parameters: the second's dict has another name then.
+    """
 
     def __init__(self, owner: nn.Module, adapter: str, held: str) -> None:
         self.owner, self.adapter, self.held = owner, adapter, held
-        self.names: dict[str, Any] = {}
-
-    def _entries(self, name: str) -> Any:
-        if name not in self.names:
-            raise KeyError(name)
-        return self.owner._modules[name].__dict__[self.held]  # pyright: ignore[reportOptionalMemberAccess]
+        self.names: dict[str, str | Placed] = {}  # a name -> the owner's dict; what is placed itself stands for itself
 
     def __getitem__(self, name: str) -> Any:
-        if name in self.names and self.names[name] is not None:
-            return self.names[name]
-        return self._entries(name)[self.adapter]
+        home = self.names[name]
+        if isinstance(home, Placed):
+            return home
+        return self.owner._modules[home].__dict__[self.held][self.adapter]  # pyright: ignore[reportOptionalMemberAccess]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        modules = self.owner._modules
         if isinstance(value, Placed):
-            space = self.owner._modules.get(name)
-            if space is None:
-                space = self.owner._modules[name] = value.owner or nn.Module()
+            space = modules.setdefault(name, value.owner or nn.Module())
             if value.owner is None:
-                value.place(space, self.adapter)
+                value.place(space, self.adapter)  # type: ignore[arg-type]
             self.names[name] = value
             return
-        there = self.owner._modules.get(name)
-        if there is None:
-            there = self.owner._modules[name] = _CONTAINERS[self.held]()
-            there.train(self.owner.training)
-        assert isinstance(there, (nn.ModuleDict, nn.ParameterDict, BufferDict)), f"{name} is taken: {type(there)}"
+        kind = _CONTAINERS[self.held]
+        home = name if modules.get(name) is None or isinstance(modules[name], kind) else f"{name}{self.held}"
+        if modules.get(home) is None:
+            modules[home] = kind()
+            modules[home].train(self.owner.training)  # pyright: ignore[reportOptionalMemberAccess]
+        there: Any = modules[home]
         there[self.adapter] = value
-        self.names[name] = None
+        self.names[name] = home
 
     def __delitem__(self, name: str) -> None:
-        placed = self.names.pop(name)
-        if placed is not None:
-            placed.leave()
+        home = self.names.pop(name)
+        modules: Any = self.owner._modules
+        if isinstance(home, Placed):
+            home.leave()
+            home = name
         else:
-            del self.owner._modules[name][self.adapter]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue, reportArgumentType]
-        there: Any = self.owner._modules[name]
-        if not any(True for _ in there.children()) and not there._parameters and not there._buffers:
-            del self.owner._modules[name]
+            del modules[home][self.adapter]
+        there = modules[home]
+        if not there._modules and not there._parameters and not there._buffers:
+            del modules[home]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -171,6 +172,15 @@ class Placed(nn.Module):
                 if held == "_buffers" and name not in owner._modules:
                     owner._modules[name] = BufferDict(persistent=name not in volatile)
                 parts[name] = part
+
+    def held_in(self) -> Iterator[tuple[dict[str, Any], str]]:
+        """The dicts that hold this module's own parameters, and under which key."""
+        parts = self.__dict__["_parameters"]
+        for name in parts:
+            if isinstance(parts, _Parts):
+                yield self.owner._modules[parts.names[name]]._parameters, self.adapter  # pyright: ignore
+            else:
+                yield parts, name
 
     def leave(self) -> None:
         """Take all parts away from the owner: they are nowhere then."""

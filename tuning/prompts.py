@@ -91,7 +91,13 @@ class Prompts:
         self.peft_config[name] = config
         self.set_requires_grad([name], False)
 
-    def delete_adapter(self, name: str) -> None:
+    def delete_adapter(self, names: str | Sequence[str]) -> None:
+        names = [names] if isinstance(names, str) else list(names)
+        self.check_known(names)
+        for name in names:
+            self._delete(name)
+
+    def _delete(self, name: str) -> None:
         del self.prompt_encoder[name], self.peft_config[name]
         delete_saved(self.model, name)
         if name in self.active_adapters:

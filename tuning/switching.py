@@ -116,11 +116,10 @@ class Switching(nn.Module):
         """The dicts that hold an adapter's parameters, and where: the parameters may be replaced (AdaLoRA's of another rank)."""
         for top in (*self.methods(name), *([self.shared[name]] if name in self.shared else ())):
             for module in top.modules():
-                for key in [key for key, value in module._parameters.items() if value is not None]:
-                    if not isinstance(module, Placed):
-                        yield module._parameters, key
-                    elif module.owner is not None:
-                        yield module.owner._modules[key]._parameters, module.adapter  # pyright: ignore[reportOptionalMemberAccess]
+                if isinstance(module, Placed):
+                    yield from module.held_in()
+                else:
+                    yield from ((module._parameters, key) for key, _ in module.named_parameters(recurse=False))
 
     # used, trained
 

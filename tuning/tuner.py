@@ -191,13 +191,16 @@ class Tuner(Switching):
         no_fast_path(self.model)
         return self.model
 
-    def delete_adapter(self, adapter_name: str) -> None:
-        """Take an adapter off; layers that none is left on are the base's own again."""
-        self.check_known([adapter_name])
-        if adapter_name in self.merged():
-            raise AdapterError(
-                f"Cannot delete adapter(s) {[adapter_name]} while they are merged. Please unmerge them first."
-            )
+    def delete_adapter(self, adapter_name: str | Sequence[str]) -> None:
+        """Take adapters off; layers that none is left on are the base's own again. Raises AdapterError; then nothing has changed."""
+        names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
+        self.check_known(names)
+        if merged := [name for name in names if name in self.merged()]:
+            raise AdapterError(f"Cannot delete adapter(s) {merged} while they are merged. Please unmerge them first.")
+        for name in names:
+            self._delete(name)
+
+    def _delete(self, adapter_name: str) -> None:
         for path, layer in reversed(list(self.layers(adapter_name).items())):  # inner ones first
             layer.take(adapter_name)
             layer.own_active = None

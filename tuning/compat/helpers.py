@@ -113,7 +113,9 @@ def set_base_model_state_dict(model: PeftModel, state_dict: Mapping[str, Tensor]
     missing = [name for name in there if name not in state_dict]
     unexpected = [name for name in state_dict if name not in there]
     if strict and (missing or unexpected):
-        raise RuntimeError(f"Error(s) in loading state_dict: missing {missing[:4]}, unexpected {unexpected[:4]}")
+        raise RuntimeError(
+            f"Error(s) in loading state_dict: Missing key(s): {missing[:4]}. Unexpected key(s): {unexpected[:4]}."
+        )
     with torch.no_grad():
         for name, tensor in state_dict.items():
             if name in there:
@@ -164,7 +166,9 @@ def find_minimal_target_modules(target_modules: Collection[str], other_module_na
         )
     others = set(other_module_names)
     if overlap := set(target_modules) & others:
-        raise ValueError(f"target_modules and other_module_names contain common elements: {', '.join(sorted(overlap))}")
+        raise ValueError(
+            f"target_modules and other_module_names contain common elements, this should not happen: {', '.join(sorted(overlap))}"
+        )
     found: set[str] = set()
     for name in sorted(target_modules):
         parts = name.split(".")
