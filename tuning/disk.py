@@ -109,9 +109,10 @@ class OnDisk:
         ignore_mismatched_sizes: bool = False,
         subfolder: str | None = None,
         torch_device: str | None = None,
+        strict: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """A model with the adapter in a folder. Raises CheckpointError, TargetError.
+        """A model with the adapter in a folder. Raises CheckpointError, TargetError. `strict`: also where only a part of it fits.
 
         `key_mapping`: patterns of keys without PEFT's prefix, and what stands for them. `torch_device`: where the file is read to; the
         adapter is on its layers' device. Options that lay a model over devices are refused: do that before.
@@ -143,7 +144,9 @@ class OnDisk:
             kind=kind,
         )
         try:
-            made._put(folder, tensors, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
+            loaded = made._put(folder, tensors, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
+            if strict:
+                check_whole(folder, loaded)
         except BaseException:
             made.unload()
             raise
@@ -161,6 +164,7 @@ class OnDisk:
         key_mapping: Mapping[str, str] | None = None,
         ignore_mismatched_sizes: bool = False,
         subfolder: str | None = None,
+        strict: bool = False,
         **kwargs: Any,
     ) -> checkpoint.Loaded:
         """Put one more adapter, from a folder, on the model. Raises CheckpointError, TargetError, AdapterError."""
@@ -175,6 +179,8 @@ class OnDisk:
             self.add_adapter(adapter_name, config, empty, autocast_adapter_dtype)
         try:
             loaded = self._put(folder, tensors, adapter_name, ignore_mismatched=ignore_mismatched_sizes)
+            if strict:
+                check_whole(folder, loaded)
         except BaseException:
             if not there:
                 self.delete_adapter(adapter_name)
@@ -198,6 +204,15 @@ class OnDisk:
                 more = f" and {len(found) - 3} more" if len(found) > 3 else ""
                 warnings.warn(f"{folder}: Found {what}: {', '.join(found[:3])}{more}", PeftWarning, stacklevel=4)
         return loaded
+
+
+def check_whole(folder: Path, loaded: checkpoint.Loaded) -> None:
+    """Raises CheckpointError where an adapter has too little or too much for the model that it is loaded into."""
+    missing, left = (len(keys) for keys in loaded)
+    if missing or left:
+        raise CheckpointError(
+            f"{folder} fits the model in part only: {missing} tensors are missing, and {left} are for nothing that is here"
+        )
 
 
 def check_options(what: str, options: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ TuningError (a ValueError, as callers of PEFT expect)
   TargetError       target modules that name nothing, or nothing that the method can adapt
     NoModule        what computes nothing, meant to be trained whole (also a TypeError)
   ConfigError       options that contradict each other, or a value that can't be
+    NoList          one name where a list of names is meant (also a TypeError)
   AdapterError      an adapter's name that is taken, unknown, or not of the kind that is needed
     NotOnLayers     what is for adapters on layers, asked of virtual tokens (also a TypeError)
   CheckpointError   a folder that is no adapter, or one for another model
@@ -32,6 +33,10 @@ class NoModule(TargetError, TypeError):
 
 
 class ConfigError(TuningError):
+    pass
+
+
+class NoList(ConfigError, TypeError):
     pass
 
 

@@ -17,7 +17,7 @@ from tuning.errors import AdapterError, CheckpointError, ConfigError, NotTheSame
 from tuning.layers import AdaptedLayer
 from tuning.methods.lora import Lora, LoraConfig
 from tuning.patterns import value_for
-from tuning.state import tuner_of
+from tuning.state import tuner_of, uncompiled
 
 SAME = ("use_rslora", "lora_dropout", "alpha_pattern", "use_dora")  # what two adapters must have alike, as in PEFT
 
@@ -40,7 +40,7 @@ def hotswap_adapter(
     check_options("hotswap_adapter", kwargs)
     folder = hub.resolved(model_name_or_path, subfolder, **kwargs)
     config = PeftConfig.from_pretrained(folder)
-    tuner = tuner_of(getattr(model, "_orig_mod", model), "hotswap_adapter")
+    tuner = tuner_of(uncompiled(model), "hotswap_adapter")
     tuner.check_known([adapter_name])
     check_compatible(tuner.peft_config[adapter_name], config)
     if adapter_name in tuner.merged():
@@ -115,7 +115,7 @@ def prepare_model_for_compiled_hotswap(
     """Before compiling: make scalings tensors, and room for `target_rank` ranks, so that no swap of an adapter changes a shape or a number
     that is compiled in. `config`: of the adapter, or by adapter; its rank becomes the new one.
     """
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
+    if uncompiled(model) is not model or getattr(model, "_compiled_call_impl", None) is not None:
         message = "Call prepare_model_for_compiled_hotswap *before* compiling the model"
         if check_compiled == "error":
             raise CheckpointError(message)

@@ -15,6 +15,7 @@ from tuning.config import one_of
 from tuning.errors import ConfigError
 from tuning.kinds import LINEAR, Frozen
 
+NOT_HERE = ("loftq", "corda", "lora_ga", "mica")  # PEFT's, refused where an adapter is made
 NAMES = ("gaussian", "pissa", "olora", "orthogonal", "eva")
 PISSA_FAST = re.compile(r"pissa_niter_(\d+)")
 
@@ -22,7 +23,7 @@ PISSA_FAST = re.compile(r"pissa_niter_(\d+)")
 def check_name(value: bool | str) -> None:
     """Raises ConfigError where an initialisation is none of ours."""
     if isinstance(value, str) and not PISSA_FAST.fullmatch(value):
-        one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16"))
+        one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16", *NOT_HERE))
 
 
 def initialise(a: Any, b: Any, scaling: float, how: bool | str, frozen: Frozen, rank: int) -> bool:

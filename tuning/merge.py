@@ -114,9 +114,16 @@ def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]
                     other.followed.clear()  # from here on each has its own
             name = next(name for name, own in module.named_parameters(recurse=False) if own is weight)
             setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
-            config: Any = getattr(model, "config", None)
-            if getattr(config, "tie_word_embeddings", False):
-                config.tie_word_embeddings = False  # or saving and loading would tie them again
+            mark_untied(model)
+
+
+def mark_untied(model: nn.Module) -> None:
+    """Let a model's config, and its text's, say that head and embedding are not tied: saving and loading would tie them again."""
+    config: Any = getattr(model, "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    for each in (config, text):
+        if getattr(each, "tie_word_embeddings", False):
+            each.tie_word_embeddings = False
 
 
 def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, keep: bool = False) -> None:

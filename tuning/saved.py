@@ -150,14 +150,3 @@ def without_saved(model: nn.Module, names: Sequence[str]) -> None:
     for path, module in saved_modules(model).items():
         name = next((name for name in names if name in module.modules_to_save), "")
         model.set_submodule(path, module.copy_of(name))
-
-
-def say_untied(model: nn.Module) -> None:
-    """Let a model's config say that its head is not tied, where one of the two has become a module of its own: loading would tie them."""
-    config: Any = getattr(model, "config", None)
-    if not getattr(config, "tie_word_embeddings", False) or not hasattr(model, "get_output_embeddings"):
-        return
-    found: Any = model
-    embedding, head = found.get_input_embeddings(), found.get_output_embeddings()
-    if embedding is not None and head is not None and embedding.weight is not head.weight:
-        config.tie_word_embeddings = False

@@ -29,7 +29,7 @@ def get_peft_model_state_dict(
 
     Of a model that adapters were injected into, the keys are as in the model.
     """
-    model = getattr(model, "_orig_mod", model)
+    model = uncompiled(model)
     base, held = getattr(model, "base_model", None), getattr(model, "held", None)
     if isinstance(held, Prompts):
         return held.saved(adapter_name)
@@ -62,6 +62,11 @@ def set_peft_model_state_dict(
         tensors = {f"{checkpoint.PREFIX}{key.removeprefix(checkpoint.PREFIX)}": tensors[key] for key in tensors}
     tuner = tuner_of(model, "set_peft_model_state_dict")
     return checkpoint.load(tuner, adapter_name, tensors, ignore_mismatched=ignore_mismatched_sizes)
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model inside what torch.compile makes of one."""
+    return dict(model.named_children()).get("_orig_mod", model)
 
 
 def renamed(tensors: Mapping[str, Tensor], key_mapping: Mapping[str, str] | None) -> Mapping[str, Tensor]:

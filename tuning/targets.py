@@ -91,7 +91,9 @@ def all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
     linear = [
         (name, module)
         for name, module in candidates(model)
-        if _role(module) == LINEAR and _role(model.get_submodule(name.rpartition(".")[0])) != ATTENTION
+        if _role(module) == LINEAR
+        and not read_by_kernels(model, name)
+        and _role(model.get_submodule(name.rpartition(".")[0])) != ATTENTION
     ]
     out = {name for name, module in linear if module is base_of(head) or _kept_whole(config, name)}
     wanted = {name for name, _ in linear if name not in out}
@@ -177,6 +179,10 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
             raise TargetError(
                 f"'{name}' is read by its attention as a weight: target '{name.rpartition('.')[0]}' itself"
             )
+        if read_by_kernels(model, name):
+            raise TargetError(
+                f"'{name}' is incompatible with Mamba-based models: fused kernels read its weight, past an adapter"
+            )
         found.append(Frozen(name=name, module=base, kind=kind))
         if kind.role == ATTENTION:  # its output projection is not called, but has its weight read: both have adapters
             inner: Any = base
@@ -241,6 +247,12 @@ def parameters(model: nn.Module, config: LayerConfig) -> list[Frozen]:
     return sorted(
         found, key=lambda frozen: frozen.name.rpartition(".")[0]
     )  # stable: those of one module as they are in it
+
+
+def read_by_kernels(model: nn.Module, name: str) -> bool:
+    """Whether a layer is one of a state-space block whose weights its fused kernels read."""
+    above, _, own = name.rpartition(".")
+    return own in ("out_proj", "conv1d") and hasattr(model.get_submodule(above), "A_log")
 
 
 def _has_methods(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig
-from tuning.errors import AdapterError
+from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.fast_path import no_fast_path
-from tuning.kinds import Frozen, ParameterKind
+from tuning.kinds import EMBEDDING, Frozen, ParameterKind
 from tuning.layers import AdaptedLayer, LayerMethod, innermost
-from tuning.merge import without_adapters
+from tuning.merge import mark_untied, without_adapters
 from tuning.registry import LayerFamily, method_named
-from tuning.saved import add_saved, delete_saved, say_untied, tie_saved, without_saved
+from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
 from tuning.switching import Switching
 from tuning.targets import embedding_path, find, resolved, tied_paths
 
@@ -82,6 +83,7 @@ class Tuner(Switching):
         family = method_named(config.METHOD)
         assert isinstance(family, LayerFamily)
         config.check_here()
+        self._same_parameters(config)
         self._one_with_bias(config)
         family.prepared(config, self.model)
         config.target_modules = resolved(self.model, config, family)
@@ -92,6 +94,11 @@ class Tuner(Switching):
         taken = {frozen.name for frozen, _ in beside}
         made = {frozen: method for frozen, method in made.items() if frozen.name not in taken}
         made |= {frozen: self._cast(method, frozen, autocast) for frozen, method in beside}
+        if any(frozen.role == EMBEDDING for frozen in made) and not hasattr(self.model, "get_output_embeddings"):
+            warnings.warn(
+                f"an adapter sits on an embedding of {type(self.model).__name__}: where the model computes with that weight itself (a tied "
+                "head by functional.linear), the adapter is not seen", PeftWarning, stacklevel=4,
+            )  # fmt: skip
         if config.modules_to_save:
             add_saved(self.model, name, config.modules_to_save, self.routing)
             if getattr(config, "ensure_weight_tying", False) and (heads := tied_paths(self.model)):
@@ -108,6 +115,17 @@ class Tuner(Switching):
         self._look()
         self.set_requires_grad(name, False)
         self.train_biases(config)
+
+    def _same_parameters(self, config: LayerConfig) -> None:
+        """Raises ConfigError where two adapters target other parameters: their layers are nested by these."""
+        asked = set(getattr(config, "target_parameters", None) or ())
+        for name, other in self.peft_config.items():
+            there = set(getattr(other, "target_parameters", None) or ())
+            if asked and there and asked != there:
+                raise ConfigError(
+                    "When using multiple adapters with `target_parameters`, all adapters must target the same set of parameters, but got "
+                    f"{sorted(asked)} for the new adapter and {sorted(there)} for adapter '{name}'."
+                )
 
     def _one_with_bias(self, config: LayerConfig) -> None:
         """Raises AdapterError where two adapters would train the base's biases."""
@@ -179,7 +197,8 @@ class Tuner(Switching):
         self.merge_adapter(adapter_names, safe_merge)
         without_adapters(self.model)
         without_saved(self.model, names)
-        say_untied(self.model)
+        if _is_untied(self.model):
+            mark_untied(self.model)
         no_fast_path(self.model)
         return self.model
 
@@ -228,3 +247,12 @@ class Tuner(Switching):
         for name in self.routing.active:
             if (act := self.family(name).end_of_step) is not None:
                 act(self.peft_config[name], self.layers(name), name, global_step)
+
+
+def _is_untied(model: nn.Module) -> bool:
+    """Whether a model's head and embedding have weights of their own, one having been put in its place."""
+    if not hasattr(model, "get_output_embeddings"):
+        return False
+    found: Any = model
+    embedding, head = found.get_input_embeddings(), found.get_output_embeddings()
+    return embedding is not None and head is not None and embedding.weight is not head.weight

@@ -80,12 +80,40 @@ def combine(
         )
     config = _config(tuner, adapters, configs, rank)
     config.modules_to_save = tuner.peft_config[saving[0]].modules_to_save if saving else None
+    options = _Options(rank, density, majority_sign_method, svd_clamp, svd_full_matrices, svd_driver)
+    if combination_type in WAYS:
+        _alike(tuner, adapters, combination_type)
     tuner.add(adapter_name, config)
+    try:
+        _fill(tuner, adapters, weights, adapter_name, saving, combination_type, options)
+    except BaseException:
+        tuner.delete_adapter(adapter_name)
+        raise
+
+
+def _alike(tuner: Tuner, adapters: Sequence[str], combination: str) -> None:
+    """Raises ConfigError where factors of one layer have other shapes, so that they can't be added value by value."""
+    for path in {path for name in adapters for path in tuner.layers(name)}:
+        layers = [tuner.layers(name)[path] for name in adapters if path in tuner.layers(name)]
+        ranks = {
+            name: _lora(layer, name).r for name, layer in zip(adapters, layers, strict=False) if name in layer.adapters
+        }
+        if len(set(ranks.values())) > 1:
+            shown = ", ".join(f"{name} {rank}" for name, rank in ranks.items())
+            raise ConfigError(
+                f"{combination} needs adapters of one rank, and on '{path}' they differ ({shown}): svd and cat take different ones"
+            )
+
+
+def _fill(
+    tuner: Tuner, adapters: Sequence[str], weights: Sequence[float], adapter_name: str, saving: Sequence[str], combination_type: str,
+    options: _Options,
+) -> None:  # fmt: skip
+    """Give the new adapter its weights."""
     for saved in _saved(tuner):
         if adapter_name in saved.modules_to_save and saving:
             saved.modules_to_save[adapter_name].load_state_dict(saved.modules_to_save[saving[0]].state_dict())
             saved.modules_to_save[adapter_name].requires_grad_(False)
-    options = _Options(rank, density, majority_sign_method, svd_clamp, svd_full_matrices, svd_driver)
     for layer in tuner.layers(adapter_name).values():
         target, there = _lora(layer, adapter_name), [name for name in adapters if name in layer.adapters]
         by = [weight for name, weight in zip(adapters, weights, strict=True) if name in layer.adapters]

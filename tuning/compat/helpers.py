@@ -69,17 +69,19 @@ def rescale_adapter_scale(model: nn.Module, multiplier: float) -> Generator[None
     """Inside the `with`, LoRA's scaling is so much larger. Raises TypeError, ValueError."""
     if not isinstance(multiplier, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"Argument multiplier should be of type float, got {type(multiplier)}")
-    found = [module for module in model.modules() if isinstance(module, AdaptedLayer) and "scaling" in module.__dict__]
+    found: list[Any] = [
+        module for module in model.modules() if isinstance(module, AdaptedLayer) and "scaling" in module.__dict__
+    ]
     if not found:
         raise ValueError("scaling is only supported for models with `LoraLayer`s")
     before = [dict(layer.scaling) for layer in found]
     for layer in found:
-        layer.scaling.update({name: value * multiplier for name, value in layer.scaling.items()})
+        layer.scaling = {name: value * multiplier for name, value in layer.scaling.items()}
     try:
         yield
     finally:
         for layer, values in zip(found, before, strict=True):
-            layer.scaling.update(values)
+            layer.scaling = values
 
 
 def set_adapter(model: nn.Module, adapter_name: str | Sequence[str], inference_mode: bool = False, **_: Any) -> None:
@@ -200,15 +202,11 @@ def get_no_split_modules(model: nn.Module) -> set[str]:
 
 def fsdp_auto_wrap_policy(model: nn.Module) -> Any:
     """Which modules FSDP shards by themselves: the layers that must not be split, and what is trained."""
-    from accelerate import FullyShardedDataParallelPlugin
     from torch.distributed.fsdp import wrap
     from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy, transformer_auto_wrap_policy
 
     named = get_no_split_modules(model)
-    plugin: Any = FullyShardedDataParallelPlugin
-    classes: set[Any] = {
-        found for name in named if (found := plugin.get_module_class_from_name(model, name)) is not None
-    }
+    classes = {type(module) for module in model.modules() if type(module).__name__ in named}
     if named and not classes:
         raise AdapterError(f"{type(model).__name__} has none of the modules that it says are not to be split: {named}")
 

@@ -58,6 +58,8 @@ class AdaLoraConfig(LoraConfig):
             raise ConfigError(
                 f"`orth_reg_weight` should be greater than or equal to 0, but the value passed is {self.orth_reg_weight}"
             )
+        if self.use_dora or str(self.init_lora_weights).lower() == "loftq" or self.loftq_config:
+            raise ConfigError(f"ADALORA does not support {'DoRA' if self.use_dora else 'LOFTQ'}")
         if self.r != 8:
             warnings.warn(
                 "Note that `r` is not used in AdaLora and will be ignored. `init_r` is the rank at the start.",

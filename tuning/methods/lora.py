@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
-from tuning.errors import ConfigError, PeftWarning
-from tuning.initialising import check_name, initialise
+from tuning.errors import ConfigError, NoList, PeftWarning
+from tuning.initialising import NOT_HERE, check_name, initialise
 from tuning.invocation import after_invocation
 from tuning.kinds import ATTENTION, CONV, EMBEDDING, LINEAR, PARAMETER, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
@@ -88,6 +88,11 @@ class LoraConfig(LayerConfig):
     qalora_group_size: int = 16
     runtime_config: Any = field(default_factory=LoraRuntimeConfig)
 
+    def check_here(self) -> None:
+        super().check_here()
+        if str(self.init_lora_weights).lower() in NOT_HERE:
+            raise ConfigError(f"init_lora_weights={self.init_lora_weights!r} can't be done here; use PEFT for it")
+
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in super().to_dict().items() if key != "runtime_config"}
 
@@ -97,6 +102,21 @@ class LoraConfig(LayerConfig):
         fraction(lora_dropout=self.lora_dropout)
         one_of("bias", self.bias, ("none", "all", "lora_only"))
         check_name(self.init_lora_weights)
+        if self.lora_bias and self.init_lora_weights not in (True, False):
+            raise ConfigError(
+                "The argument lora_bias=True is only supported with init_lora_weights=True or False, got "
+                f"init_lora_weights={self.init_lora_weights} instead."
+            )
+        if isinstance(self.target_parameters, str):
+            raise NoList(
+                f"`target_parameters` must be a list of strings or None, got {type(self.target_parameters).__name__} instead."
+            )
+        part = str(self.init_lora_weights).lower().partition("_")[0] in ("pissa", "olora", "corda")
+        if self.use_rslora and part and (self.rank_pattern or self.alpha_pattern):
+            warnings.warn(
+                "Using Rank-Stabilized LoRA with rank_pattern/alpha_pattern and an adapter that begins as a part of the base means that "
+                "`path_initial_model_for_weight_conversion` can't be passed to `save_pretrained`.", stacklevel=5,
+            )  # fmt: skip
         if self.lora_bias and self.use_dora:
             raise ConfigError("The argument lora_bias=True is not supported for DoRA, whose directions have no bias")
 
@@ -238,6 +258,8 @@ def check_goes(config: LoraConfig, frozen: Frozen) -> None:
         raise ConfigError("MultiheadAttention does not support DoRA (yet), please set use_dora to False")
     if config.alora_invocation_tokens is not None and (frozen.role != LINEAR or config.use_dora):
         raise ConfigError(f"aLoRA goes with linear layers and without DoRA; '{frozen.name}' is {frozen.role}")
+    if config.lora_bias and frozen.role == EMBEDDING:
+        raise ConfigError(f"lora_bias=True is not supported for Embedding layers, and '{frozen.name}' is one.")
     if config.lora_bias and frozen.role in (LINEAR, CONV) and frozen.bias is None:
         warnings.warn(
             f"`lora_bias=True` was passed but the targeted layer of type {type(frozen.module).__name__} has no bias. This means that "

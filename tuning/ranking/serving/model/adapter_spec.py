@@ -80,9 +80,9 @@ def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
     if not wanted:
         return model
     names = [f"adapter{number}" for number in range(len(wanted))]
-    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0])
+    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0], strict=True)
     for name, one in zip(names[1:], wanted[1:], strict=True):
-        adapted.load_adapter(one.folder, name)
+        adapted.load_adapter(one.folder, name, strict=True)
     if all(one.weight == 1 for one in wanted):
         return adapted.merge_and_unload(adapter_names=names)
     adapted.add_weighted_adapter(names, [one.weight for one in wanted], "sum", combination_type="cat")
