@@ -339,7 +339,7 @@ def get_peft_model(
     from tuning.tasks import model_for
 
     if kind is None:
-        kind = PeftMixedModel if mixed else model_for(peft_config.task_type)
+        kind = PeftMixedModel if mixed else model_for(getattr(peft_config, "task_type", None))
     return kind(
         model,
         peft_config,
