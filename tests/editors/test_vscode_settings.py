@@ -59,3 +59,16 @@ def test_the_languages_are_the_servers() -> None:
 
 def test_one_version() -> None:
     assert PACKAGE["version"] == __version__
+
+
+def test_each_text_has_its_key_and_each_key_its_text() -> None:
+    texts = json.loads((CLIENT / "package.nls.json").read_text(encoding="utf-8"))
+    keys = re.findall(r'"%([\w.]+)%"', (CLIENT / "package.json").read_text(encoding="utf-8"))
+    assert sorted(keys) == sorted(texts)
+
+
+def test_each_setting_that_a_workspace_could_set_is_restricted_until_it_is_trusted() -> None:
+    restricted = PACKAGE["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"]
+    trusted = {f"starling.{name}" for name, setting in SETTINGS.items() if setting.trusted and name not in NOT_THERE}
+    assert trusted - {"starling.logAccepted"} <= set(restricted)
+    assert "starling.python" in restricted

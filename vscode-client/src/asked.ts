@@ -5,9 +5,9 @@ import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
-import type { ServerStatus } from './client.ts';
 import { offer, showing } from './offer.ts';
 import { moduleOf, scriptOf } from './python.ts';
+import type { ServerStatus } from './state.ts';
 
 const run = promisify(execFile);
 const WHERE = 'from tuning.ranking.serving.acceptance_log import file; print(file())';
@@ -38,7 +38,10 @@ async function answer(python: string, words: readonly string[], cwd: string): Pr
 
 /** A page with what doctor finds and what the running server says of itself. */
 export async function showHealth(python: string, cwd: string, client: LanguageClient | undefined): Promise<void> {
-  const found = await answer(python, moduleOf('starling_lsp', 'doctor'), cwd);
+  const options = { location: vscode.ProgressLocation.Notification, title: 'Starling looks at its parts' };
+  const found = await vscode.window.withProgress(options, () =>
+    answer(python, moduleOf('starling_lsp', 'doctor'), cwd),
+  );
   const status = await client?.sendRequest<ServerStatus>('starling/status').catch(() => undefined);
   const running = status === undefined ? 'The server is not running.' : JSON.stringify(status, undefined, 2);
   const content = `Starling's Python: ${python}\n\n${found}\nThe running server:\n\n${running}\n`;

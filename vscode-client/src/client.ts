@@ -10,7 +10,8 @@ import {
   TransportKind,
 } from 'vscode-languageclient/node';
 import { eachLine } from './child.ts';
-import { supportOf } from './languages.ts';
+import { activeInterpreter } from './interpreter.ts';
+import { LANGUAGES, supportOf } from './languages.ts';
 import { leveled } from './levels.ts';
 import type { Modes } from './modes.ts';
 import { offer, showing } from './offer.ts';
@@ -20,6 +21,7 @@ import type { Switches } from './switches.ts';
 
 const RESTARTS = 5; // within
 const A_WHILE = 180_000; // ms
+const STOP_PATIENCE = 5_000; // ms
 
 interface Start {
   readonly python: string;
@@ -27,26 +29,8 @@ interface Start {
   readonly switches: Switches;
   readonly log: vscode.LogOutputChannel;
   readonly middleware: Middleware;
-}
-
-/** What the ranker last did. */
-interface LastRanking {
-  readonly items: number;
-  readonly ranker: string;
-  readonly complete: boolean;
-  readonly milliseconds: number;
-  readonly adapter: string;
-}
-
-export interface ServerStatus {
-  readonly servers: readonly { readonly name: string; readonly state: string; readonly languages: readonly string[] }[];
-  readonly ranker: {
-    readonly index: boolean;
-    readonly files: number;
-    readonly model: string;
-    readonly reason: string;
-    readonly last: LastRanking | null;
-  } | null;
+  /** Whether it is to be started again when it ends. */
+  readonly isWanted: () => boolean;
 }
 
 export function newClient(start: Start): LanguageClient {
@@ -67,8 +51,8 @@ export function newClient(start: Start): LanguageClient {
       ]),
       outputChannel: start.log,
       initializationOptions: () => ({ starling: options(start) }),
-      middleware: start.middleware,
-      errorHandler: restarting(start.log),
+      middleware: { ...start.middleware, workspace: { configuration: withInterpreter } },
+      errorHandler: restarting(start.log, start.isWanted),
       stdioOptions: {
         stdout: () => {}, // the protocol's
         stderr: (stream, log) =>
@@ -80,6 +64,38 @@ export function newClient(start: Start): LanguageClient {
       markdown: { isTrusted: false },
     },
   );
+}
+
+/** End it: politely, or at once where it is still starting or does not end. */
+export async function ended(client: LanguageClient, log: vscode.LogOutputChannel): Promise<void> {
+  const { serverProcess } = client;
+  try {
+    await client.dispose(STOP_PATIENCE);
+  } catch (error) {
+    log.warn(`the server is killed: ${error}`);
+    serverProcess?.kill('SIGKILL');
+  }
+}
+
+type AnswersConfiguration = NonNullable<NonNullable<Middleware['workspace']>['configuration']>;
+
+/** The answer to `workspace/configuration`, with the interpreter that the Python extension has chosen where a section has such a setting. */
+const withInterpreter: AnswersConfiguration = async (params, token, next) => {
+  const found = await next(params, token);
+  const active = await activeInterpreter();
+  if (!Array.isArray(found) || active === undefined) {
+    return found;
+  }
+  return found.map((section: unknown, place) => withSetting(params.items[place]?.section ?? '', section, active));
+};
+
+/** A section of the settings with the interpreter in it, unless the user has set one. */
+function withSetting(name: string, section: unknown, interpreter: string): unknown {
+  const setting = LANGUAGES.map((language) => language.interpreter).find((one) => one?.section === name);
+  const isObject = typeof section === 'object' && section !== null;
+  return setting === undefined || (section !== null && !isObject)
+    ? section
+    : { [setting.key]: interpreter, ...section };
 }
 
 function options(start: Start): Record<string, unknown> {
@@ -114,12 +130,15 @@ export async function tellConfiguration(
 }
 
 /** Start it again when it ends, and say so once; give up on one that goes on ending. */
-function restarting(log: vscode.LogOutputChannel) {
+function restarting(log: vscode.LogOutputChannel, isWanted: () => boolean) {
   let ends: number[] = [];
   let told = false;
   return {
     error: () => ({ action: ErrorAction.Continue }),
     closed: () => {
+      if (!isWanted()) {
+        return { action: CloseAction.DoNotRestart, handled: true };
+      }
       const now = Date.now();
       ends = [...ends.filter((end) => now - end < A_WHILE), now];
       log.warn(`the server ended (${ends.length} times in three minutes)`);

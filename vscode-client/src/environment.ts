@@ -1,18 +1,29 @@
 /** Which Python runs the server: found, or made in a folder of the extension's own when the user says so. */
 
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import { ran } from './child.ts';
+import { activeInterpreter } from './interpreter.ts';
 import { moduleOf } from './python.ts';
 import * as settings from './settings.ts';
+import { NO_PYTHON } from './state.ts';
 
 const run = promisify(execFile);
 const CHECK = 'import lsp_server; print(lsp_server.__version__)';
 const OLDEST = 'import sys; sys.exit(sys.version_info < (3, 11))';
 const PATIENCE = 20_000; // ms
+const CURRENT = 'current.txt'; // the name of the environment in use
+const EXTRAS = 'model,corpus,python';
+
+export interface Found {
+  readonly python: string;
+  readonly version: string;
+  /** Whether it is an environment that `install` made. */
+  readonly isOwn: boolean;
+}
 
 export class Environment {
   constructor(
@@ -20,32 +31,43 @@ export class Environment {
     private readonly log: vscode.LogOutputChannel,
   ) {}
 
-  /** A Python that has Starling, or undefined: then `install` makes one. */
-  async python(): Promise<string | undefined> {
+  /** A Python that has Starling: the one that the user named, else our own, the active interpreter, one on the path. */
+  async find(): Promise<Found | undefined> {
     const chosen = settings.python();
-    for (const candidate of chosen === '' ? [this.own(), 'python3', 'python'] : [chosen]) {
-      if (await this.has(candidate)) {
-        return candidate;
+    if (chosen !== '') {
+      return this.inspected(chosen, false);
+    }
+    const own = await this.own();
+    const active = vscode.workspace.isTrusted ? await activeInterpreter() : undefined;
+    for (const candidate of [own, active, 'python3', 'python']) {
+      const found = candidate === undefined ? undefined : await this.inspected(candidate, candidate === own);
+      if (found !== undefined) {
+        return found;
       }
     }
-    const active = chosen === '' && vscode.workspace.isTrusted ? await activeInterpreter() : undefined;
-    return active !== undefined && (await this.has(active)) ? active : undefined;
+    return undefined;
   }
 
-  private async has(python: string): Promise<boolean> {
+  private async inspected(python: string, isOwn: boolean): Promise<Found | undefined> {
     try {
       const { stdout } = await run(python, ['-I', '-c', CHECK], { timeout: PATIENCE, cwd: this.folder() });
       this.log.info(`Starling ${stdout.trim()} is in ${python}`);
-      return true;
+      return { python, version: stdout.trim(), isOwn };
     } catch (error) {
       this.log.info(`no Starling in ${python}: ${firstLine(error)}`);
-      return false;
+      return undefined;
     }
   }
 
-  /** Make an environment of our own and install the server that came with the extension into it. Throws what went wrong. */
-  async install(progress: vscode.Progress<{ message: string }>, token: vscode.CancellationToken): Promise<string> {
-    const base = await this.basePython();
+  /**
+   * Make an environment of our own with the server that came with the extension. Throws what went wrong; the environment that was
+   * in use stays so until the new one is whole.
+   */
+  async install(progress: vscode.Progress<{ message: string }>, token: vscode.CancellationToken): Promise<void> {
+    const base = await this.newEnoughPython();
+    if (base === undefined) {
+      throw new Error(NO_PYTHON);
+    }
     const [wheel] = (await readdir(path.join(this.context.extensionPath, 'server'))).filter((name) =>
       name.endsWith('.whl'),
     );
@@ -54,17 +76,35 @@ export class Environment {
         'This build of the extension has no server in it: name a Python that has one in starling.python.',
       );
     }
-    const venv = path.join(this.folder(), 'venv');
     await mkdir(this.folder(), { recursive: true });
-    await rm(venv, { recursive: true, force: true });
-    progress.report({ message: 'making a Python environment' });
-    await this.streamed(base, moduleOf('venv', venv), progress, token);
-    const what = `${path.join(this.context.extensionPath, 'server', wheel)}[model,corpus,python]`;
-    await this.streamed(this.own(), moduleOf('pip', 'install', '--disable-pip-version-check', what), progress, token);
-    return this.own();
+    const name = `venv-${Date.now()}`;
+    const fresh = path.join(this.folder(), name);
+    try {
+      progress.report({ message: 'making a Python environment' });
+      await this.streamed(base, moduleOf('venv', fresh), progress, token);
+      const what = `${path.join(this.context.extensionPath, 'server', wheel)}[${EXTRAS}]`;
+      const pip = moduleOf('pip', 'install', '--disable-pip-version-check', what);
+      await this.streamed(interpreterIn(fresh), pip, progress, token);
+    } catch (error) {
+      await rm(fresh, { recursive: true, force: true });
+      throw error;
+    }
+    const pointer = path.join(this.folder(), CURRENT);
+    await writeFile(`${pointer}.new`, name);
+    await rename(`${pointer}.new`, pointer);
   }
 
-  private async basePython(): Promise<string> {
+  /** Remove the environments that are not in use. Called while no server of theirs runs. */
+  async removeOld(): Promise<void> {
+    const current = await this.current();
+    const names = await readdir(this.folder()).catch(() => []);
+    for (const name of names.filter((one) => /^venv(-\d+)?$/.test(one) && one !== current)) {
+      await rm(path.join(this.folder(), name), { recursive: true, force: true });
+    }
+  }
+
+  /** A Python that the server runs on; undefined where there is none. */
+  async newEnoughPython(): Promise<string | undefined> {
     for (const python of [settings.python(), 'python3', 'python', 'py'].filter((name) => name !== '')) {
       try {
         await run(python, ['-I', '-c', OLDEST], { timeout: PATIENCE });
@@ -73,7 +113,7 @@ export class Environment {
         this.log.info(`not ${python}: ${firstLine(error)}`);
       }
     }
-    throw new Error('Starling needs Python 3.11 or newer, and found none: install one, or name it in starling.python.');
+    return undefined;
   }
 
   /** Run a command, its last line as the progress. Rejects with its last words. */
@@ -96,9 +136,14 @@ export class Environment {
   }
 
   /** The interpreter of the environment that we made. */
-  private own(): string {
-    const [bin, name] = process.platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python'];
-    return path.join(this.folder(), 'venv', bin, name);
+  private async own(): Promise<string | undefined> {
+    const name = await this.current();
+    return name === undefined ? undefined : interpreterIn(path.join(this.folder(), name));
+  }
+
+  private async current(): Promise<string | undefined> {
+    const name = await readFile(path.join(this.folder(), CURRENT), 'utf8').catch(() => '');
+    return /^venv-\d+$/.test(name.trim()) ? name.trim() : undefined;
   }
 
   /** Where commands run and things are kept: never the workspace, whose files Python would take for modules. */
@@ -107,13 +152,9 @@ export class Environment {
   }
 }
 
-interface PythonExtension {
-  readonly environments?: { getActiveEnvironmentPath(): { readonly path: string } };
-}
-
-async function activeInterpreter(): Promise<string | undefined> {
-  const extension = vscode.extensions.getExtension<PythonExtension>('ms-python.python');
-  return (await extension?.activate())?.environments?.getActiveEnvironmentPath().path;
+function interpreterIn(venv: string): string {
+  const [bin, name] = process.platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python'];
+  return path.join(venv, bin, name);
 }
 
 function firstLine(error: unknown): string {

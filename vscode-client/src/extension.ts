@@ -3,15 +3,17 @@
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import * as asked from './asked.ts';
-import { newClient, tellConfiguration } from './client.ts';
+import { ended, newClient, tellConfiguration } from './client.ts';
 import { Companion, FINISH, type Origin } from './companion.ts';
 import { completionMiddleware } from './completion.ts';
-import { Environment } from './environment.ts';
+import { Environment, type Found } from './environment.ts';
 import { Focus } from './focus.ts';
+import { onInterpreterChange } from './interpreter.ts';
 import { LANGUAGES } from './languages.ts';
 import { type Modes, modesIn } from './modes.ts';
 import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
+import { isOlder, NO_PYTHON } from './state.ts';
 import { StatusBar } from './status.ts';
 import { Switches } from './switches.ts';
 import { train } from './train.ts';
@@ -21,11 +23,11 @@ const ALL = LANGUAGES.flatMap((language) => language.ids);
 
 let starling: Starling | undefined;
 
-export async function activate(context: vscode.ExtensionContext): Promise<void> {
-  await vscode.workspace.fs.createDirectory(context.globalStorageUri);
+/** Waits for nothing: looking for a Python and starting a server go on behind it. */
+export function activate(context: vscode.ExtensionContext): void {
   starling = new Starling(context);
   void openOnce(context);
-  await starling.start();
+  void starling.start();
 }
 
 export async function deactivate(): Promise<void> {
@@ -41,11 +43,11 @@ class Starling {
   private readonly companion: Companion;
   private modes: Modes['modes'] = new Map();
   private client: LanguageClient | undefined;
-  private python: string | undefined;
+  private found: Found | undefined;
   private companions: vscode.Disposable[] = [];
-  private starting: Promise<void> = Promise.resolve();
+  private turn = 0; // of starts and stops: only the last counts
 
-  constructor(context: vscode.ExtensionContext) {
+  constructor(private readonly context: vscode.ExtensionContext) {
     this.environment = new Environment(context, this.log);
     this.switches = new Switches(context.workspaceState, ALL);
     const isOff = (id: string) => this.switches.isOff(id);
@@ -56,6 +58,11 @@ class Starling {
     context.subscriptions.push(
       vscode.commands.registerCommand(FINISH, (origin: Origin) => this.companion.finish(origin)),
     );
+    void onInterpreterChange(() => this.interpreterChanged()).then((listening) => {
+      if (listening !== undefined) {
+        context.subscriptions.push(listening);
+      }
+    });
     context.subscriptions.push(
       vscode.window.onDidChangeActiveTextEditor(() => this.status.changed()),
       vscode.extensions.onDidChange(() => this.reconsider()),
@@ -70,63 +77,107 @@ class Starling {
     );
   }
 
-  /** Start, after whatever start or stop is under way. */
-  start(): Promise<void> {
-    this.starting = this.starting.then(() => this.started()).catch((error: unknown) => this.failed(error));
-    return this.starting;
+  /** Start anew: what was started before does not count any more, whether it has come to its end or hangs. */
+  async start(): Promise<void> {
+    this.turn++;
+    const { turn } = this;
+    const isCurrent = () => turn === this.turn;
+    try {
+      await this.started(isCurrent);
+    } catch (error) {
+      if (isCurrent()) {
+        this.failed(error);
+      }
+    }
   }
 
-  stop(): Promise<void> {
-    this.starting = this.starting
-      .then(async () => {
-        for (const companion of this.companions.splice(0)) {
-          companion.dispose();
-        }
-        const client = this.client;
-        this.client = undefined;
-        await client?.dispose();
-      })
-      .catch((error: unknown) => this.log.error(String(error)));
-    return this.starting;
+  async stop(): Promise<void> {
+    this.turn++;
+    for (const companion of this.companions.splice(0)) {
+      companion.dispose();
+    }
+    const client = this.client;
+    this.client = undefined;
+    if (client !== undefined) {
+      await ended(client, this.log);
+    }
   }
 
-  private restart(): Promise<void> {
-    void this.stop();
-    return this.start();
+  private async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
   }
 
-  private async started(): Promise<void> {
+  private async started(isCurrent: () => boolean): Promise<void> {
+    this.status.enter({ name: 'looking' });
+    await vscode.workspace.fs.createDirectory(this.context.globalStorageUri);
     const chosen = this.chosenModes();
     this.modes = chosen.modes;
     for (const problem of chosen.problems) {
       void vscode.window.showWarningMessage(problem);
     }
-    this.python = await this.environment.python();
-    await vscode.commands.executeCommand('setContext', 'starling.ready', this.python !== undefined);
-    if (this.python === undefined) {
-      this.status.missing('Starling’s server is not installed. Click to install it.');
-      void this.offerToInstall();
+    const found = await this.environment.find();
+    if (!isCurrent()) {
       return;
     }
-    this.client = newClient({
-      python: this.python,
+    this.found = found;
+    await vscode.commands.executeCommand('setContext', 'starling.ready', found !== undefined);
+    if (found === undefined) {
+      await this.notInstalled();
+      return;
+    }
+    this.status.enter({ name: 'starting' });
+    const client = newClient({
+      python: found.python,
       modes: this.modes,
       switches: this.switches,
       log: this.log,
       middleware: completionMiddleware(this.focus, () => this.status.changed()),
+      isWanted: isCurrent,
     });
-    await this.client.start();
+    this.client = client;
+    await client.start();
+    if (!isCurrent()) {
+      return;
+    }
+    this.status.enter({ name: 'running' });
     this.registerCompanion();
     this.configure();
+    await this.environment.removeOld();
+    this.offerUpdate(found);
+  }
+
+  private async notInstalled(): Promise<void> {
+    if ((await this.environment.newEnoughPython()) === undefined) {
+      this.status.enter({ name: 'no-python' });
+      offer(vscode.window.showWarningMessage, NO_PYTHON, {
+        'Open Setting': () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python'),
+      });
+      return;
+    }
+    this.status.enter({ name: 'not-installed' });
+    this.offerToInstall();
   }
 
   private failed(error: unknown): void {
     this.log.error(String(error));
-    this.status.missing('Starling’s server did not start: see its log.');
+    this.status.enter({ name: 'failed', why: 'Starling’s server did not start: see its log. Click to restart it.' });
     offer(vscode.window.showErrorMessage, 'Starling’s server did not start.', {
       ...showing(this.log),
+      Restart: () => vscode.commands.executeCommand('starling.restart'),
       'Show Health': () => vscode.commands.executeCommand('starling.health'),
     });
+  }
+
+  /** The extension was updated, and the environment that it made was not. */
+  private offerUpdate({ version, isOwn }: Found): void {
+    const { version: wanted } = this.context.extension.packageJSON as { readonly version: string };
+    if (isOwn && isOlder(version, wanted)) {
+      const message = `Starling’s server is ${version}, its extension ${wanted}. They are made for each other: update the server?`;
+      offer(vscode.window.showInformationMessage, message, {
+        Update: () => vscode.commands.executeCommand('starling.install'),
+      });
+    }
   }
 
   private chosenModes(): Modes {
@@ -135,6 +186,16 @@ class Starling {
       isInstalled: (id) => vscode.extensions.getExtension(id) !== undefined,
       isTrusted: vscode.workspace.isTrusted,
     });
+  }
+
+  /** Another interpreter was chosen: its language server reads that one's packages, and Starling may be installed there. */
+  private async interpreterChanged(): Promise<void> {
+    const found = await this.environment.find();
+    if (found?.python === this.found?.python) {
+      this.configure();
+    } else {
+      await this.restart();
+    }
   }
 
   /** Extensions came or went: another mode may be right now. */
@@ -182,8 +243,7 @@ class Starling {
       installModel: () => this.withPython((python) => this.installModel(python)),
       showAccepted: () =>
         this.withPython((python) => this.accepted(python, (uri) => vscode.window.showTextDocument(uri))),
-      deleteAccepted: () =>
-        this.withPython((python) => this.accepted(python, (uri) => vscode.workspace.fs.delete(uri))),
+      deleteAccepted: () => this.withPython((python) => this.accepted(python, deleted)),
       menu: () => this.menu(),
     };
     return Object.entries(table).map(([name, run]) =>
@@ -199,29 +259,41 @@ class Starling {
   }
 
   private async withPython(run: (python: string) => unknown): Promise<void> {
-    if (this.python === undefined) {
-      await this.offerToInstall();
+    if (this.found === undefined) {
+      this.offerToInstall();
     } else {
-      await run(this.python);
+      await run(this.found.python);
     }
   }
 
-  private async offerToInstall(): Promise<void> {
-    const answer = await vscode.window.showInformationMessage(
-      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs, torch among it: about a gigabyte, more where torch brings CUDA.',
-      'Install',
-      'Name a Python',
-    );
-    if (answer === 'Install') {
-      await this.install();
-    } else if (answer === 'Name a Python') {
-      await vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python');
-    }
+  private offerToInstall(): void {
+    const message =
+      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs, torch among it: about a gigabyte, more where torch brings CUDA.';
+    offer(vscode.window.showInformationMessage, message, {
+      Install: () => vscode.commands.executeCommand('starling.install'), // which shows what goes wrong
+      'Name a Python': () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python'),
+    });
   }
 
   private async install(): Promise<void> {
     const options = { location: vscode.ProgressLocation.Notification, title: 'Starling', cancellable: true };
-    await vscode.window.withProgress(options, (progress, token) => this.environment.install(progress, token));
+    const before = this.found === undefined ? ({ name: 'not-installed' } as const) : undefined;
+    try {
+      await vscode.window.withProgress(options, (progress, token) => {
+        const report = (step: { message: string }) => {
+          progress.report(step);
+          if (before !== undefined) {
+            this.status.enter({ name: 'installing', step: step.message });
+          }
+        };
+        return this.environment.install({ report }, token);
+      });
+    } catch (error) {
+      if (before !== undefined) {
+        this.status.enter(before);
+      }
+      throw error;
+    }
     await this.restart();
     const answer = await vscode.window.showInformationMessage(
       'Starling is installed. Its model (98 MB) makes the order better; without it an index of your code ranks.',
@@ -269,7 +341,7 @@ class Starling {
     const id = vscode.window.activeTextEditor?.document.languageId;
     const known = id !== undefined && this.modes.has(id);
     const rows = [
-      ...(this.python === undefined ? [['$(cloud-download) Install the Server', 'install']] : []),
+      ...(this.found === undefined ? [['$(cloud-download) Install the Server', 'install']] : []),
       ...(known
         ? [[`$(circle-slash) Turn ${this.switches.isOff(id) ? 'On' : 'Off'} for ${id}`, 'toggleLanguage']]
         : []),
@@ -287,5 +359,14 @@ class Starling {
     if (picked !== undefined) {
       await vscode.commands.executeCommand(`starling.${picked.command}`);
     }
+  }
+}
+
+/** Delete the log of what was accepted, once its owner has said so. */
+async function deleted(log: vscode.Uri): Promise<void> {
+  const detail = `${log.fsPath}\nWhat Starling could learn from it is lost.`;
+  const message = 'Delete the log of accepted completions?';
+  if ((await vscode.window.showWarningMessage(message, { modal: true, detail }, 'Delete')) === 'Delete') {
+    await vscode.workspace.fs.delete(log);
   }
 }

@@ -7,6 +7,8 @@ export interface LanguageSupport {
   /** Sections of the settings that its servers read. */
   readonly sections: readonly string[];
   readonly triggers: readonly string[];
+  /** The setting in which its servers look for the interpreter of the workspace. */
+  readonly interpreter?: { readonly section: string; readonly key: string };
 }
 
 export const LANGUAGES: readonly LanguageSupport[] = [
@@ -21,6 +23,7 @@ export const LANGUAGES: readonly LanguageSupport[] = [
     ],
     sections: ['python', 'basedpyright', 'pyright', 'ty', 'pyrefly'],
     triggers: ['.'],
+    interpreter: { section: 'python', key: 'pythonPath' },
   },
   {
     ids: ['typescript', 'typescriptreact', 'javascript', 'javascriptreact'],

@@ -124,9 +124,9 @@ test('the details of an item say why it stands where it does, and so does the co
   await workbench.notified(/total_weight: p 0\.\d+ · used here/);
 });
 
-test('the status bar says what ranks and how long the last list took', async () => {
+test('the status bar says what ranks', async () => {
   await listed();
-  await workbench.page.locator('#starling\\.starling\\.status', { hasText: /★ signals \d+ ms/ }).waitFor();
+  await workbench.page.locator('#starling\\.starling\\.status', { hasText: '★ signals' }).waitFor();
 });
 
 test('off for a language: the list is the server’s own; on again: ranked', async () => {

@@ -1,6 +1,9 @@
 /** What a person sees before anything works: a workspace that is not trusted, a Python that is not there, no folder at all. */
 
 import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { test } from 'node:test';
 import { Workbench } from './harness.ts';
 
@@ -39,6 +42,37 @@ test('without a Python that has Starling it says so, and offers to install one',
     await workbench.shot('missing');
   } finally {
     await workbench.close();
+  }
+});
+
+/** A Python whose first server never answers. */
+function hangsOnce(folder: string): string {
+  const file = path.join(folder, 'python');
+  const lines = [
+    '#!/bin/sh',
+    `case "$*" in *lsp_server*--stdio*) [ -e ${folder}/hung ] || { touch ${folder}/hung; exec sleep 600; } ;; esac`,
+    `exec ${process.env.STARLING_PYTHON} "$@"`,
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  chmodSync(file, 0o755);
+  return file;
+}
+
+test('a start that hangs is shown, and Restart ends it', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'hangs-'));
+  const workbench = await Workbench.open(
+    { 'main.py': PROGRAM },
+    { settings: { 'starling.python': hangsOnce(folder) } },
+  );
+  try {
+    await workbench.edit('main.py');
+    await workbench.page.locator(STATUS, { hasText: 'Starling' }).waitFor();
+    await workbench.run('Starling: Restart');
+    await workbench.page.locator(STATUS, { hasText: '★' }).waitFor();
+    assert.ok(!workbench.processes().some((words) => words.startsWith('sleep 600')));
+  } finally {
+    await workbench.close();
+    rmSync(folder, { recursive: true });
   }
 });
 
