@@ -82,14 +82,30 @@ async def _resolve(session: Session, request: Request) -> bytes:
 
 
 def reasons(ranking: Ranking, index: int) -> str:
-    """The reasons for an item's rank in one line: probability, uses in the file and the workspace, old and new place."""
-    ours = ranking.order.index(index) + 1
-    place = ranking.places[index] + 1
-    return (
-        f"p {ranking.p[index]:.2f} · used here {ranking.uses_here[index]}×, "
-        f"in the workspace {ranking.uses_workspace[index]}× after the same receiver · "
-        f"place {place} → {ours} ({ranking.ranker})"
-    )
+    """Why an item has its rank, in one line: "60 % likely · used like this 22 times in this file · moved up from 24th"."""
+    here, elsewhere = ranking.uses_here[index], ranking.uses_workspace[index]
+    found = [f"{ranking.p[index]:.0%}".replace("%", " % likely")]
+    if here or elsewhere:
+        files = [(here, "in this file"), (elsewhere, "in other files")]
+        found.append("used like this " + ", ".join(f"{_times(count)} {where}" for count, where in files if count))
+    found.append(_moved(ranking.places[index] + 1, ranking.order.index(index) + 1))
+    return " · ".join(found)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _moved(before: int, now: int) -> str:
+    """What ranking did: `before` is the place in the wrapped server's order, from 1."""
+    if before == now:
+        return f"{_ordinal(now)} in your server's order too"
+    return f"moved {'up' if now < before else 'down'} from {_ordinal(before)}"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def with_reasons(documentation: msgspec.Raw | None, why: str, *, markdown: bool) -> Any:

@@ -181,7 +181,7 @@ def _table(found: dict[str, Any], top: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "100")))
+    console = Console(width=None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "100")), markup=False)
     table = Table(title=f"{Path(found['file']).name}:{found['line']}:{found['column']}", title_justify="left")
     table.add_column("", justify="right", style="dim")
     table.add_column(Path(found["wrapped"][0]).name)

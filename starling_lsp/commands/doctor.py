@@ -181,11 +181,12 @@ def _existing(folder: Path) -> Path:
 def _table(findings: list[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="starling doctor", title_justify="left")
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        mark = "[green]✓" if not finding.remedy else "[red]✗" if finding.needed else "[yellow]–"
-        table.add_row(mark, finding.what, finding.found, finding.remedy)
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+        mark, style = ("✓", "green") if not finding.remedy else ("✗", "red") if finding.needed else ("–", "yellow")
+        table.add_row(Text(mark, style=style), finding.what, finding.found, finding.remedy)
+    Console(width=None if sys.stdout.isatty() else 110, markup=False).print(table)

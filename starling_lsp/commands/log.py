@@ -96,7 +96,7 @@ def _known(entry: Accepted) -> bool:
 
 
 def _show(found: Sequence[Shares], entries: Sequence[Accepted]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 100, markup=False)
     table = Table(title="what you wrote where a list was shown", title_justify="left")
     for column in ("language", "names", "first", "server alone", "in the first five", "server alone"):
         table.add_column(column, justify="left" if column == "language" else "right")

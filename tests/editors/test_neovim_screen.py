@@ -178,7 +178,7 @@ def test_why_says_it_of_the_popup_and_of_what_was_accepted(project: Path) -> Non
         type_dot(terminal)
         *_, shown = type_re(terminal)
         terminal.press("C-g", "w")  # nothing selected: the first
-        terminal.until_shown("╭ restock ─", "★ Starling: p ", "used here 2×", "→ 1 (signals)")
+        terminal.until_shown("╭ restock ─", "★ Starling: ", " % likely", "used like this 2 times in this file")
         terminal.press("C-n", "C-n")
         terminal.until(lambda screen: "╭ restock ─" not in screen)
         second = shown[1]

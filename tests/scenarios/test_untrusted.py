@@ -123,4 +123,4 @@ async def test_columns_are_the_wrapped_servers(tmp_path: Path, encoding: str, co
         items = await probe.complete(URI, 2, column + 1)
         assert items[1]["sortText"] < items[0]["sortText"]
         resolved = await probe.backend.request("completionItem/resolve", items[1], 10)
-        assert "used here 2×" in resolved["documentation"]["value"]
+        assert "used like this 2 times in this file" in resolved["documentation"]["value"]

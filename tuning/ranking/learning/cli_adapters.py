@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 def show_adapters(given: argparse.Namespace) -> int:
     """A table of what is installed."""
-    console = Console()
+    console = Console(markup=False)
     found = adapter_registry.all_used()
     if given.json:
         rows = [
@@ -57,7 +57,7 @@ def show_adapters(given: argparse.Namespace) -> int:
 def roll_back(given: argparse.Namespace) -> int:
     """One step back."""
     found = adapter_registry.roll_back(given.name)
-    console = Console()
+    console = Console(markup=False)
     if found is None:
         console.print(
             f"{given.name} had no version before: what comes with Starling is used there from now on.", highlight=False

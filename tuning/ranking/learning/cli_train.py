@@ -110,7 +110,7 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Train, compare, install; 1 where what came out was not better and is not installed."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     began = time.monotonic()
     name = adapter_registry.checked(given.name or adapter_registry.name_for(given.repo[0].resolve()))
     given.positions = train_plan.positions(given)
@@ -160,10 +160,10 @@ def _run(
     with _bar(console, "asking the servers", sum(p.count for s in splits for p in (*s.learning, *s.judging))) as done:
         lists = retraining.lists_of(splits, work, jobs=given.jobs, done=done)
     for project, problem in lists.tally.failed.items():
-        console.print(f"[yellow]{project}: {problem}[/]", highlight=False)
+        console.print(f"{project}: {problem}", style="yellow", highlight=False)
     silent = lists.tally.positions - lists.tally.answered
     if silent:
-        console.print(f"[yellow]{silent:,} places had no answer from their server in time.[/]", highlight=False)
+        console.print(f"{silent:,} places had no answer from their server in time.", style="yellow", highlight=False)
     known = [row for row in lists.learning if row.has_truth]
     judged_rows = [row for row in lists.judging if row.has_truth]
     console.print(
@@ -171,7 +171,8 @@ def _run(
     )
     if len(known) < 50 or len(judged_rows) < 20:
         console.print(
-            "[red]That is too little to learn from.[/] Give more code with --repo, or name a server that knows it with --server NAME.",
+            "That is too little to learn from. Give more code with --repo, or name a server that knows it with --server NAME.",
+            style="red",
             highlight=False,
         )
         return 2

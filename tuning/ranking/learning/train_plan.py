@@ -63,8 +63,9 @@ def announce(given: argparse.Namespace, splits: Sequence[Split], console: Consol
     )
     if lists < ENOUGH:
         console.print(
-            f"[yellow]Some {lists:,.0f} lists will come of it. In what we measured {ENOUGH:,} made the first item right more often and 1,000 "
-            "did not (docs/your-code.md), so it may well not be better, and is not installed then.[/] More code helps: --repo once more.",
+            f"Some {lists:,.0f} lists will come of it. In what we measured {ENOUGH:,} made the first item right more often and 1,000 "
+            "did not (docs/your-code.md), so it may well not be better, and is not installed then. More code helps: --repo once more.",
+            style="yellow",
             highlight=False,
         )
 

@@ -1,0 +1,29 @@
+"""starling doctor: what it finds is shown as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from corpus.interpreter import install_command
+from starling_lsp.commands import doctor
+from starling_lsp.commands.doctor import Finding
+
+
+def test_brackets_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    remedy = install_command("train")
+    findings = [
+        Finding(what="libraries", found="missing: x[y]", remedy=remedy),
+        Finding(what="Starling", found="[red]"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda settings: findings)
+    assert doctor.main(["doctor"]) == 0
+    said = "".join(word.strip("│ ") for word in capsys.readouterr().out.split())
+    assert "x[y]" in said
+    assert "[red]" in said
+    assert "[train]" in said
+
+
+def test_what_is_needed_and_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Finding(what="language servers", found="none", remedy="install one", needed=True)
+    monkeypatch.setattr(doctor, "examine", lambda settings: [missing])
+    assert doctor.main(["doctor"]) == 1
