@@ -82,7 +82,10 @@ def add(commands: Any) -> None:
         "--minutes", type=float, default=600, metavar="M", help="of the whole command, at most (default %(default)s)"
     )
     job.add_argument(
-        "--times", type=float, default=2, metavar="T", help="how often at most through its lists (default %(default)s)"
+        "--times",
+        type=float,
+        metavar="T",
+        help="how often at most through its lists (default: 2, up to 6 where there are few)",
     )
     job.add_argument(
         "--positions",
@@ -214,7 +217,7 @@ def _train(
     loss = recipe.objective(adapted, tokenizer)
     with console.status("measuring how long a step takes here"):
         measure = partial(retraining.seconds_a_window, adapted, loss, found, recipe.batch)
-        total, seconds = train_plan.steps(given, measure, recipe.batch, len(found), out, until)
+        total, seconds = train_plan.steps(given, measure, recipe.batch, found, out, until)
     sites = sum(len(window.sites) for window in found)
     console.print(
         f"training {given.method} on {sites:,} lists in {len(found):,} windows: {total:,} steps of {recipe.batch} windows, "

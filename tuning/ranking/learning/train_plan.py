@@ -15,9 +15,11 @@ from rich.console import Console
 
 from tuning.files import replacing
 from tuning.ranking.learning.splitting import Split
+from tuning.ranking.learning.windows import Window
 
 FEWEST = 10  # steps
 FEWEST_PLACES = 50
+TIMES, MOST_TIMES = 2, 6
 ENOUGH = 7000  # lists to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
 PLACE_SECONDS = 0.1  # to ask a server at a place, on two cores (docs/your-code.md)
 HAVE_TRUTH = 0.6  # of the places, the least of what the repositories in docs/your-code.md gave
@@ -33,8 +35,18 @@ def positions(given: argparse.Namespace) -> int:
     return max(FEWEST_PLACES, min(given.positions, asked))
 
 
+def times(given: argparse.Namespace, lists: float) -> float:
+    """How often training goes through its lists: as was asked for, else twice, and more often through few."""
+    return given.times or max(TIMES, min(MOST_TIMES, ENOUGH / max(1.0, lists)))
+
+
 def steps(
-    given: argparse.Namespace, measure: Callable[[], float], batch: int, windows: int, out: Path, until: float
+    given: argparse.Namespace,
+    measure: Callable[[], float],
+    batch: int,
+    found: Sequence[Window],
+    out: Path,
+    until: float,
 ) -> tuple[int, float]:
     """(steps, seconds): as many as end before `until`, measured once and kept, so that a run that goes on has the same."""
     plan = out.with_suffix(".json")
@@ -42,7 +54,8 @@ def steps(
         kept = json.loads(plan.read_text("utf-8"))
         return int(kept["steps"]), float(kept["seconds"])
     step = measure() * batch
-    count = max(FEWEST, min(round((until - time.monotonic()) / step), int(given.times * windows // batch)))
+    through = times(given, sum(len(window.sites) for window in found)) * len(found)
+    count = max(FEWEST, min(round((until - time.monotonic()) / step), int(through // batch)))
     with replacing(plan) as temporary:
         temporary.write_text(json.dumps({"steps": count, "seconds": round(count * step, 1)}) + "\n", encoding="utf-8")
     return count, count * step
@@ -54,7 +67,7 @@ def announce(given: argparse.Namespace, splits: Sequence[Split], console: Consol
     judged = sum(project.count for one in splits for project in one.judging)
     lists = learned * HAVE_TRUTH
     asking = (learned + judged) * PLACE_SECONDS
-    training = given.times * lists / LISTS_A_WINDOW * WINDOW_SECONDS
+    training = times(given, lists) * lists / LISTS_A_WINDOW * WINDOW_SECONDS
     whole = min(asking + training + judged * HAVE_TRUTH * COMPARE_SECONDS, given.minutes * 60)
     console.print(
         f"This takes about {duration(whole)} without a GPU, of which {duration(asking)} are for asking the servers "
