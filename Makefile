@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[model,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
+	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[train,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
 	touch $(INSTALLED)
 
 demo: $(INSTALLED)

@@ -24,7 +24,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuning.ranking.serving.model.install import default_base_dir, is_installed
+from tuning.ranking.learning.torch_models import default_folder
+from tuning.ranking.serving.model.model_store import is_installed
 
 WAYS = ("float32", "bfloat16", "int8", "nf4")
 WINDOW, RANK = 128, 16
@@ -54,7 +55,7 @@ def main() -> int:
         print(message, file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        base = written(Path(folder)) if asked.random else default_base_dir()
+        base = written(Path(folder)) if asked.random else default_folder()
         figures = {way: in_its_own_process(way, base, asked.window) for way in WAYS}
     return report(figures, asked.window, "random weights in SmolLM2-135M's shape" if asked.random else "SmolLM2-135M")
 

@@ -27,7 +27,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tuning.ranking.serving.model.install import default_base_dir, is_installed
+from tuning.ranking.learning.torch_models import default_folder
+from tuning.ranking.serving.model.model_store import is_installed
 
 WINDOW, RANK, SEED = 512, 16, 0
 SHAPE: dict[str, Any] = {  # SmolLM2-135M's
@@ -80,7 +81,7 @@ def model_of(asked: argparse.Namespace) -> Any:
     torch.manual_seed(SEED)
     if asked.random:
         return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SHAPE))
-    return transformers.AutoModelForCausalLM.from_pretrained(default_base_dir(), dtype=torch.float32)
+    return transformers.AutoModelForCausalLM.from_pretrained(default_folder(), dtype=torch.float32)
 
 
 def documents(asked: argparse.Namespace) -> list[list[int]]:
@@ -101,7 +102,7 @@ def documents(asked: argparse.Namespace) -> list[list[int]]:
     else:
         import transformers
 
-        found = transformers.AutoTokenizer.from_pretrained(default_base_dir())(texts)["input_ids"]
+        found = transformers.AutoTokenizer.from_pretrained(default_folder())(texts)["input_ids"]
     if asked.data == "full":
         found = [ids[start : start + WINDOW] for ids in found for start in range(0, len(ids) - WINDOW + 1, WINDOW)]
     else:

@@ -55,7 +55,7 @@ def of_its_own(module: str) -> tuple[str, ...]:
     if module.startswith("corpus.syntax"):
         return ("corpus.syntax",)
     if module.startswith(SERVING):
-        return ("corpus.syntax", "tuning")
+        return ("corpus.syntax", "tuning.files", "tuning.errors", SERVING)
     if module.startswith("tuning.ranking"):
         return ("corpus", "tuning")
     if module.startswith("tuning"):
@@ -108,6 +108,23 @@ def test_arrows_between_rooms_of_ranking_point_down(path: Path) -> None:
 
 def ranking_room(module: str) -> str:
     return [*module.split("."), "", ""][2]
+
+
+def test_what_serves_imports_neither_torch_nor_transformers() -> None:
+    """All of it, with both out of reach, and a model scored."""
+    modules = sorted(module_of(path).removesuffix(".__init__") for path in FILES if module_of(path).startswith(SERVING))
+    script = f"""
+import sys
+from importlib import import_module
+for name in ("torch", "transformers", "safetensors", "onnx", "corpus.sources"):
+    sys.modules[name] = None  # importing it fails
+for module in {[*modules, "lsp_server.ranking.ranker_process"]}:
+    import_module(module)
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+print(*sorted(loaded & {{"torch", "transformers", "safetensors", "accelerate", "gguf"}} - {{"torch", "transformers", "safetensors"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
 
 
 @pytest.mark.parametrize("package", ["lsp_server", "tuning/ranking"])

@@ -26,7 +26,7 @@ def _from(kind: str, where: str, online: bool, **options: Any) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise LibraryMissing("A base model needs transformers. Run: pip install 'starling-lsp[model]'") from error
+        raise LibraryMissing("A base model needs transformers. Run: pip install 'starling-lsp[train]'") from error
     if not online and not (Path(where) / "config.json").is_file():
         there = ", ".join(sorted(entry.name for entry in Path(where).glob("*"))[:8]) or "nothing"
         raise CheckpointError(

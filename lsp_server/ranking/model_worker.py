@@ -1,6 +1,6 @@
 """The thread that the model works in: it reads ahead as the author types, and scores names when asked.
 
-The newest job wins: what the author is doing now matters, what was asked before does not. Loads torch, in its thread.
+The newest job wins: what the author is doing now matters, what was asked before does not. Loads the runtime, in its thread.
 """
 
 from __future__ import annotations
@@ -190,16 +190,10 @@ class ModelWorker(threading.Thread):
         log.info("model with %s ready", adapter or "no adapter")
 
     def _load(self, adapter: str) -> Scorer:
-        from tuning.ranking.serving.model.install import default_base_dir, is_installed
-        from tuning.ranking.serving.model.scorer import Scorer
+        from tuning.ranking.serving.model import loading
 
-        if not self._base and not is_installed():
-            raise FileNotFoundError("the default base is not installed; run: starling install-model")
-        scorer = Scorer.load(
-            self._base or default_base_dir(),
-            adapter=adapter,
-            allow_download=bool(self._base),  # a hub id that the user gave
-        )
+        allowed = bool(self._base)  # a hub id that the user gave
+        scorer = loading.load_scorer(self._base, adapter=adapter, allow_download=allowed)
         give_back_freed_memory()  # before anybody waits for this model: it holds the interpreter for 0.2 s
         return scorer
 

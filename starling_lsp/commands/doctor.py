@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from corpus.interpreter import install_command
 from corpus.syntax.language import languages
 from lsp_server import __version__, serving
 from lsp_server.logs import log_folder
@@ -104,46 +103,48 @@ def _servers(settings: Settings) -> list[Finding]:
 
 
 def _model(settings: Settings) -> list[Finding]:
-    missing = [name for name in ("torch", "transformers", "safetensors") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("onnxruntime", "tokenizers") if importlib.util.find_spec(name) is None]
     if missing:
         return [
             Finding(
                 what="model libraries",
                 found=f"missing: {', '.join(missing)}",
-                remedy=f"{install_command('model')} (without it, the ranker 'signals' is used)",
+                remedy=f"pip install {' '.join(missing)} (without it, the ranker 'signals' is used)",
             )
         ]
-    from tuning.ranking.serving.model.install import default_base_dir, is_installed
+    from tuning.ranking.serving.model.model_store import default_base, is_installed
 
-    found = [Finding(what="model libraries", found=f"torch {importlib.metadata.version('torch')}")]
+    found = [Finding(what="model libraries", found=f"onnxruntime {importlib.metadata.version('onnxruntime')}")]
     if not settings.base and not is_installed():
         return [
             *found,
             Finding(
                 what="base model",
-                found="not installed",
+                found="not installed, or not whole",
                 remedy="starling install-model (without it, the ranker 'signals' is used)",
             ),
         ]
-    base = settings.base or str(default_base_dir())
-    asked = bool(settings.base)
-    return [*found, Finding(what="base model", found=base), _speed(base, settings.adapter, allow_download=asked)]
+    base = settings.base or str(default_base())
+    return [*found, Finding(what="base model", found=base), *_speed(settings.base, settings.adapter)]
 
 
-def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
-    """Load the model and time the scoring of one list, with the prompt already read as while typing."""
+def _speed(base: str, adapter: str) -> list[Finding]:
+    """Load the model and time the scoring of one list, with the prompt already read as while typing; its memory."""
+    from tuning.ranking.serving.model.loading import load_scorer
     from tuning.ranking.serving.model.prompt import build_prompt
-    from tuning.ranking.serving.model.scorer import Scorer
 
+    before = resident_memory()
     started = time.perf_counter()
     try:
-        scorer = Scorer.load(base, adapter=adapter, allow_download=allow_download)
+        scorer = load_scorer(base, adapter=adapter, allow_download=bool(base))
     except Exception as error:  # report any problem of the model
-        return Finding(
-            what="model",
-            found=f"can't be loaded: {error}",
-            remedy="run starling install-model, or give another --base",
-        )
+        return [
+            Finding(
+                what="model",
+                found=f"can't be loaded: {error}",
+                remedy="run starling install-model, or give another --base",
+            )
+        ]
     loaded = time.perf_counter() - started
     prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = value.", line_comment="")
     scorer.advance("doctor", prompt.text)
@@ -155,10 +156,24 @@ def _speed(base: str, adapter: str, *, allow_download: bool) -> Finding:
         while not search.step():
             pass
         times.append((time.perf_counter() - started) * 1000)
-    return Finding(
-        what="model speed",
-        found=f"loaded in {loaded:.1f} s; scores {len(names)} names in {sorted(times)[1]:.0f} ms once the prompt is read",
-    )
+    found = [
+        Finding(
+            what="model speed",
+            found=f"loaded in {loaded:.1f} s; scores {len(names)} names in {sorted(times)[1]:.0f} ms once the prompt is read",
+        )
+    ]
+    after = resident_memory()
+    if before is not None and after is not None:
+        found.append(Finding(what="model memory", found=f"{(after - before) / 1e6:.0f} MB"))
+    return found
+
+
+def resident_memory() -> int | None:
+    """Bytes of this process in memory; None where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _log() -> Finding:

@@ -23,12 +23,18 @@ def byte_level() -> Any:
 
 
 def tiny(kind: str, vocabulary: int) -> Any:
-    """A causal language model of two layers."""
+    """A causal language model of two layers; of "wide llama" the heads have the size that the serving graph needs."""
     torch.manual_seed(0)
+    if kind == "wide llama":
+        config = transformers.LlamaConfig(
+            vocab_size=vocabulary, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=2048,
+        )  # fmt: skip
+        return transformers.AutoModelForCausalLM.from_config(config)
     if kind == "llama":
         config = transformers.LlamaConfig(
             vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=512,
+            num_key_value_heads=2, max_position_embeddings=2048,
         )  # fmt: skip
     else:
         config = transformers.GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=512)

@@ -62,7 +62,7 @@ def answered(run: Callable[[], int]) -> int:
         if (error.name or "").partition(".")[0] in OURS:
             raise
         errors.print(
-            escape(missing(error.name or "", extra="model,corpus")), style="red", highlight=False, soft_wrap=True
+            escape(missing(error.name or "", extra="train,corpus")), style="red", highlight=False, soft_wrap=True
         )
         return 2
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ const CHECK = 'import lsp_server; print(lsp_server.__version__)';
 const OLDEST = 'import sys; sys.exit(sys.version_info < (3, 11))';
 const PATIENCE = 20_000; // ms
 const CURRENT = 'current.txt'; // the name of the environment in use
-const EXTRAS = 'model,corpus,python';
+const EXTRAS = 'train,corpus,python';
 
 export interface Found {
   readonly python: string;

@@ -51,10 +51,10 @@ def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_that_was_loaded_or_dropped_leaves_no_freed_memory(
     monkeypatch: pytest.MonkeyPatch, adapters: int
 ) -> None:
-    from tuning.ranking.serving.model.scorer import Scorer
+    from tuning.ranking.serving.model import loading
 
     given_back: list[str] = []
-    monkeypatch.setattr(Scorer, "load", lambda *_, **__: object())
+    monkeypatch.setattr(loading, "load_scorer", lambda *_, **__: object())
     monkeypatch.setattr(model_worker, "give_back_freed_memory", lambda: given_back.append(""))
     worker = model_worker.ModelWorker("a base", "")
     with ThreadPoolExecutor(1) as loader:

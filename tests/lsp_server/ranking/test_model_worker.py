@@ -13,11 +13,17 @@ import torch
 import tuning
 from lsp_server.ranking.model_worker import KEPT, ModelWorker, SearchJob
 from tests.tuning.models import TEXT, byte_level, tiny
+from tuning.ranking.serving.model import model_store
+from tuning.ranking.serving.model.loading import load_scorer
 from tuning.ranking.serving.model.prompt import Prompt
-from tuning.ranking.serving.model.scorer import Scorer
 
 NAMES = ("value", "_value", "values", "name")
 PROMPT = Prompt(text=TEXT + "        self", tail=".")
+
+
+@pytest.fixture(autouse=True)
+def own_models(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_store, "models_dir", lambda: folders["base"].parent / "compiled")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {"base": home / "base"}
     tokenizer.save_pretrained(found["base"])
     for number, name in enumerate(("base", "a", "b", "c")):
-        model: Any = tiny("llama", len(tokenizer))
+        model: Any = tiny("wide llama", len(tokenizer))
         if name != "base":
             model = tuning.get_peft_model(model, tuning.LoraConfig(target_modules="all-linear"))
             torch.manual_seed(number)
@@ -74,7 +80,7 @@ async def test_what_is_loaded_serves_until_another_adapter_is_ready(folders: dic
     assert first.served_by == ""
     later = await scored_by(worker, str(folders["a"]))
     for job, adapter in ((first, ""), (later, str(folders["a"]))):
-        expected = Scorer.load(folders["base"], adapter=adapter).log_p(PROMPT, NAMES, top=len(NAMES))
+        expected = load_scorer(folders["base"], adapter=adapter).log_p(PROMPT, NAMES, top=len(NAMES))
         assert job.scores is not None
         assert job.scores.bounds == pytest.approx(expected, abs=1e-3)
     assert worker.serving("") == ""  # both are kept

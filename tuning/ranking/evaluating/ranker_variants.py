@@ -32,10 +32,9 @@ def all_variants(given: argparse.Namespace) -> list[Variant]:
     blend = Blend.load(given.blend) if given.blend else Blend.load()
     variants = [Variant(name="Starling, signals", blend=blend)]
     if given.model or given.budgets:
-        from tuning.ranking.serving.model.install import default_base_dir
-        from tuning.ranking.serving.model.scorer import Scorer
+        from tuning.ranking.serving.model.loading import load_scorer
 
-        scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
+        scorer = load_scorer(given.base or "", adapter=given.adapter)
         if given.model:
             variants.append(
                 Variant(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone")

@@ -165,10 +165,9 @@ def _spread(rows: Sequence[Recorded], count: int) -> list[Recorded]:
 
 
 def _scorer(given: argparse.Namespace) -> Callable[[Prompt, Sequence[str]], Floats]:
-    from tuning.ranking.serving.model.install import default_base_dir
-    from tuning.ranking.serving.model.scorer import Scorer
+    from tuning.ranking.serving.model.loading import load_scorer
 
-    scorer = Scorer.load(given.base or default_base_dir(), adapter=given.adapter, quantize=True)
+    scorer = load_scorer(given.base or "", adapter=given.adapter)
     return scorer.log_p
 
 

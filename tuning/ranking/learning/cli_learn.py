@@ -68,10 +68,10 @@ def make_windows(given: argparse.Namespace) -> int:
     from corpus.lists import read_lists
     from corpus.rankbench.origins import benches, place_of
     from tuning.ranking.evaluating.cases import cases
+    from tuning.ranking.learning.torch_models import base_and_tokenizer
     from tuning.ranking.learning.window_building import whole_windows, windows
     from tuning.ranking.learning.window_files import write_windows
     from tuning.ranking.serving.blend import Blend
-    from tuning.ranking.serving.model.scorer import base_and_tokenizer
 
     console = Console(stderr=True)
     tokenizer = base_and_tokenizer(given.base)[1]
@@ -100,7 +100,7 @@ def make_windows(given: argparse.Namespace) -> int:
 def learn(given: argparse.Namespace) -> int:
     """Windows to an adapter."""
     from tuning.ranking.learning import training
-    from tuning.ranking.serving.model.scorer import base_and_tokenizer
+    from tuning.ranking.learning.torch_models import base_and_tokenizer
 
     console = Console(stderr=True)
     found = _read(given.windows, given.language)
@@ -137,13 +137,15 @@ def score(given: argparse.Namespace) -> int:
     from tuning.ranking.evaluating.known_scores import write_scores
     from tuning.ranking.learning import training
     from tuning.ranking.learning.listwise import Listwise
-    from tuning.ranking.serving.model.scorer import base_and_tokenizer, ends_identifier
+    from tuning.ranking.learning.torch_models import base_and_tokenizer, tokens_of
 
     console = Console(stderr=True)
     found = _read(given.windows, ())
     model, tokenizer = base_and_tokenizer(given.base, given.adapter)
     model = model.to(training.device())
-    loss = Listwise(ending=torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size)).to(training.device()))
+    loss = Listwise(
+        ending=torch.from_numpy(tokens_of(tokenizer).ends_identifier(model.config.vocab_size)).to(training.device())
+    )
     with bar(console, "scoring", len(found)) as done:
         count = write_scores(given.out, training.scores(model, loss, found, done))
     console.print(f"{given.out}: {count:,} lists", highlight=False)

@@ -206,7 +206,7 @@ def _train(
     until: float,
 ) -> None:
     from tuning.ranking.learning import retraining, training
-    from tuning.ranking.serving.model.scorer import base_and_tokenizer
+    from tuning.ranking.learning.torch_models import base_and_tokenizer
 
     recipe = Recipe(method=given.method, rank=given.rank)
     recipe = recipe if training.device().type == "cpu" else replace(recipe, batch=ON_GPU)
@@ -251,13 +251,11 @@ def _judge(
     given: argparse.Namespace, name: str, splits: Sequence[Split], judging: Sequence[Any], out: Path, console: Console
 ) -> int:
     from tuning.ranking.learning import retraining
-    from tuning.ranking.serving.model.install import default_base_dir
-    from tuning.ranking.serving.model.scorer import Scorer
+    from tuning.ranking.serving.model.loading import load_scorer
 
     used = adapter_registry.used(name)
-    base = given.base or default_base_dir()
-    now = Scorer.load(base, adapter=str(used.folder) if used is not None else "")
-    then = Scorer.load(base, adapter=str(out))
+    now = load_scorer(given.base, adapter=str(used.folder) if used is not None else "")
+    then = load_scorer(given.base, adapter=str(out))
     with _bar(console, "comparing", len(judging)) as done:
         places = retraining.compare(judging, now, then, done)
     before = f"now ({name} {used.version})" if used is not None else "now (no adapter of its own)"

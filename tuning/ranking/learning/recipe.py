@@ -61,7 +61,7 @@ class Recipe:
         import torch
 
         from tuning.ranking.learning.listwise import Listwise
-        from tuning.ranking.serving.model.scorer import ends_identifier
+        from tuning.ranking.learning.torch_models import tokens_of
 
-        ending = torch.from_numpy(ends_identifier(tokenizer, model.get_base_model().config.vocab_size))
+        ending = torch.from_numpy(tokens_of(tokenizer).ends_identifier(model.get_base_model().config.vocab_size))
         return Listwise(ending=ending.to(next(model.parameters()).device), text=self.text, beside=self.beside)

@@ -12,9 +12,10 @@ import tuning
 from tests.tuning.models import TEXT, byte_level, tiny
 from tuning.ranking.learning.batch_layout import Batch, Laid
 from tuning.ranking.learning.listwise import Listwise
+from tuning.ranking.learning.torch_models import TorchRuntime, tokens_of
 from tuning.ranking.learning.windows import ListedSite, Window
 from tuning.ranking.serving.model.prompt import Prompt
-from tuning.ranking.serving.model.scorer import Scorer, ends_identifier
+from tuning.ranking.serving.model.scorer import Scorer
 from tuning.training.loop import train
 from tuning.training.options import Options
 
@@ -54,17 +55,17 @@ def batch(*windows: Window) -> Batch:
 
 
 def objective(tokenizer: Any, model: Any, **options: float) -> Listwise:
-    return Listwise(ending=torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size)), **options)
+    return Listwise(ending=torch.from_numpy(tokens_of(tokenizer).ends_identifier(model.config.vocab_size)), **options)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_scores_are_those_of_one_pass_a_name(kind: str, tokenizer: Any) -> None:
     model = tiny(kind, len(tokenizer)).eval()
-    scorer = Scorer(model, tokenizer)
+    scorer = Scorer(TorchRuntime(model), tokens_of(tokenizer))
     with torch.no_grad():
         found = objective(tokenizer, model).scores(model, batch(window(tokenizer)))
     for (text, tail), scores in zip(PLACES, found, strict=True):
-        expected = [scorer._plain(Prompt(text=text, tail=tail), name) for name in NAMES]  # pyright: ignore[reportPrivateUsage]
+        expected = [scorer.plain(Prompt(text=text, tail=tail), name) for name in NAMES]
         assert scores.tolist() == pytest.approx(expected, abs=1e-4)
 
 

@@ -207,7 +207,7 @@ def test_a_library_that_is_not_installed_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pygit2", None)
     assert main(["train", "--repo", str(code)]) == 2
-    assert f"pygit2 is not installed. Run: {install_command('model,corpus')}\n" == capsys.readouterr().err
+    assert f"pygit2 is not installed. Run: {install_command('train,corpus')}\n" == capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("folder", "name"), [("my shop (new)!", "my-shop-new"), ("größe", "größe"), ("...", "code")])

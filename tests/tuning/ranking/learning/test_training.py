@@ -22,8 +22,8 @@ from tuning.ranking.learning.window_building import windows
 from tuning.ranking.learning.window_files import read_windows, write_windows
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.model.errors import ScorerMissing
+from tuning.ranking.serving.model.loading import load_scorer
 from tuning.ranking.serving.model.prompt import Prompt
-from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.rank import shortlist
 
 TIMES = 12  # through the windows
@@ -88,7 +88,7 @@ def test_scores_on_disk_are_those_of_the_scorer(home: Path, found: list[Case]) -
     assert run(home, "windows", home / "lists", "--list", home / "places", "--whole", "--out", home / "whole") == 0
     assert run(home, "score", home / "whole", "--out", home / "scores") == 0
     known = KnownScores([home / "scores"])
-    scorer = Scorer.load(home / "base", quantize=False)
+    scorer = load_scorer(home / "base", quantize=False)
     blend = Blend.load()
     for case in found[::7]:
         names = [case.known.candidates[i].name for i in shortlist(case.known, blend)]

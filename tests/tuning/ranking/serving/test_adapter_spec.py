@@ -11,11 +11,12 @@ import torch
 import tuning
 from tests.tuning.models import byte_level, tiny
 from tuning.errors import AdapterError
-from tuning.ranking.serving.model import adapter_registry
+from tuning.ranking.learning import torch_models
+from tuning.ranking.learning.torch_models import base_and_tokenizer, on_base
+from tuning.ranking.serving.model import adapter_registry, model_store
 from tuning.ranking.serving.model import adapter_spec as adapting
 from tuning.ranking.serving.model.adapter_registry import Card
-from tuning.ranking.serving.model.adapter_spec import on_base, shipped
-from tuning.ranking.serving.model.scorer import base_and_tokenizer
+from tuning.ranking.serving.model.adapter_spec import shipped
 
 
 def adapter(folder: Path, seed: int) -> Path:
@@ -38,8 +39,10 @@ def default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A default base, with an adapter of Starling's own."""
     tiny("llama", 320).save_pretrained(tmp_path / "default")
     byte_level().save_pretrained(tmp_path / "default")
-    monkeypatch.setattr(adapting, "default_base_dir", lambda: tmp_path / "default")
-    monkeypatch.setattr(adapting, "SHIPPED", adapter(tmp_path / "shipped", seed=1))
+    monkeypatch.setattr(model_store, "training_folder", lambda: tmp_path / "default")
+    own = adapter(tmp_path / "shipped", seed=1)
+    monkeypatch.setattr(adapting, "SHIPPED", own)
+    monkeypatch.setattr(torch_models, "SHIPPED", own)
     return tmp_path / "default"
 
 

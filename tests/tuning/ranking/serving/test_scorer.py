@@ -1,17 +1,17 @@
-"""Tree search against one forward pass a name, on tiny models made here."""
+"""Tree search against plain text, by each runtime, on tiny models made here."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-import tuning
 from tests.tuning.models import TEXT, byte_level, tiny
-from tuning.ranking.serving.model.errors import ScorerMissing
+from tuning.ranking.learning.torch_models import TorchRuntime, tokens_of
+from tuning.ranking.serving.model import model_store
+from tuning.ranking.serving.model import scorer as scorer_module
+from tuning.ranking.serving.model.errors import ModelUnsupported
+from tuning.ranking.serving.model.loading import load_scorer
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.model.scorer import Scorer
 
@@ -23,11 +23,34 @@ def tokenizer():
     return byte_level()
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2"])
-def scorer(request: pytest.FixtureRequest, tokenizer) -> Scorer:
-    made = Scorer(tiny(request.param, len(tokenizer)), tokenizer)
-    made.check()
-    return made
+@pytest.fixture(scope="module", params=["torch/llama", "torch/gpt2", "onnx/wide llama"])
+def made(request: pytest.FixtureRequest, tokenizer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scorer, Any]:
+    """A scorer of each runtime, and the model in transformers that it has to agree with."""
+    runtime, kind = request.param.split("/")
+    model = tiny(kind, len(tokenizer)).eval()
+    if runtime == "torch":
+        return Scorer(TorchRuntime(model), tokens_of(tokenizer)), model
+    folder = tmp_path_factory.mktemp("base")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_store, "models_dir", lambda: folder / "compiled")
+        return load_scorer(folder, quantize=False), model
+
+
+@pytest.fixture
+def scorer(made: tuple[Scorer, Any]) -> Scorer:
+    return made[0]
+
+
+@torch.inference_mode()
+def plain(model: Any, tokenizer: Any, prompt: Prompt, name: str) -> float:
+    """log P of a name and its end, by one forward pass over all of the text."""
+    text, tail = (tokenizer.encode(part, add_special_tokens=False) for part in (prompt.text, prompt.tail + name))
+    logits = model(torch.tensor([text + tail])).logits[0].float().log_softmax(-1)
+    path = sum(float(logits[len(text) + place - 1, token]) for place, token in enumerate(tail))
+    ending = torch.from_numpy(tokens_of(tokenizer).ends_identifier(logits.shape[1]))
+    return path + float(logits[-1][ending].logsumexp(-1))
 
 
 def searched(scorer: Scorer, key: str, prompt: Prompt, names: list[str]) -> np.ndarray:
@@ -38,10 +61,42 @@ def searched(scorer: Scorer, key: str, prompt: Prompt, names: list[str]) -> np.n
 
 
 @pytest.mark.parametrize("tail", [".", " = ", "(", ", ", "\n        ", ""])
-def test_tree_equals_one_pass_a_name(scorer: Scorer, tail: str) -> None:
+def test_tree_equals_plain_text(made: tuple[Scorer, Any], tokenizer, tail: str) -> None:
+    scorer, model = made
     prompt = Prompt(text=TEXT + "        self", tail=tail)
-    expected = [scorer._plain(prompt, name) for name in NAMES]  # pyright: ignore[reportPrivateUsage]
+    expected = [plain(model, tokenizer, prompt, name) for name in NAMES]
     assert searched(scorer, "a", prompt, NAMES) == pytest.approx(expected, abs=1e-4)
+    assert [scorer.plain(prompt, name) for name in NAMES] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_runtime_whose_nodes_see_no_ancestors_is_found_out(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer.check(tolerance=1e-4)
+    expand = type(scorer.runtime).expand
+
+    def blind(runtime: Any, context: Any, tokens: Any, depths: Any, ancestors: Any, prompt: int) -> Any:
+        return expand(runtime, context, tokens, [0 for _ in depths], [[] for _ in ancestors], prompt)
+
+    monkeypatch.setattr(type(scorer.runtime), "expand", blind)
+    with pytest.raises(ModelUnsupported, match="unlike text"):
+        scorer.check(tolerance=1e-4)
+
+
+def test_prompts_of_many_documents_are_kept_within_a_limit(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = scorer.runtime.bytes_of(len(scorer.tokenizer.encode(TEXT)))
+    monkeypatch.setattr(scorer_module, "CACHE_BYTES", int(3.5 * size))
+    for key in "abcdefa":
+        scorer.advance(key, TEXT)
+    assert list(scorer._prompts) == ["e", "f", "a"]  # pyright: ignore[reportPrivateUsage]
+
+
+def test_of_a_text_longer_than_the_model_reads_the_end_counts(scorer: Scorer) -> None:
+    long = TEXT * 400
+    prompt = Prompt(text=long, tail=".")
+    found = searched(scorer, "long", prompt, NAMES)
+    assert len(scorer.tokenizer.encode(long)) > scorer.runtime.positions
+    assert np.isfinite(found).all()
+    assert searched(scorer, "longer", Prompt(text="x = 1\n" + long, tail="."), NAMES) == pytest.approx(found, abs=1e-4)
+    assert np.isfinite(searched(scorer, "long", prompt, ["n" * 40_000, "name"])).all()
 
 
 def test_cached_prompt_equals_a_fresh_one(scorer: Scorer) -> None:
@@ -123,57 +178,3 @@ def test_typing_keeps_the_prompts_beginning() -> None:
     before = TEXT * 40
     starts = {build_prompt(path="p", before=before + "x" * typed).text[:200] for typed in range(100)}
     assert len(starts) <= 2
-
-
-def test_missing_or_pickled_model_is_said(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ScorerMissing, match="safetensors"):
-        Scorer.load(tmp_path)
-
-
-def test_a_hub_id_that_was_downloaded_once_needs_no_connection(tmp_path: Path, tokenizer) -> None:
-    snapshot = tmp_path / "models--someone--tiny" / "snapshots" / "0123"
-    tiny("llama", len(tokenizer)).save_pretrained(snapshot)
-    tokenizer.save_pretrained(snapshot)
-    (tmp_path / "models--someone--tiny" / "refs").mkdir()
-    (tmp_path / "models--someone--tiny" / "refs" / "main").write_text("0123")
-    load = "from tuning.ranking.serving.model.scorer import Scorer; Scorer.load('someone/tiny', allow_download=%s); print('loaded')"
-    refuse = "import socket; socket.socket.connect = None\n"
-    for allowed in (True, False):
-        done = subprocess.run(
-            [sys.executable, "-c", refuse + load % allowed],
-            env={**os.environ, "HF_HUB_CACHE": str(tmp_path)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.stdout == "loaded\n", done.stderr
-
-
-@pytest.mark.parametrize("method", ["LoraConfig", "LoHaConfig", "IA3Config", "OFTConfig"])
-def test_an_adapter_is_in_the_scores(method: str, tokenizer, tmp_path: Path) -> None:
-    base = tiny("llama", len(tokenizer))
-    base.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    adapted = tuning.get_peft_model(base, getattr(tuning, method)(target_modules=["q_proj", "down_proj"]))
-    torch.manual_seed(1)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    adapted.save_pretrained(tmp_path / "adapter")
-    prompt = build_prompt(path="a.py", before=TEXT + "x = value.")
-    plain = Scorer.load(tmp_path / "base", quantize=False)
-    merged = Scorer.load(tmp_path / "base", adapter=str(tmp_path / "adapter"), quantize=False)
-    wanted = searched(Scorer(adapted.eval(), tokenizer), "k", prompt, NAMES)
-    assert np.allclose(searched(merged, "k", prompt, NAMES), wanted, atol=1e-4)
-    assert not np.allclose(searched(plain, "k", prompt, NAMES), wanted, atol=1e-3)
-
-
-def test_an_adapter_that_has_no_place_in_the_weights_is_named(tokenizer, tmp_path: Path) -> None:
-    base = tiny("llama", len(tokenizer))
-    base.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    adapted = tuning.get_peft_model(base, tuning.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
-    adapted.save_pretrained(tmp_path / "adapter")
-    with pytest.raises(tuning.TuningError, match="PREFIX_TUNING"):
-        Scorer.load(tmp_path / "base", adapter=str(tmp_path / "adapter"), quantize=False)

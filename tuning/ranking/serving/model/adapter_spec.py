@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tuning.errors import AdapterError
 from tuning.ranking.serving.model import adapter_registry
-from tuning.ranking.serving.model.install import default_base_dir
+from tuning.ranking.serving.model.model_store import is_default
 
 NONE = "none"
 SHIPPED = Path(__file__).with_name("adapter")
@@ -37,20 +35,18 @@ class Wanted:
 def shipped(base: str | Path) -> str:
     """What stands for the adapter that comes with Starling for this base: its digest; "" where none does."""
     file = SHIPPED / "adapter_model.safetensors"
-    is_default = not base or Path(base) == default_base_dir()
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if is_default and file.is_file() else ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if is_default(base) and file.is_file() else ""
 
 
-def on_base(model: Any, base: str | Path, spec: str) -> Any:
-    """The model of a base with all that a text names in its weights, and with SHIPPED beneath where that belongs. Raises TuningError, AdapterRegistryError."""
+def stack(base: str | Path, spec: str) -> list[Wanted]:
+    """All that goes into a base's weights by a text, in its order: SHIPPED beneath where that belongs. Raises AdapterError, AdapterRegistryError."""
     wanted, there = parsed(spec), shipped(base)
     beneath = {adapter_registry.beneath(one.folder) for one in wanted} if spec else {there}
     if unknown := beneath - {"", there}:
         names = ", ".join(str(one.folder) for one in wanted if adapter_registry.beneath(one.folder) in unknown)
         raise AdapterError(f"{names}: trained with another version of Starling's own adapter beneath; train it again")
-    if there and there in beneath:
-        model = merged(model, [Wanted(folder=SHIPPED, weight=1.0)])
-    return merged(model, wanted)
+    own = [Wanted(folder=SHIPPED, weight=1.0)] if there and there in beneath else []
+    return own + wanted
 
 
 def parsed(spec: str) -> list[Wanted]:
@@ -71,19 +67,3 @@ def parsed(spec: str) -> list[Wanted]:
             folder = installed.folder
         found.append(Wanted(folder=folder, weight=float(weight[1]) if weight else 1.0))
     return found
-
-
-def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
-    """The base with these adapters in its weights. Raises TuningError."""
-    from tuning.model import PeftModel
-
-    if not wanted:
-        return model
-    names = [f"adapter{number}" for number in range(len(wanted))]
-    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0], strict=True)
-    for name, one in zip(names[1:], wanted[1:], strict=True):
-        adapted.load_adapter(one.folder, name, strict=True)
-    if all(one.weight == 1 for one in wanted):
-        return adapted.merge_and_unload(adapter_names=names)
-    adapted.add_weighted_adapter(names, [one.weight for one in wanted], "sum", combination_type="cat")
-    return adapted.merge_and_unload(adapter_names=["sum"])

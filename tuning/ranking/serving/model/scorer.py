@@ -8,97 +8,71 @@ search may stop at any time. Used from one thread.
 from __future__ import annotations
 
 import heapq
-import os
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tuning.ranking.serving.model.adapter_spec import NONE, on_base, parsed
-from tuning.ranking.serving.model.errors import ModelUnsupported, ScorerMissing
+from tuning.ranking.serving.model.errors import ModelUnsupported
 from tuning.ranking.serving.model.prompt import Prompt
+from tuning.ranking.serving.model.runtime import Context, Logits, Runtime
+from tuning.ranking.serving.model.tokenizer import ModelTokenizer
 from tuning.ranking.serving.model.trie import TOP, Node, Scores, build
 
 Floats = NDArray[np.float64]
 
-BATCH = 8  # trie nodes a forward pass: of 24 most are looked at in vain, and it takes 59 ms instead of 35
-CHUNK = 96  # prompt tokens a forward pass: an interruption waits for one at most
-KEPT_PROMPTS = 4
+CACHE_BYTES = 64_000_000  # of keys and values, all documents' together: some three prompts of SmolLM2-135M's
+KNOWN_SEQUENCES = 20_000
+LONGEST_NAME = 128  # tokens; of a longer one its beginning is scored
 SURE = 12  # best names, where all the time in the world is given
 TOLERANCE = 2e-3
+LEAST = np.finfo(np.float32).tiny  # a probability that is no less
 NOTHING: Mapping[str, float] = MappingProxyType({})
-BLOCKED = torch.finfo(torch.float32).min
 
 
 class _Cached:
-    """Keys and values of a document's prompt, and the log P of what follows its last token."""
+    """Keys and values of a document's prompt, and what follows its last token."""
 
-    def __init__(self, cache: Any) -> None:
-        self.cache = cache
+    def __init__(self, context: Context) -> None:
+        self.context = context
         self.tokens: list[int] = []
-        self.next: torch.Tensor | None = None  # float32[vocabulary]
+        self.next: Following | None = None
+
+
+class Following:
+    """What may follow each of some tokens: float32 [rows, vocabulary] logits, read as log P."""
+
+    def __init__(self, logits: Logits, ending: NDArray[np.float32]) -> None:
+        most = logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits - most)
+        total = odds.sum(axis=1)
+        self._logits = logits
+        self._norm = most[:, 0] + np.log(total)
+        self._ended = np.log(np.maximum(odds @ ending / total, LEAST))
+
+    def log_p(self, row: int, tokens: Sequence[int]) -> list[float]:
+        """log P of each token."""
+        return (self._logits[row, list(tokens)] - self._norm[row]).tolist()
+
+    def ends(self, row: int) -> float:
+        """log P that the identifier ends here."""
+        return float(self._ended[row])
 
 
 class Scorer:
     """A model, its tokenizer, and the prompts of a few documents."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model = model.eval()
+    def __init__(self, runtime: Runtime[Any], tokenizer: ModelTokenizer) -> None:
+        self.runtime = runtime
         self.tokenizer = tokenizer
         self._prompts: OrderedDict[str, _Cached] = OrderedDict()
-        self._ending = torch.from_numpy(ends_identifier(tokenizer, model.config.vocab_size))
+        self._ending = tokenizer.ends_identifier(runtime.vocabulary).astype(np.float32)
         self._sequences: OrderedDict[str, list[int]] = OrderedDict()
 
-    @classmethod
-    def load(
-        cls,
-        base: str | Path,
-        *,
-        adapter: str = "",
-        threads: int | None = None,
-        quantize: bool | None = None,
-        allow_download: bool = False,
-    ) -> Scorer:
-        """Load a model folder, or a hub id whose files are on this machine or may be downloaded. Raises ScorerError, TuningError.
-
-        `adapter`: what `tuning.ranking.serving.model.adapter_spec` takes, merged into the weights.
-        `quantize`: int8 linear layers on CPU (None: yes).
-        """
-        remote = allow_download and not Path(base).is_dir()
-        if not remote:
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        for message in (".*past_key_values.*", ".*quantize_per_tensor.*"):  # known, and pinned against
-            warnings.filterwarnings("ignore", message=message)
-        # One core stays free: the wrapped server and signals must answer while the model works.
-        torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) - 1)))
-        parsed(adapter)  # says what is not there, before a model is read
-        try:
-            try:
-                model, tokenizer = _from_pretrained(base, local=True)
-            except (OSError, ValueError):
-                if not remote:
-                    raise
-                model, tokenizer = _from_pretrained(base, local=False)
-        except (OSError, ValueError) as error:
-            raise ScorerMissing(
-                f"no usable model in {base} (a folder with safetensors, or a hub id): {error}"
-            ) from error
-        scorer = cls(on_base(model, base, adapter), tokenizer)
-        scorer.check()
-        if quantize or quantize is None:
-            # Deprecated in torch for a package that would be one more dependency; pinned with torch, and tested.
-            scorer.model = torch.ao.quantization.quantize_dynamic(  # pyright: ignore[reportDeprecated]
-                scorer.model, {torch.nn.Linear}, dtype=torch.qint8
-            )
-        return scorer
-
-    def check(self) -> None:
+    def check(self, tolerance: float = TOLERANCE) -> None:
         """Compare the tree's scores with plain text's. Raises ModelUnsupported where they differ."""
         prompt = Prompt(text="def area(width, height):\n    return width", tail=" * ")
         names = ["height", "heights", "width", "w"]
@@ -107,70 +81,81 @@ class Scorer:
             while not search.step():
                 pass
             found = search.scores().bounds
+            expected = np.array([self.plain(prompt, name) for name in names])
         except Exception as error:
-            raise ModelUnsupported(f"{type(self.model).__name__} can't score a tree of tokens: {error}") from error
-        self._prompts.clear()
-        expected = np.array([self._plain(prompt, name) for name in names])
-        if not np.allclose(found, expected, atol=TOLERANCE, rtol=0):
+            raise ModelUnsupported(f"{type(self.runtime).__name__} can't score a tree of tokens: {error}") from error
+        finally:
+            self._prompts.clear()
+        if not np.allclose(found, expected, atol=tolerance, rtol=0):
             raise ModelUnsupported(
-                f"{type(self.model).__name__} scores a tree of tokens unlike text: {found} against {expected}"
+                f"{type(self.runtime).__name__} scores a tree of tokens unlike text: {found} against {expected}"
             )
 
-    @torch.inference_mode()
-    def _plain(self, prompt: Prompt, name: str) -> float:
-        text, tail = self._encode(prompt.text), self.sequence(prompt.tail, name)
-        logits = self.model(torch.tensor([text + tail])).logits[0].float().log_softmax(-1)
-        path = sum(float(logits[len(text) + place - 1, token]) for place, token in enumerate(tail))
-        return path + float(logits[-1][self._ending].logsumexp(-1))
+    def plain(self, prompt: Prompt, name: str) -> float:
+        """log P of a name, read token by token as plain text: what a search has to give too."""
+        context = self.runtime.context()
+        logits = self.runtime.read(context, self._encode(prompt.text))
+        total = 0.0
+        for token in self.sequence(prompt.tail, name):
+            total += Following(logits[None], self._ending).log_p(0, [token])[0]
+            logits = self.runtime.read(context, [token])
+        return total + Following(logits[None], self._ending).ends(0)
 
     def sequence(self, tail: str, name: str) -> list[int]:
         """A name's tokens as they stand in the text, those of the tail before it included."""
         key = tail + name
         found = self._sequences.get(key)
         if found is None:
-            found = self._sequences[key] = self.tokenizer.encode(key, add_special_tokens=False)
-            if len(self._sequences) > 20_000:
+            found = self._sequences[key] = self.tokenizer.encode(key)[:LONGEST_NAME]
+            if len(self._sequences) > KNOWN_SEQUENCES:
                 self._sequences.popitem(last=False)
         return found
 
     def _encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False) or [self.tokenizer.eos_token_id or 0]
+        """A prompt's tokens: the last ones, where there are more than leave names their positions."""
+        most = self.runtime.positions - min(LONGEST_NAME, self.runtime.positions // 4)
+        return self.tokenizer.encode(text)[-most:] or [self.tokenizer.end_of_text]
 
-    @torch.inference_mode()
     def advance(self, key: str, text: str, *, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Read a document's prompt, keeping what it shares with the last one. False when stopped before its end."""
         return self._advance(key, text, should_stop) is not None
 
     def _advance(self, key: str, text: str, should_stop: Callable[[], bool]) -> _Cached | None:
-        from transformers import DynamicCache
-
         tokens = self._encode(text)
         state = self._prompts.get(key)
         if state is None:
-            state = self._prompts[key] = _Cached(DynamicCache(config=self.model.config))
-            while len(self._prompts) > KEPT_PROMPTS:
-                self._prompts.popitem(last=False)
+            state = self._prompts[key] = _Cached(self.runtime.context())
         self._prompts.move_to_end(key)
         if state.tokens == tokens and state.next is not None:
             return state
+        self._make_room(len(tokens))
         shared = 0
         for ours, theirs in zip(state.tokens, tokens, strict=False):
             if ours != theirs:
                 break
             shared += 1
         shared = min(shared, len(tokens) - 1)
-        if shared < len(state.tokens):
-            state.cache.crop(shared - len(state.tokens))
-            del state.tokens[shared:]
+        state.context.crop(shared)
+        del state.tokens[shared:]
         state.next = None
         while len(state.tokens) < len(tokens):
             if should_stop():
                 return None
-            piece = tokens[len(state.tokens) : len(state.tokens) + CHUNK]
-            out = self.model(torch.tensor([piece]), past_key_values=state.cache, use_cache=True, logits_to_keep=1)
+            piece = tokens[len(state.tokens) : len(state.tokens) + self.runtime.chunk]
+            logits = self.runtime.read(state.context, piece)
             state.tokens += piece
-            state.next = out.logits[0, -1].float().log_softmax(-1)
+            if len(state.tokens) == len(tokens):
+                state.next = Following(logits[None], self._ending)
         return state
+
+    def _make_room(self, tokens: int) -> None:
+        """Forget the prompts that were not used for longest, so that one of so many tokens has its place."""
+        *others, _ = self._prompts
+        taken = self.runtime.bytes_of(tokens)
+        for key in reversed(others):
+            taken += self.runtime.bytes_of(len(self._prompts[key].tokens))
+            if taken > CACHE_BYTES:
+                del self._prompts[key]
 
     def log_p(self, prompt: Prompt, names: Sequence[str], *, top: int = SURE) -> Floats:
         """log P of each name after a prompt, float64[names]: exact for the `top` best, about right for the others."""
@@ -185,33 +170,28 @@ class Scorer:
         """Begin scoring names after a prompt, those already `known` excepted. Computes nothing before the first step."""
         return Search(self, key, prompt, names, known)
 
-    @torch.inference_mode()
-    def expand(self, search: Search, nodes: Sequence[Node]) -> torch.Tensor:
-        """log P of what follows each node, float32[nodes, vocabulary]. Keys and values stay for descendants."""
+    def expand(self, search: Search, nodes: Sequence[Node]) -> Following:
+        """What follows each node. Keys and values stay for descendants."""
         state = search.state
         assert state is not None
-        prompt, before, count = len(state.tokens), search.slots, len(nodes)
-        mask = torch.full((count, prompt + before + count), BLOCKED)
-        mask[:, :prompt] = 0.0
+        ancestors: list[list[int]] = []
         for row, node in enumerate(nodes):
-            node.slot = before + row
-            ancestor: Node | None = node
+            node.slot = search.slots + row
+            seen: list[int] = []
+            ancestor = node.parent
             while ancestor is not None and ancestor.depth > 0:
-                mask[row, prompt + ancestor.slot] = 0.0
+                seen.append(ancestor.slot)
                 ancestor = ancestor.parent
-        out = self.model(
-            torch.tensor([[node.token for node in nodes]]),
-            attention_mask=mask[None, None],
-            position_ids=torch.tensor([[prompt + node.depth - 1 for node in nodes]]),
-            past_key_values=state.cache,
-            use_cache=True,
+            ancestors.append(seen)
+        logits = self.runtime.expand(
+            state.context,
+            [node.token for node in nodes],
+            [node.depth - 1 for node in nodes],
+            ancestors,
+            len(state.tokens),
         )
-        search.slots += count
-        return out.logits[0].float().log_softmax(-1)
-
-    def ending(self, log_p: torch.Tensor) -> float:
-        """log P that the identifier ends here, from log P of the next token, float32[vocabulary]."""
-        return float(log_p[self._ending].logsumexp(-1))
+        search.slots += len(nodes)
+        return Following(logits, self._ending)
 
 
 class Search:
@@ -239,15 +219,17 @@ class Search:
             self._started = True
             self.state = self._scorer._advance(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert self.state is not None and self.state.next is not None
-            self._open(self._root, self.state.next)
+            self._open(self._root, self.state.next, 0)
             if not self._certain(top):
                 return False
         if self._certain(top):
             self._put_away()
             return True
-        nodes = [heapq.heappop(self._frontier)[2] for _ in range(min(BATCH, len(self._frontier)))]
-        for node, log_p in zip(nodes, self._scorer.expand(self, nodes), strict=True):
-            self._open(node, log_p)
+        batch = min(self._scorer.runtime.nodes, len(self._frontier))
+        nodes = [heapq.heappop(self._frontier)[2] for _ in range(batch)]
+        following = self._scorer.expand(self, nodes)
+        for row, node in enumerate(nodes):
+            self._open(node, following, row)
         if self._certain(top):
             self._put_away()
             return True
@@ -261,15 +243,14 @@ class Search:
         """Give the prompt's cache back, where the search stops before its end."""
         self._put_away()
 
-    def _open(self, node: Node, log_p: torch.Tensor) -> None:
+    def _open(self, node: Node, following: Following, row: int) -> None:
         if node.ends:
-            ended = node.log_p + self._scorer.ending(log_p)
-            self._bounds[node.ends] = ended
+            self._bounds[node.ends] = node.log_p + following.ends(row)
             self._exact[node.ends] = True
             self._left[node.ends] = 0
         if node.children:
             tokens = list(node.children)
-            for token, value in zip(tokens, log_p[torch.tensor(tokens)].tolist(), strict=True):
+            for token, value in zip(tokens, following.log_p(row, tokens), strict=True):
                 child = node.children[token]
                 child.log_p = node.log_p + value
                 self._bounds[child.below] = child.log_p
@@ -282,41 +263,5 @@ class Search:
 
     def _put_away(self) -> None:
         if self.state is not None and self.slots:
-            self.state.cache.crop(-self.slots)
+            self.state.context.crop(len(self.state.tokens))
             self.slots = 0
-
-
-def base_and_tokenizer(base: str, adapter: str = NONE) -> tuple[Any, Any]:
-    """A model folder's, or the default's, in single precision, with adapters in its weights. Raises ScorerMissing, TuningError."""
-    from tuning.ranking.serving.model.install import default_base_dir, is_installed
-
-    if not base and not is_installed():
-        raise ScorerMissing("the default base is not installed; run: starling install-model")
-    try:
-        model, tokenizer = _from_pretrained(base or default_base_dir(), local=True)
-    except (OSError, ValueError) as error:
-        raise ScorerMissing(f"no usable model in {base} (a folder with safetensors): {error}") from error
-    return on_base(model, base, adapter), tokenizer
-
-
-def _from_pretrained(base: str | Path, *, local: bool) -> tuple[Any, Any]:
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    options = {"local_files_only": local, "trust_remote_code": False}
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        str(base), dtype=torch.float32, use_safetensors=True, **options
-    )
-    return model, transformers.AutoTokenizer.from_pretrained(str(base), **options)
-
-
-def ends_identifier(tokenizer: Any, size: int) -> NDArray[np.bool_]:
-    """Which tokens can't continue an identifier: those that start with something else, and the special ones."""
-    ends = np.ones(size, bool)
-    texts = tokenizer.convert_ids_to_tokens(range(min(size, len(tokenizer))))
-    for token, text in enumerate(texts):
-        first = text[:1] if text is not None else ""
-        ends[token] = not (first.isalnum() or first == "_") or first in "ĠĊĉčÂâð▁"
-    ends[[token for token in tokenizer.all_special_ids if token < size]] = True
-    return ends

@@ -1,0 +1,82 @@
+"""A scorer for a base with adapters: on ONNX Runtime where the graph covers the base, else in torch where that is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from tuning.ranking.serving.model import model_store
+from tuning.ranking.serving.model.adapter_spec import stack
+from tuning.ranking.serving.model.compiling import GRAPH, TOKENIZER, Compiled, Say, compiled
+from tuning.ranking.serving.model.errors import ModelUnsupported, NeedsEngine, ScorerMissing
+from tuning.ranking.serving.model.onnx_runtime import OnnxRuntime
+from tuning.ranking.serving.model.quantisation import FLOAT32, SERVED
+from tuning.ranking.serving.model.scorer import Scorer
+from tuning.ranking.serving.model.tokenizer import ModelTokenizer
+
+TORCH = "tuning.ranking.learning.torch_models"  # by its name: what serves imports no torch
+IN_TORCH = ("torch", "transformers")
+
+
+def load_scorer(
+    base: str | Path = "",
+    *,
+    adapter: str = "",
+    threads: int | None = None,
+    quantize: bool = True,
+    allow_download: bool = False,
+    say: Say = lambda step: None,
+    anew: bool = False,
+) -> Scorer:
+    """Load the default base (""), a GGUF file, a model folder, or a hub id whose files are on this machine or may be downloaded.
+
+    `adapter`: what `adapter_spec` takes. `quantize`: fewer bits for the weights. `say` hears the steps of what takes long; `anew`:
+    do them again. Raises ScorerError, AdapterError, AdapterRegistryError, OSError.
+    """
+    if not base and not model_store.is_installed():
+        raise ScorerMissing("the default base is not installed, or not whole; run: starling install-model")
+    wanted = stack(base, adapter)  # says what is not there, before a model is read
+    path = Path(base) if base else model_store.default_base()
+    threads = threads or default_threads()
+    if not path.exists() and not allow_download and not has_torch():
+        raise ScorerMissing(f"no usable model in {path}: a folder with safetensors, a GGUF file, or a hub id")
+    if not path.exists():
+        return _in_torch(str(base), wanted, threads, quantize, allow_download)
+    scheme = SERVED if quantize else FLOAT32
+    try:
+        try:
+            found = compiled(path, wanted, scheme=scheme, say=say, anew=anew)
+        except NeedsEngine:
+            if not has_torch():
+                raise
+            merge = importlib.import_module(TORCH).with_adapters
+            found = compiled(path, wanted, scheme=scheme, merge=merge, say=say, anew=anew)
+    except ModelUnsupported as error:
+        if not has_torch():
+            raise ModelUnsupported(f"{error}; with pip install 'starling-lsp[train]' torch runs it") from error
+        return _in_torch(str(base), wanted, threads, quantize, allow_download)
+    return on_onnx(found, threads)
+
+
+def on_onnx(found: Compiled, threads: int) -> Scorer:
+    """A scorer of a compiled model. Raises ScorerMissing."""
+    runtime = OnnxRuntime(found.folder / GRAPH, found.shape, found.embedding(), threads=threads)
+    tokenizer = ModelTokenizer.load(found.folder / TOKENIZER, end_of_text=found.about.end_of_text)
+    return Scorer(runtime, tokenizer)
+
+
+def has_torch() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in IN_TORCH)
+
+
+def default_threads() -> int:
+    """One core stays free: the wrapped server and signals must answer while the model works."""
+    return max(1, min(4, (os.cpu_count() or 1) - 1))
+
+
+def _in_torch(base: str, wanted: Any, threads: int, quantize: bool, allow_download: bool) -> Scorer:
+    load = importlib.import_module(TORCH).load_runtime
+    return Scorer(*load(base, wanted, threads=threads, quantize=quantize, allow_download=allow_download))
