@@ -143,9 +143,13 @@ def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Mark
     if ranking is not None:
         items.ranking[""] = ranking
         _write_ranking(out, items.defaults, ranking, marks)
+    # The model is not done yet: the editor should ask again at the next key, when it is.
+    cut = ranking is not None and not ranking.complete
     if items.envelope is None:
-        return out
+        return {"isIncomplete": True, "items": out} if cut else out
     envelope = {**items.envelope, "items": out}
+    if cut:
+        envelope["isIncomplete"] = wire.raw(True)
     if not _absent(items.envelope, "itemDefaults"):
         defaults = wire.fields(items.envelope["itemDefaults"])
         if "data" in defaults:  # the items have it now; a client with ApplyKind.Merge would merge it into our `data`

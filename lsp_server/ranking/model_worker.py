@@ -99,7 +99,7 @@ class ModelWorker(threading.Thread):
         self._failed: set[str] = set()
         self._loading: tuple[str, Future[Scorer]] | None = None
         self._wake = threading.Condition()
-        self._advance: tuple[str, str, str] | None = None
+        self._advance: tuple[str, str, str, bool] | None = None
         self._search: SearchJob | None = None
         self._working: SearchJob | None = None
 
@@ -113,10 +113,10 @@ class ModelWorker(threading.Thread):
         loaded = tuple(self._scorers)
         return adapter if adapter in loaded or not loaded else loaded[-1]
 
-    def advance(self, key: str, text: str, adapter: str) -> None:
-        """Read up to here when there is nothing better to do."""
+    def advance(self, key: str, text: str, adapter: str, *, ahead: bool = False) -> None:
+        """Read up to here when there is nothing better to do; `ahead`: see `Scorer.advance`."""
         with self._wake:
-            self._advance = (key, text, adapter)
+            self._advance = (key, text, adapter, ahead)
             self._wake.notify()
 
     def search(self, job: SearchJob) -> None:
@@ -156,8 +156,9 @@ class ModelWorker(threading.Thread):
                 job.served_by = next(reversed(self._scorers))
                 self._work(scorer, job)
             elif advance is not None:
-                key, text, adapter = advance
-                self._scorer(adapter, loader).advance(key, text, should_stop=self._interrupted)
+                key, text, adapter, ahead = advance
+                scorer = self._scorer(adapter, loader)
+                scorer.advance(key, text, should_stop=self._interrupted, ahead=ahead)
         except Exception:  # one bad prompt costs its own ranking
             log.exception("the model could not score")
         with self._wake:

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
+LOOK_AFTER = 0.05  # seconds without another request about a place before the model reads what stands before it
 
 
 @dataclass(slots=True)
@@ -113,10 +114,7 @@ class Ranker:
         if document is None:
             return
         end = apply_changes(document.syntax.text, params, self.encoding, document.syntax.edit)
-        if self.worker is not None and self.worker.ready and self.mode == "model":
-            if self._reading is not None:
-                self._reading.cancel()
-            self._reading = asyncio.get_running_loop().call_later(READ_AFTER, self._read, uri, end)
+        self._read_later(READ_AFTER, uri, end)
 
     def did_close(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -147,12 +145,28 @@ class Ranker:
         uri = params["textDocument"]["uri"]
         self.worker.advance(uri, self._prompt(uri, around.site).text, self._adapter_for(uri))
 
-    def _read(self, uri: str, offset: int) -> None:
-        """The author typed up to here and paused: the model reads it before a list is asked for."""
+    def look(self, params: dict[str, Any]) -> None:
+        """The editor asked something else about a place, where the cursor or the mouse is: a list may be asked for there next."""
+        document = self.documents.get(params["textDocument"]["uri"])
+        if document is not None:
+            position = params["position"]
+            offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
+            self._read_later(LOOK_AFTER, params["textDocument"]["uri"], offset, ahead=True)
+
+    def _read_later(self, seconds: float, uri: str, offset: int, *, ahead: bool = False) -> None:
+        """The model reads up to here, unless something else happens before."""
+        if self.worker is None or not self.worker.ready or self.mode != "model":
+            return
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading = asyncio.get_running_loop().call_later(seconds, self._read, uri, offset, ahead)
+
+    def _read(self, uri: str, offset: int, ahead: bool) -> None:
+        """The author typed up to here, or looks here, and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
-        if document is not None and self.worker is not None:
+        if document is not None and self.worker is not None and offset <= len(document.syntax.text.data):
             site = document.surroundings(offset, self.workspace.nearby(document.folder)).site
-            self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri))
+            self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri), ahead=ahead)
 
     def _adapter_for(self, uri: str) -> str:
         """The adapters that the user named (or "none"), or else the installed one for the document's workspace; "" for none."""

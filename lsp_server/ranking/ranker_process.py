@@ -31,6 +31,7 @@ NOTIFICATIONS = {
     "starling/open": Ranker.open,
     "starling/configure": Ranker.configure,
     "starling/prepare": Ranker.prepare,
+    "starling/look": Ranker.look,
     "textDocument/didOpen": Ranker.did_open,
     "textDocument/didChange": Ranker.did_change,
     "textDocument/didClose": Ranker.did_close,

@@ -188,7 +188,9 @@ class Session:
         problem = self._phase_error(method)
         if problem is not None:
             self.requests.reply(id, wire.failure(id, *problem))
-        elif method == "initialize":
+            return
+        self.ranker.look(method, wire.params_of(envelope))
+        if method == "initialize":
             self._phase = Phase.STARTING
             self.requests.run(id, self._initialize(id, body))
         elif method == "shutdown":

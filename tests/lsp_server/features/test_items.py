@@ -41,6 +41,24 @@ def inserted(item: dict, default: dict) -> tuple:
     return text, item.get("filterText", item["label"]), rest
 
 
+def test_a_list_whose_scores_are_still_coming_is_to_be_asked_for_again() -> None:
+    for result in ([{"label": "a"}], {"isIncomplete": False, "items": [{"label": "a"}], "odd": 1}):
+        for complete in (False, True):
+            parsed = ItemList.parse(msgspec.Raw(json.dumps(result).encode()))
+            assert parsed is not None
+            ranking = Ranking(
+                order=[0], p=[1.0], places=[0], uses_here=[0], uses_workspace=[0], stars=[0], ranker="model",
+                complete=complete, milliseconds=1.0,
+            )  # fmt: skip
+            got = json.loads(wire.dumps(ranked(parsed, ranking, number=1, marks=Marks())))
+            if isinstance(result, list) and complete:
+                assert [item["label"] for item in got] == ["a"]
+            else:
+                assert got["isIncomplete"] is not complete
+                assert [item["label"] for item in got["items"]] == ["a"]
+                assert got.get("odd") == (1 if isinstance(result, dict) else None)
+
+
 def check_ranked(listed: list[dict], default: dict | None, stars: list[int]) -> list[dict]:
     n = len(listed)
     result = listed if default is None else {"isIncomplete": True, "odd": 1, "items": listed, "itemDefaults": default}

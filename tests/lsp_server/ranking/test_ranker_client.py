@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from lsp_server.jsonrpc import wire
@@ -145,3 +146,41 @@ async def test_after_many_deaths_it_is_given_up_and_lists_are_answered(scene: Sc
     await asyncio.sleep(0.05)
     assert len(scene.children) == 4
     assert await scene.rank() is None
+
+
+PLACE = {"line": 3, "character": 7}
+START = {"line": 1, "character": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [
+        ("hover", {"position": PLACE}),
+        ("documentHighlight", {"position": PLACE}),
+        ("codeAction", {"range": {"start": START, "end": PLACE}, "context": {"diagnostics": []}}),
+        ("selectionRange", {"positions": [PLACE, START]}),
+    ],
+)
+async def test_requests_about_a_place_tell_it(scene: Scene, method: str, where: dict[str, Any]) -> None:
+    child = await scene.child()
+    scene.client.look(
+        f"textDocument/{method}", msgspec.Raw(wire.dumps({"textDocument": {"uri": "file:///a"}, **where}))
+    )
+    (told,) = (message["params"] for message in child.sent if message["method"] == "starling/look")
+    assert told == {"textDocument": {"uri": "file:///a"}, "position": PLACE}
+
+
+async def test_what_tells_no_place_tells_nothing(scene: Scene) -> None:
+    child = await scene.child()
+    for method, params in (
+        ("textDocument/hover", b'{"textDocument":1}'),
+        ("textDocument/hover", b"[]"),
+        ("textDocument/selectionRange", b'{"textDocument":{"uri":"file:///a"},"positions":[]}'),
+        ("textDocument/definition", wire.dumps({"textDocument": {"uri": "file:///a"}, "position": PLACE})),
+    ):
+        scene.client.look(method, msgspec.Raw(params))
+    asked = scene.rank()  # while a list is with it, it has enough to do
+    scene.client.look("textDocument/hover", msgspec.Raw(wire.dumps({"textDocument": {"uri": "a"}, "position": PLACE})))
+    assert "starling/look" not in [message["method"] for message in child.sent]
+    child.answer(child.lists[-1])
+    await asked

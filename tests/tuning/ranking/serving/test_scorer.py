@@ -178,3 +178,24 @@ def test_typing_keeps_the_prompts_beginning() -> None:
     before = TEXT * 40
     starts = {build_prompt(path="p", before=before + "x" * typed).text[:200] for typed in range(100)}
     assert len(starts) <= 2
+
+
+def test_what_was_read_ahead_is_known_and_so_is_what_is_typed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The author looks at another place, and types on at the first or at the other: neither is read again."""
+    here, there = "x = 1\n" * 60 + TEXT, "y = self.name\n" * 60 + TEXT
+    read: list[int] = []
+    plain_read = type(scorer.runtime).read
+    monkeypatch.setattr(
+        type(scorer.runtime),
+        "read",
+        lambda self, context, tokens: (read.append(len(tokens)), plain_read(self, context, tokens))[1],
+    )
+    scorer.advance("doc", here)
+    scorer.advance("doc", there, ahead=True)
+    read.clear()
+    scorer.advance("doc", here + "z = 2\n")  # types on
+    scorer.advance("doc", there + "z = 2\n")  # goes there after all
+    scorer.advance("doc", here + "z = 2\n")  # and back
+    assert sum(read) < 40
+    prompt = Prompt(text=there, tail=".")
+    assert searched(scorer, "doc", prompt, NAMES) == pytest.approx(searched(scorer, "other", prompt, NAMES), abs=1e-4)

@@ -30,6 +30,7 @@ LONGEST_NAME = 128  # tokens; of a longer one its beginning is scored
 SURE = 12  # best names, where all the time in the world is given
 TOLERANCE = 2e-3
 LEAST = np.finfo(np.float32).tiny  # a probability that is no less
+AHEAD = "\0ahead"  # behind a document's key: the prompt of a place that is looked at
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -116,12 +117,18 @@ class Scorer:
         most = self.runtime.positions - min(LONGEST_NAME, self.runtime.positions // 4)
         return self.tokenizer.encode(text)[-most:] or [self.tokenizer.end_of_text]
 
-    def advance(self, key: str, text: str, *, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Read a document's prompt, keeping what it shares with the last one. False when stopped before its end."""
-        return self._advance(key, text, should_stop) is not None
+    def advance(
+        self, key: str, text: str, *, should_stop: Callable[[], bool] = lambda: False, ahead: bool = False
+    ) -> bool:
+        """Read a document's prompt, keeping what it shares with the last one. False when stopped before its end.
 
-    def _advance(self, key: str, text: str, should_stop: Callable[[], bool]) -> _Cached | None:
+        `ahead`: of a place that the author only looks at; the prompt of the place where the author types stays too.
+        """
+        return self._advance(key, text, should_stop, ahead) is not None
+
+    def _advance(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
         tokens = self._encode(text)
+        key = self._place(key, tokens, ahead)
         state = self._prompts.get(key)
         if state is None:
             state = self._prompts[key] = _Cached(self.runtime.context())
@@ -129,12 +136,7 @@ class Scorer:
         if state.tokens == tokens and state.next is not None:
             return state
         self._make_room(len(tokens))
-        shared = 0
-        for ours, theirs in zip(state.tokens, tokens, strict=False):
-            if ours != theirs:
-                break
-            shared += 1
-        shared = min(shared, len(tokens) - 1)
+        shared = min(_shared(state.tokens, tokens), len(tokens) - 1)
         state.context.crop(shared)
         del state.tokens[shared:]
         state.next = None
@@ -147,6 +149,24 @@ class Scorer:
             if len(state.tokens) == len(tokens):
                 state.next = Following(logits[None], self._ending)
         return state
+
+    def _place(self, key: str, tokens: Sequence[int], ahead: bool) -> str:
+        """Which of a document's two prompts these tokens go on from: the typed one, or the one that was read ahead.
+
+        Where the author types at the place that was read ahead, the two change places.
+        """
+        other = f"{key}{AHEAD}"
+        shared = {
+            name: _shared(self._prompts[name].tokens, tokens) if name in self._prompts else 0 for name in (key, other)
+        }
+        if ahead:
+            return key if len(tokens) - shared[key] <= self.runtime.chunk else other
+        if shared[other] > shared[key]:
+            found, before = self._prompts.pop(other), self._prompts.pop(key, None)
+            if before is not None:
+                self._prompts[other] = before
+            self._prompts[key] = found
+        return key
 
     def _make_room(self, tokens: int) -> None:
         """Forget the prompts that were not used for longest, so that one of so many tokens has its place."""
@@ -192,6 +212,14 @@ class Scorer:
         )
         search.slots += len(nodes)
         return Following(logits, self._ending)
+
+
+def _shared(ours: Sequence[int], theirs: Sequence[int]) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    for place, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if one != other:
+            return place
+    return min(len(ours), len(theirs))
 
 
 class Search:
