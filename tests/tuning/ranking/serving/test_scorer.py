@@ -182,7 +182,7 @@ def test_typing_keeps_the_prompts_beginning() -> None:
 
 def test_what_was_read_ahead_is_known_and_so_is_what_is_typed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The author looks at another place, and types on at the first or at the other: neither is read again."""
-    here, there = "x = 1\n" * 60 + TEXT, "y = self.name\n" * 60 + TEXT
+    here, there = "x = 1\n" * 20 + TEXT, "y = self.name\n" * 20 + TEXT
     read: list[int] = []
     plain_read = type(scorer.runtime).read
     monkeypatch.setattr(
