@@ -144,6 +144,9 @@ class FakeRanker:
     def prepare(self, where: Any) -> None:
         self.told.append(("starling/prepare", where))
 
+    def look(self, method: str, params: Any) -> None:
+        self.told.append(("starling/look", method))
+
     def forward(self, body: bytes) -> None: ...
     def forward_change(self, uri: Callable[[], str], body: bytes) -> None: ...
     def forget_changes(self, uri: str) -> None: ...

@@ -42,6 +42,16 @@ def build(sequences: Mapping[int, Sequence[int]]) -> Node:
     return root
 
 
+def path_of(root: Node, sequence: Sequence[int]) -> list[Node]:
+    """The nodes of a sequence in a trie that has it, the root excepted."""
+    path: list[Node] = []
+    node = root
+    for token in sequence:
+        node = node.children[token]
+        path.append(node)
+    return path
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """What a search knows so far of n names."""
