@@ -52,7 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
     given = options.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
-    return given.run(given, [benches()[name] for name in given.language or benches()])
+    try:
+        return given.run(given, [benches()[name] for name in given.language or benches()])
+    except OriginError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        return 1
 
 
 def _show(given: argparse.Namespace, chosen: list[Bench]) -> int:
@@ -84,7 +88,7 @@ def _record(given: argparse.Namespace, chosen: list[Bench]) -> int:
             rows, tally = record(
                 projects, home() / "work" / bench.language, jobs=given.jobs, dependencies=True, done=done
             )
-        write_lists(bench.lists, rows)
+        write_lists(bench.file, rows)
         report(console, rows, tally)
     return 0
 

@@ -24,6 +24,7 @@ from corpus.interpreter import module_command
 MIRROR = "STARLING_MIRROR"
 HERE = Path(__file__).parent
 SECONDS = 600
+CHECKOUT = "Run this from a checkout of Starling's repository, with its .venv (make demo)."
 GIT = re.compile(r"git:(?P<owner>[\w.-]+)/(?P<name>[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 NPM = re.compile(r"npm:(?P<name>(?:@[\w.-]+/)?[\w.-]+)@(?P<version>[\w.+-]+)")
 PYPI = re.compile(r"pypi:(?P<name>[\w.-]+)==(?P<version>[\w.+-]+)")
@@ -48,8 +49,16 @@ class Bench:
     written: Sequence[str]
 
     @property
-    def lists(self) -> Path:
+    def file(self) -> Path:
+        """Where the recorded lists belong."""
         return HERE / f"{self.language}.parquet"
+
+    @property
+    def lists(self) -> Path:
+        """The recorded lists. Raises OriginError where they are not: an installed package is without them."""
+        if not self.file.is_file():
+            raise OriginError(str(self.file), "is not here: RankBench's lists are no part of the package.", CHECKOUT)
+        return self.file
 
 
 def benches() -> Mapping[str, Bench]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import subprocess
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +15,13 @@ import pytest
 from corpus.lists import read_lists
 from corpus.positions import CLASSES, cut
 from corpus.rankbench import origins
+from corpus.rankbench.__main__ import main
 from corpus.rankbench.origins import GIT, NPM, PYPI, OriginError, benches, fetch, place_of
 from corpus.sources import file_at, snapshot
 from corpus.written import written
 from tests.corpus.repositories import module, repository
 
+ROOT = Path(__file__).parents[2]
 POSITIONS, REPOSITORIES = 2_000, 10  # that a language should have at least
 
 
@@ -107,3 +111,14 @@ def test_a_list_says_nothing_of_the_source_but_names() -> None:
     row = next(row for row in read_lists(benches()["python"].lists) if row.has_truth)
     assert replace(row.position, path="") is not None
     assert not any("\n" in name or " " in name for name in row.names)
+
+
+def test_an_installed_package_has_no_lists_and_says_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["corpus"]
+    assert not any(fnmatch.fnmatch("rankbench/python.parquet", pattern) for pattern in packaged)
+    (tmp_path / "repositories.toml").write_text((origins.HERE / "repositories.toml").read_text())
+    monkeypatch.setattr(origins, "HERE", tmp_path)
+    assert main(["show", "--language", "python"]) == 1
+    assert "from a checkout of Starling's repository" in " ".join(capsys.readouterr().err.split())

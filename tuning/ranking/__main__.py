@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from corpus.interpreter import missing
+from corpus.rankbench.origins import OriginError
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
 from tuning.errors import TuningError
@@ -55,7 +56,7 @@ def answered(run: Callable[[], int]) -> int:
     errors = Console(stderr=True)
     try:
         return run()
-    except (CorpusError, SourceError, TuningError, AdapterRegistryError, ScorerError, OSError) as error:
+    except (CorpusError, OriginError, SourceError, TuningError, AdapterRegistryError, ScorerError, OSError) as error:
         errors.print(f"[red]{escape(str(error))}[/]", highlight=False)
         return 2
     except ModuleNotFoundError as error:
