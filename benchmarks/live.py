@@ -50,7 +50,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_flags(options, 200)
     options.add_argument("--rankers", default="signals,model", help="comma-separated (default signals,model)")
-    options.add_argument("--deadline", type=int, default=120, help="milliseconds (default 120)")
+    options.add_argument("--deadline", type=int, default=60, help="milliseconds (default %(default)s)")
     given = options.parse_args()
     table = Table(title=f"under a deadline of {given.deadline} ms, line typed at {KEY_SECONDS * 1000:.0f} ms a key")
     for column in ("language", "ranker", "positions", "R@1", "R@5", "MRR", "first starred", "and right", "ECE"):

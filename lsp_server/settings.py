@@ -38,7 +38,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     ranker: str = "model"
-    deadline: int = 120  # milliseconds after the wrapped server's reply
+    deadline: int = 60  # milliseconds after the wrapped server's reply
     star_limit: int = 5
     star_text: str = "★ "
     server: str = ""  # presets' names, comma-separated; languages without one get their default

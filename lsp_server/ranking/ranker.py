@@ -37,7 +37,7 @@ from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, o
 
 log = logging.getLogger(__name__)
 
-RESERVE = 0.020  # seconds of the deadline kept for blending and the way back
+RESERVE = 0.012  # seconds of the deadline kept for blending and the way back
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
 LOOK_AFTER = 0.05  # seconds without another request about a place before the model reads what stands before it
 
