@@ -199,3 +199,18 @@ def test_what_was_read_ahead_is_known_and_so_is_what_is_typed(scorer: Scorer, mo
     assert sum(read) < 40
     prompt = Prompt(text=there, tail=".")
     assert searched(scorer, "doc", prompt, NAMES) == pytest.approx(searched(scorer, "other", prompt, NAMES), abs=1e-4)
+
+
+def test_the_first_pass_knows_the_first_names_whole(scorer: Scorer) -> None:
+    """They come in the order of what else is known of them; before that pass, only what names begin with is known."""
+    prompt = Prompt(text=TEXT, tail=".")
+    search = scorer.search("first", prompt, NAMES)
+    search.step()  # the prompt
+    assert not search.scores().exact.any()
+    search.step()
+    exact = search.scores().exact
+    first = scorer.sequence(prompt.tail, NAMES[0])
+    assert len(first) <= scorer.runtime.nodes
+    assert exact[0]
+    expected = searched(scorer, "first", prompt, NAMES)
+    assert search.scores().bounds[exact] == pytest.approx(expected[exact], abs=1e-4)
