@@ -61,7 +61,7 @@ def test_members_of_the_class_come_first(seen: dict) -> None:
 
 
 def test_resolve_says_why(seen: dict) -> None:
-    assert "★ Starling: p " in seen["resolved"]["documentation"]["value"]
+    assert "% likely" in seen["resolved"]["documentation"]["value"]
 
 
 def test_hover_is_the_wrapped_servers(seen: dict) -> None:

@@ -183,11 +183,11 @@ def test_why_says_it_of_the_popup_and_of_what_was_accepted(project: Path) -> Non
         terminal.until(lambda screen: "╭ restock ─" not in screen)
         second = shown[1]
         terminal.press("C-g", "w")
-        terminal.until_shown(f"╭ {second} ─", "★ Starling: p ", "→ 2 (signals)")
+        terminal.until_shown(f"╭ {second} ─", "★ Starling: ", " % likely")
         terminal.press("C-y", "Escape")
-        terminal.until(lambda screen: "(signals)" not in screen and "INSERT" not in screen)
+        terminal.until(lambda screen: "% likely" not in screen and "INSERT" not in screen)
         command(terminal, "StarlingWhy")
-        terminal.until_shown(f"╭ {second} ─", "★ Starling: p ", "→ 2 (signals)")
+        terminal.until_shown(f"╭ {second} ─", "★ Starling: ", " % likely")
 
 
 def test_why_with_nothing_shown_or_accepted_says_it_of_the_first_one_here(project: Path) -> None:
@@ -196,7 +196,7 @@ def test_why_with_nothing_shown_or_accepted_says_it_of_the_first_one_here(projec
         terminal.press("$", "A")
         terminal.until_shown("-- INSERT --")
         terminal.press("C-g", "w")
-        terminal.until_shown("★ Starling: p ", "→ 1 (signals)")
+        terminal.until_shown("★ Starling: ", " % likely")
 
 
 def test_status_says_what_is_loaded(project: Path) -> None:
@@ -209,10 +209,17 @@ def test_status_says_what_is_loaded(project: Path) -> None:
 
 def test_lazy_capabilities_start_no_server_of_a_language_that_is_not_open(project: Path) -> None:
     (project / "main.go").write_text("package main\n", encoding="utf-8")
-    with neovim(project) as terminal:
+    spec = project.parent / "spec.json"
+    spec.write_text("{}", encoding="utf-8")
+    gopls = project.parent / "bin" / "gopls"  # stands for one that is installed
+    gopls.parent.mkdir()
+    gopls.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} {spec}\n", encoding="utf-8")
+    gopls.chmod(0o755)
+    path = os.pathsep.join((str(Path(sys.executable).parent), str(gopls.parent), os.environ["PATH"]))
+    with neovim(project, PATH=path) as terminal:
         command(terminal, "StarlingStatus")
-        terminal.until_shown("basedpyright (python): running", "wraps     gopls")  # whether it is installed or not
-    with neovim(project, LAZY="1") as terminal:
+        terminal.until_shown("basedpyright (python): running", "gopls (go): running")
+    with neovim(project, PATH=path, LAZY="1") as terminal:
         command(terminal, "StarlingStatus")
         assert "gopls" not in terminal.until_shown("basedpyright (python): running")
 
