@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := $(VENV)/.demo
 INSTALLED := $(VENV)/.installed
 NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
 CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
@@ -28,14 +29,21 @@ help:
 	@echo "make bench-vscode   from the key to visible rows in VS Code, with Starling and without"
 	@echo "make bench-live     RankBench's members asked of a running Starling under its deadline"
 
-$(INSTALLED): pyproject.toml
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
 	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[train,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
 	touch $(INSTALLED)
 
-demo: $(INSTALLED)
+# What ranks, and a server to rank the list of: nothing to train or to test with.
+$(DEMO): pyproject.toml | $(BIN)/python
+	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[python]' | sed -E '/already satisfied|^  /d'
+	touch $(DEMO)
+
+demo: $(DEMO)
 	$(BIN)/starling install-model
 	$(BIN)/starling complete examples/shop.py:30:14
 

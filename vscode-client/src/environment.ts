@@ -14,9 +14,12 @@ import { NO_PYTHON } from './state.ts';
 const run = promisify(execFile);
 const CHECK = 'import lsp_server; print(lsp_server.__version__)';
 const OLDEST = 'import sys; sys.exit(sys.version_info < (3, 11))';
+const CAN_TRAIN =
+  'from importlib.util import find_spec as f; print(all(map(f, ("torch", "transformers", "pygit2", "pyarrow"))))';
 const PATIENCE = 20_000; // ms
 const CURRENT = 'current.txt'; // the name of the environment in use
-const EXTRAS = 'train,corpus,python';
+const SERVING = 'python'; // what ranks
+const TRAINING = 'train,corpus,python'; // what learns, too
 
 export interface Found {
   readonly python: string;
@@ -68,23 +71,14 @@ export class Environment {
     if (base === undefined) {
       throw new Error(NO_PYTHON);
     }
-    const [wheel] = (await readdir(path.join(this.context.extensionPath, 'server'))).filter((name) =>
-      name.endsWith('.whl'),
-    );
-    if (wheel === undefined) {
-      throw new Error(
-        'This build of the extension has no server in it: name a Python that has one in starling.python.',
-      );
-    }
+    const wheel = await this.wheel();
     await mkdir(this.folder(), { recursive: true });
     const name = `venv-${Date.now()}`;
     const fresh = path.join(this.folder(), name);
     try {
       progress.report({ message: 'making a Python environment' });
       await this.streamed(base, moduleOf('venv', fresh), progress, token);
-      const what = `${path.join(this.context.extensionPath, 'server', wheel)}[${EXTRAS}]`;
-      const pip = moduleOf('pip', 'install', '--disable-pip-version-check', what);
-      await this.streamed(interpreterIn(fresh), pip, progress, token);
+      await this.streamed(interpreterIn(fresh), pip(wheel, SERVING), progress, token);
     } catch (error) {
       await rm(fresh, { recursive: true, force: true });
       throw error;
@@ -92,6 +86,33 @@ export class Environment {
     const pointer = path.join(this.folder(), CURRENT);
     await writeFile(`${pointer}.new`, name);
     await rename(`${pointer}.new`, pointer);
+  }
+
+  /** Whether training can run there: its libraries are a gigabyte that ranking does without. */
+  async canTrain(python: string): Promise<boolean> {
+    const found = await run(python, ['-I', '-c', CAN_TRAIN], { timeout: PATIENCE, cwd: this.folder() });
+    return found.stdout.trim() === 'True';
+  }
+
+  /** Add what training needs to the environment in use. Throws what went wrong. */
+  async installTraining(
+    python: string,
+    progress: vscode.Progress<{ message: string }>,
+    token: vscode.CancellationToken,
+  ): Promise<void> {
+    await this.streamed(python, pip(await this.wheel(), TRAINING), progress, token);
+  }
+
+  /** The server that came with the extension. */
+  private async wheel(): Promise<string> {
+    const folder = path.join(this.context.extensionPath, 'server');
+    const wheel = (await readdir(folder)).find((name) => name.endsWith('.whl'));
+    if (wheel === undefined) {
+      throw new Error(
+        'This build of the extension has no server in it: name a Python that has one in starling.python.',
+      );
+    }
+    return path.join(folder, wheel);
   }
 
   /** Remove the environments that are not in use. Called while no server of theirs runs. */
@@ -150,6 +171,10 @@ export class Environment {
   folder(): string {
     return this.context.globalStorageUri.fsPath;
   }
+}
+
+function pip(wheel: string, extras: string): string[] {
+  return moduleOf('pip', 'install', '--disable-pip-version-check', `${wheel}[${extras}]`);
 }
 
 function interpreterIn(venv: string): string {

@@ -8,15 +8,15 @@ import { Companion, FINISH, type Origin } from './companion.ts';
 import { completionMiddleware } from './completion.ts';
 import { Environment, type Found } from './environment.ts';
 import { Focus } from './focus.ts';
+import { Installing } from './installing.ts';
 import { onInterpreterChange } from './interpreter.ts';
 import { LANGUAGES } from './languages.ts';
 import { type Modes, modesIn } from './modes.ts';
 import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
-import { isOlder, NO_PYTHON } from './state.ts';
+import { NO_PYTHON } from './state.ts';
 import { StatusBar } from './status.ts';
 import { Switches } from './switches.ts';
-import { train } from './train.ts';
 import { openOnce } from './walkthrough.ts';
 
 const ALL = LANGUAGES.flatMap((language) => language.ids);
@@ -41,6 +41,7 @@ class Starling {
   private readonly focus = new Focus();
   private readonly status: StatusBar;
   private readonly companion: Companion;
+  private readonly installing: Installing;
   private modes: Modes['modes'] = new Map();
   private client: LanguageClient | undefined;
   private found: Found | undefined;
@@ -54,6 +55,14 @@ class Starling {
     const client = () => this.client;
     this.status = new StatusBar(client, (id) => this.modes.get(id), isOff);
     this.companion = new Companion(client, isOff, this.focus, () => this.status.changed());
+    this.installing = new Installing(
+      context,
+      this.environment,
+      this.status,
+      this.log,
+      () => this.found !== undefined,
+      () => this.restart(),
+    );
     context.subscriptions.push(this.log, this.status, ...this.commands());
     context.subscriptions.push(
       vscode.commands.registerCommand(FINISH, (origin: Origin) => this.companion.finish(origin)),
@@ -144,7 +153,7 @@ class Starling {
     this.registerCompanion();
     this.configure();
     await this.environment.removeOld();
-    this.offerUpdate(found);
+    this.installing.offerUpdate(found);
   }
 
   private async notInstalled(): Promise<void> {
@@ -156,7 +165,7 @@ class Starling {
       return;
     }
     this.status.enter({ name: 'not-installed' });
-    this.offerToInstall();
+    this.installing.offerToInstall();
   }
 
   private failed(error: unknown): void {
@@ -167,17 +176,6 @@ class Starling {
       Restart: () => vscode.commands.executeCommand('starling.restart'),
       'Show Health': () => vscode.commands.executeCommand('starling.health'),
     });
-  }
-
-  /** The extension was updated, and the environment that it made was not. */
-  private offerUpdate({ version, isOwn }: Found): void {
-    const { version: wanted } = this.context.extension.packageJSON as { readonly version: string };
-    if (isOwn && isOlder(version, wanted)) {
-      const message = `Starling’s server is ${version}, its extension ${wanted}. They are made for each other: update the server?`;
-      offer(vscode.window.showInformationMessage, message, {
-        Update: () => vscode.commands.executeCommand('starling.install'),
-      });
-    }
   }
 
   private chosenModes(): Modes {
@@ -234,13 +232,13 @@ class Starling {
     const table: Record<string, () => unknown> = {
       restart: () => this.restart(),
       why: () => this.focus.explain(),
-      train: () => this.withPython((python) => train(python, this.environment.folder(), this.log)),
+      train: () => this.installing.train(this.found),
       chooseAdapter: () => this.withPython((python) => this.chooseAdapter(python)),
       health: () => this.withPython((python) => asked.showHealth(python, this.environment.folder(), this.client)),
       toggleLanguage: () => this.toggleLanguage(),
       toggleWorkspace: () => this.toggled(this.switches.toggleWorkspace()),
-      install: () => this.install(),
-      installModel: () => this.withPython((python) => this.installModel(python)),
+      install: () => this.installing.install(),
+      installModel: () => this.withPython((python) => this.installing.installModel(python)),
       showAccepted: () =>
         this.withPython((python) => this.accepted(python, (uri) => vscode.window.showTextDocument(uri))),
       deleteAccepted: () => this.withPython((python) => this.accepted(python, deleted)),
@@ -260,53 +258,9 @@ class Starling {
 
   private async withPython(run: (python: string) => unknown): Promise<void> {
     if (this.found === undefined) {
-      this.offerToInstall();
+      this.installing.offerToInstall();
     } else {
       await run(this.found.python);
-    }
-  }
-
-  private offerToInstall(): void {
-    const message =
-      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs, torch among it: about a gigabyte, more where torch brings CUDA.';
-    offer(vscode.window.showInformationMessage, message, {
-      Install: () => vscode.commands.executeCommand('starling.install'), // which shows what goes wrong
-      'Name a Python': () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python'),
-    });
-  }
-
-  private async install(): Promise<void> {
-    const options = { location: vscode.ProgressLocation.Notification, title: 'Starling', cancellable: true };
-    const before = this.found === undefined ? ({ name: 'not-installed' } as const) : undefined;
-    try {
-      await vscode.window.withProgress(options, (progress, token) => {
-        const report = (step: { message: string }) => {
-          progress.report(step);
-          if (before !== undefined) {
-            this.status.enter({ name: 'installing', step: step.message });
-          }
-        };
-        return this.environment.install({ report }, token);
-      });
-    } catch (error) {
-      if (before !== undefined) {
-        this.status.enter(before);
-      }
-      throw error;
-    }
-    await this.restart();
-    const answer = await vscode.window.showInformationMessage(
-      'Starling is installed. Its model (98 MB) makes the order better; without it an index of your code ranks.',
-      'Fetch the Model',
-    );
-    if (answer !== undefined) {
-      await vscode.commands.executeCommand('starling.installModel');
-    }
-  }
-
-  private async installModel(python: string): Promise<void> {
-    if (await asked.installModel(python, this.environment.folder(), this.log)) {
-      await this.restart();
     }
   }
 
