@@ -6,9 +6,9 @@ it comes from the command line or from initializationOptions, never from a works
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -80,7 +80,10 @@ def _text(limit: int) -> Callable[[Any], bool]:
 
 
 def _words(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(word, str) for word in value)
+    if not isinstance(value, list | tuple):
+        return False
+    words = cast("Sequence[object]", value)
+    return bool(words) and all(isinstance(word, str) for word in words)
 
 
 _Servers = dict[str, list[str | list[str] | ServerSettings]]
@@ -171,7 +174,7 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
         return current, [f"Starling's settings must be an object under 'starling', not {given!r}."]
     problems: list[str] = []
     changes: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in cast("Mapping[str, Any]", given).items():
         setting = SETTINGS.get(name)
         if setting is None:
             problems.append(f"Starling has no setting '{name}'. It has: {', '.join(SETTINGS)}.")
@@ -190,7 +193,7 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
                 + (f" ({wrong})" if wrong else "")
             )
         else:
-            changes[setting.field] = tuple(value) if isinstance(value, list) else value
+            changes[setting.field] = tuple(cast("list[object]", value)) if isinstance(value, list) else value
     return replace(current, **changes), problems
 
 

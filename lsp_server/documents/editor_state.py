@@ -57,7 +57,7 @@ class EditorState:
         gone = {folder["uri"] for folder in event.get("removed") or ()}
         come = list(event.get("added") or ())
         self.roots = [uri for uri in self.roots if uri not in gone] + [folder["uri"] for folder in come]
-        known = wire.loads(self.server_params.get("workspaceFolders", wire.raw(None))) or []
+        known = wire.as_array(wire.loads(self.server_params.get("workspaceFolders", wire.raw(None))))
         folders = [folder for folder in known if folder["uri"] not in gone] + come
         self.server_params["workspaceFolders"] = wire.raw(folders)
 

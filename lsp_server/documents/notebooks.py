@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lsp_server.documents.texts import Documents
+from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 
 PREFIX = "notebookDocument/"
@@ -20,14 +21,14 @@ def text_events(method: str, params: Json) -> Iterator[tuple[str, Json]]:
         for item in params.get("cellTextDocuments") or ():
             yield "textDocument/didOpen", {"textDocument": item}
     elif method == PREFIX + "didChange":
-        cells = (params.get("change") or {}).get("cells") or {}
-        structure = cells.get("structure") or {}
-        for item in structure.get("didOpen") or ():
+        cells = wire.as_object(wire.as_object(params.get("change")).get("cells"))
+        structure = wire.as_object(cells.get("structure"))
+        for item in wire.as_array(structure.get("didOpen")):
             yield "textDocument/didOpen", {"textDocument": item}
-        for content in cells.get("textContent") or ():
-            changes = content.get("changes") or ()
+        for content in wire.as_array(cells.get("textContent")):
+            changes = wire.as_array(content.get("changes"))
             yield "textDocument/didChange", {"textDocument": content["document"], "contentChanges": changes}
-        for identifier in structure.get("didClose") or ():
+        for identifier in wire.as_array(structure.get("didClose")):
             yield "textDocument/didClose", {"textDocument": identifier}
     elif method == PREFIX + "didClose":
         for identifier in params.get("cellTextDocuments") or ():
@@ -51,16 +52,16 @@ class Notebooks:
         elif method == PREFIX + "didClose":
             self._open.pop(uri, None)
         elif method == PREFIX + "didChange" and uri in self._open:
-            notebook, change = self._open[uri], params.get("change") or {}
+            notebook, change = self._open[uri], wire.as_object(params.get("change"))
             notebook["version"] = params["notebookDocument"].get("version", notebook.get("version"))
             if "metadata" in change:
                 notebook["metadata"] = change["metadata"]
-            changed = change.get("cells") or {}
-            array = (changed.get("structure") or {}).get("array")
-            if array is not None:
-                start = array["start"]
-                notebook["cells"][start : start + array["deleteCount"]] = array.get("cells") or ()
-            data = {cell["document"]: cell for cell in changed.get("data") or ()}
+            changed = wire.as_object(change.get("cells"))
+            array = wire.as_object(wire.as_object(changed.get("structure")).get("array"))
+            if array:
+                start, end = array["start"], array["start"] + array["deleteCount"]
+                notebook["cells"][start:end] = wire.as_array(array.get("cells"))
+            data = {cell["document"]: cell for cell in wire.as_array(changed.get("data"))}
             notebook["cells"] = [data.get(cell["document"], cell) for cell in notebook["cells"]]
 
     def openings(self, documents: Documents) -> Iterator[tuple[Json, frozenset[str]]]:

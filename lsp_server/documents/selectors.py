@@ -66,7 +66,7 @@ def selector_of(value: Json) -> Selector:
     """
     if value is None:
         return None
-    if not isinstance(value, list):
+    if not wire.is_array(value):
         raise wire.Malformed("a documentSelector is an array")
     given = [{"language": one} if isinstance(one, str) else one for one in value]
     return wire.read(wire.raw(given), tuple[Filter, ...])

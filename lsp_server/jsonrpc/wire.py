@@ -225,6 +225,16 @@ def is_array(value: Json) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
+def as_object(value: Json) -> dict[str, Any]:
+    """A JSON object; an empty one for anything else."""
+    return value if is_object(value) else {}
+
+
+def as_array(value: Json) -> list[Any]:
+    """A JSON array; an empty one for anything else."""
+    return value if is_array(value) else []
+
+
 def frame(body: bytes) -> bytes:
     """A body with its header."""
     return header(body) + body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -42,23 +42,23 @@ def server_params(params: msgspec.Raw, *, encodings: Sequence[Encoding] = ()) ->
 
 def announced(result: Json) -> Json:
     """The wrapped server's initialize result with what Starling adds."""
-    result = dict(result) if isinstance(result, Mapping) else {}
-    capabilities = dict(result.get("capabilities") or {})
+    result = dict(wire.as_object(result))
+    capabilities = dict(wire.as_object(result.get("capabilities")))
     if "completionProvider" in capabilities:
         capabilities["completionProvider"] = with_resolve(capabilities["completionProvider"])
     experimental = capabilities.get("experimental")
-    if experimental is None or isinstance(experimental, Mapping):
-        capabilities["experimental"] = {**(experimental or {}), KEY: {"version": __version__, "rank": True}}
+    if experimental is None or wire.is_object(experimental):
+        capabilities["experimental"] = {**wire.as_object(experimental), KEY: {"version": __version__, "rank": True}}
     return {**result, "capabilities": capabilities}
 
 
 def with_resolve(provider: Json) -> Json:
     """Completion options with resolve announced: Starling answers it even where the wrapped server can't."""
-    return {**(provider if isinstance(provider, Mapping) else {}), "resolveProvider": True}
+    return {**wire.as_object(provider), "resolveProvider": True}
 
 
 def resolves(provider: Json) -> bool:
-    return isinstance(provider, Mapping) and bool(provider.get("resolveProvider"))
+    return bool(wire.as_object(provider).get("resolveProvider"))
 
 
 def encoding_of(result: Json) -> Encoding:
@@ -69,11 +69,12 @@ def encoding_of(result: Json) -> Encoding:
 
 def at(value: Json, *path: str) -> Any:
     """A value deep inside JSON, or None where the path breaks off."""
+    found = value
     for key in path:
-        if not isinstance(value, Mapping):
+        if not wire.is_object(found):
             return None
-        value = value.get(key)
-    return value
+        found = found.get(key)
+    return found
 
 
 def document_of(params: Json) -> str | None:

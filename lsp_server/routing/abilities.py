@@ -104,7 +104,7 @@ class Abilities:
 def read_all(given: Json, kind: type[T]) -> list[T]:
     """The elements of an array in a server's options, as `kind`; what is not one is logged and left out."""
     found: list[T] = []
-    for each in given if isinstance(given, list) else ():
+    for each in wire.as_array(given):
         try:
             found.append(wire.read(wire.raw(each), kind))
         except wire.WireError as error:
@@ -113,8 +113,6 @@ def read_all(given: Json, kind: type[T]) -> list[T]:
 
 
 def _offer(options: Json) -> Offer:
-    if not isinstance(options, Mapping):
-        return Offer()
-    given: Options = options
+    given = wire.as_object(options)
     own = {name: value for name, value in given.items() if name not in NOT_OPTIONS}
     return Offer(options=own, selector=selector_of(given.get("documentSelector")))

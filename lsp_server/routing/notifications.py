@@ -70,8 +70,8 @@ class Notifications:
 
     def _configuration(self, method: str, body: bytes, params: msgspec.Raw) -> None:
         given = wire.loads(params)
-        settings = given.get("settings") if isinstance(given, dict) else None
-        if isinstance(settings, dict) and capabilities.KEY in settings:
+        settings = given.get("settings") if wire.is_object(given) else None
+        if wire.is_object(settings) and capabilities.KEY in settings:
             self._configure(settings.pop(capabilities.KEY))
             body = wire.dumps({**wire.fields(body), "params": {**given, "settings": settings}})
         self._state.configuration = body

@@ -14,6 +14,7 @@ from typing import Any
 from lsp_server import __version__
 from lsp_server.documents import synchronisation
 from lsp_server.documents.selectors import Filter
+from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol.capabilities import COMPLETION, KEY, at, with_resolve
 from lsp_server.routing.abilities import Abilities, Offer, Options
@@ -25,7 +26,7 @@ _ENOUGH = ("hoverProvider", "definitionProvider", "referencesProvider", "documen
 # For an editor that must be told at once when nothing tells which servers there will be (a file without a folder).
 _ANY = ("hover", "signatureHelp", "declaration", "definition", "typeDefinition", "implementation", "references",
         "documentHighlight", "documentSymbol", "codeAction", "rename", "foldingRange", "selectionRange", "inlayHint")  # fmt: skip
-ANY: Json = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
+ANY: dict[str, Any] = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
 
 WATCHED = "workspace/didChangeWatchedFiles"
 SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))  # announced at once
@@ -75,14 +76,14 @@ def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]
         folders = {"supported": True, "changeNotifications": True}
         merged["workspace"] = {**(merged.get("workspace") or {}), "workspaceFolders": folders}
     if not takes_registration(client, ROWS[COMPLETION]):
-        known = at(merged, "completionProvider", "triggerCharacters") or []
+        known = wire.as_array(at(merged, "completionProvider", "triggerCharacters"))
         options = {"triggerCharacters": list(dict.fromkeys([*known, *triggers]))}
-        merged["completionProvider"] = with_resolve({**(merged.get("completionProvider") or {}), **options})
+        merged["completionProvider"] = with_resolve({**wire.as_object(merged.get("completionProvider")), **options})
     merged["positionEncoding"] = "utf-16"
     experimental = merged.get("experimental")
     ours = {KEY: {"version": __version__, "rank": True}}
     merged["experimental"] = {**experimental, **ours} if isinstance(experimental, Mapping) else ours
-    own = results[0] if len(results) == 1 and isinstance(results[0], Mapping) else {}
+    own = wire.as_object(results[0]) if len(results) == 1 else {}
     return {"serverInfo": {"name": "Starling", "version": __version__}, **own, "capabilities": merged}
 
 
@@ -100,7 +101,7 @@ def without(capabilities: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Capabilities without the one at a path ("a.b")."""
     first, _, rest = path.partition(".")
     inner = capabilities.get(first)
-    if rest and isinstance(inner, Mapping):
+    if rest and wire.is_object(inner):
         return {**capabilities, first: without(inner, rest)}
     return {name: value for name, value in capabilities.items() if rest or name != first}
 
@@ -174,7 +175,7 @@ def _unknown(everyone: Sequence[Abilities]) -> list[Wanted]:
         for each in one.registered:
             if each.method in ROWS or each.method in SYNCHRONISED:
                 continue
-            options: dict[str, Any] = dict(each.options) if isinstance(each.options, Mapping) else {}
+            options = dict(wire.as_object(each.options))
             if each.method.startswith("textDocument/"):
                 options["documentSelector"] = options.get("documentSelector") or selector(one.language_ids)
             found.setdefault(json.dumps([each.method, options]), Wanted(method=each.method, options=options))

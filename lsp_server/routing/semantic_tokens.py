@@ -5,13 +5,12 @@ Any other process is asked for all tokens, which a request for changes may be an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from lsp_server.documents.uris import key_of
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Id
+from lsp_server.protocol.capabilities import at
 from lsp_server.routing.abilities import Abilities
 from lsp_server.routing.requests import Requests
 from lsp_server.routing.table import ROUTES
@@ -61,5 +60,4 @@ class SemanticTokens:
 
 
 def _has_delta(abilities: Abilities) -> bool:
-    full = [options.get("full") for options in abilities.options_of(ROUTES[FULL])]
-    return any(isinstance(one, Mapping) and one.get("delta") for one in full)
+    return any(at(options, "full", "delta") for options in abilities.options_of(ROUTES[FULL]))

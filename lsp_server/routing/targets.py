@@ -204,10 +204,10 @@ def _uris_in(value: Json) -> Iterator[str]:
     """The file URIs in a command's arguments."""
     if isinstance(value, str) and value.startswith("file:"):
         yield value
-    elif isinstance(value, Mapping):
+    elif wire.is_object(value):
         for each in value.values():
             yield from _uris_in(each)
-    elif isinstance(value, list):
+    elif wire.is_array(value):
         for each in value:
             yield from _uris_in(each)
 

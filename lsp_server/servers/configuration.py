@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -47,8 +46,8 @@ def changed(plan: Plan, body: bytes | None) -> bytes | None:
     """The editor's last didChangeConfiguration (None: it sent none) as this server gets it; None where there is nothing to say."""
     if not has_settings(plan):
         return body
-    params = {} if body is None else wire.loads(wire.fields(body).get("params", msgspec.Raw(b"{}")))
-    given = params.get("settings") if wire.is_object(params) else None
+    params = None if body is None else wire.loads(wire.fields(body).get("params", msgspec.Raw(b"{}")))
+    given = wire.as_object(params).get("settings")
     return wire.notification(CHANGED, {"settings": settings(plan, "", given)})
 
 
@@ -63,9 +62,10 @@ def settings(plan: Plan, section: str, value: Json) -> Json:
     return _over(_over(_at(plan.defaults, section), value), _at(plan.given.settings, section))
 
 
-def _at(value: Json, section: str) -> Json:
+def _at(given: Json, section: str) -> Json:
+    value = given
     for name in section.split(".") if section else ():
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = wire.as_object(value).get(name)
     return value
 
 
@@ -73,7 +73,7 @@ def _over(below: Json, above: Json) -> Json:
     """One value over another: objects by member, else the upper one unless it is null."""
     if above is None:
         return below
-    if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
+    if not (wire.is_object(below) and wire.is_object(above)):
         return above
     return {**below, **{name: _over(below.get(name), value) for name, value in above.items()}}
 
