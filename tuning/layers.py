@@ -221,13 +221,21 @@ class AdaptedLayer(nn.Module):
         return self.frozen.shape[0]
 
     @property
-    def adapter_layer_names(self) -> list[str]:
-        """What of this layer holds adapters' parameters, and other modules of theirs."""
-        return [
+    def adapter_layer_names(self) -> tuple[str, ...]:
+        """The dicts of this layer that hold adapters' parameters and modules."""
+        return tuple(
+            name for name, module in self.named_children() if isinstance(module, nn.ModuleDict | nn.ParameterDict)
+        )
+
+    @property
+    def other_param_names(self) -> tuple[str, ...]:
+        """Its dicts of adapters' other values: buffers and numbers."""
+        buffers = tuple(name for name, module in self.named_children() if isinstance(module, BufferDict))
+        return buffers + tuple(
             name
-            for name, module in self.named_children()
-            if name != "base_layer" and not isinstance(module, BufferDict)
-        ]
+            for name, value in self.__dict__.items()
+            if isinstance(value, dict) and name[0] != "_" and name != "adapters"
+        )
 
     def _all_available_adapter_names(self) -> list[str]:
         return sorted(self.adapters)

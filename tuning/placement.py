@@ -95,7 +95,11 @@ class _Parts(MutableMapping[str, Any]):
         home = self.names[name]
         if isinstance(home, Placed):
             return home
-        return self.owner._modules[home].__dict__[self.held][self.adapter]  # pyright: ignore[reportOptionalMemberAccess]
+        there: Any = self.owner._modules[home]
+        found = there.__dict__[self.held].get(self.adapter)
+        return (
+            getattr(there, self.adapter) if found is None else found
+        )  # FSDP may have taken it out, and put a view there
 
     def __setitem__(self, name: str, value: Any) -> None:
         modules = self.owner._modules

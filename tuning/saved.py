@@ -38,6 +38,7 @@ class SavedModule(nn.Module):
         return [self.active] if self.active else list(self.routing.active)[:1]
 
     adapter_layer_names = ("modules_to_save",)  # what holds adapters' parameters, as PEFT says it
+    other_param_names = ()
 
     @property
     def _adapters(self) -> set[str]:

@@ -124,7 +124,7 @@ class Switching(nn.Module):
     # used, trained
 
     def set_requires_grad(self, adapter_names: str | Sequence[str], requires_grad: bool = True) -> None:
-        """Train adapters, or don't, whichever is used; modules that they train whole only where their copies are used."""
+        """Train adapters, or don't, whichever is used."""
         names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
         self.check_known(names)
         for name in names:
@@ -132,7 +132,7 @@ class Switching(nn.Module):
                 held[key].requires_grad = requires_grad
             for saved in self._saved:
                 if name in saved.modules_to_save:
-                    saved.modules_to_save[name].requires_grad_(requires_grad and name == saved.active)
+                    saved.modules_to_save[name].requires_grad_(requires_grad)
 
     def set_adapter(self, adapter_name: str | Sequence[str], inference_mode: bool = False) -> None:
         """Use this adapter, or several stacked in this order, and train them alone unless `inference_mode`. Raises AdapterError."""

@@ -114,8 +114,10 @@ class LoraConfig(LayerConfig):
         part = str(self.init_lora_weights).lower().partition("_")[0] in ("pissa", "olora", "corda")
         if self.use_rslora and part and (self.rank_pattern or self.alpha_pattern):
             warnings.warn(
-                "Using Rank-Stabilized LoRA with rank_pattern/alpha_pattern and an adapter that begins as a part of the base means that "
-                "`path_initial_model_for_weight_conversion` can't be passed to `save_pretrained`.", stacklevel=5,
+                "Using Rank-Stabilized LoRA with rank_pattern/alpha_pattern and post-training conversion of modified base weights "
+                "PiSSA/CorDA/OLoRA/LoRA-GA means that you won't be able to pass `path_initial_model_for_weight_conversion` to "
+                "`save_pretrained` to restore the initial values of the base weights; if you intend to do this, please ensure not to "
+                "use rslora or rank_pattern/alpha_pattern.", stacklevel=5,
             )  # fmt: skip
         if self.lora_bias and self.use_dora:
             raise ConfigError("The argument lora_bias=True is not supported for DoRA, whose directions have no bias")
