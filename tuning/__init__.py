@@ -35,7 +35,7 @@ _HOMES = {
     "tuning.compat.modules": ("as_peft",),
     "tuning.quantised": ("prepare_model_for_kbit_training",),
     "tuning.registry": ("PeftType",),
-    "tuning.methods.lora": ("LoraRuntimeConfig",),
+    "tuning.methods._lora_config": ("LoraRuntimeConfig",),
     "tuning.methods.prompt_tuning": ("PromptTuningInit",),
     "tuning.methods.prompt_encoder": ("PromptEncoderReparameterizationType",),
 }

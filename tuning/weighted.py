@@ -20,6 +20,7 @@ from tuning.config import one_of
 from tuning.errors import AdapterError, ConfigError
 from tuning.kinds import EMBEDDING, Frozen
 from tuning.layers import AdaptedLayer
+from tuning.methods.ia3 import IA3Config
 from tuning.methods.lora import Lora, LoraConfig
 from tuning.pruning import WAYS
 from tuning.saved import saved_modules
@@ -60,6 +61,9 @@ def combine(
     `density`: the share of values that pruning keeps. `svd_rank`: the new rank, else the largest. `svd_clamp`: a quantile that the
     new factors are cut off at. Raises AdapterError, ConfigError; then nothing has changed.
     """
+    if adapters and all(isinstance(tuner.peft_config.get(name), IA3Config) for name in adapters):
+        _combine_factors(tuner, adapters, weights, adapter_name, combination_type)
+        return
     one_of("combination_type", combination_type, COMBINATIONS)
     one_of("majority_sign_method", majority_sign_method, ("total", "frequency"))
     configs = _checked(tuner, adapters, weights)
@@ -89,6 +93,25 @@ def combine(
     except BaseException:
         tuner.delete_adapter(adapter_name)
         raise
+
+
+def _combine_factors(
+    tuner: Tuner, adapters: Sequence[str], weights: Sequence[float], adapter_name: str, combination_type: str
+) -> None:
+    """Of (IA)³: factors that are Σ weight · factors, as PEFT has it. Raises AdapterError, ConfigError; then nothing has changed."""
+    one_of("combination_type", combination_type, ("linear", "svd"))  # svd: what is combined with where nothing is said
+    if len(adapters) != len(weights):
+        raise ConfigError(f"there are {len(adapters)} adapters and {len(weights)} weights; each adapter needs one")
+    configs = [tuner.peft_config[name] for name in adapters]
+    if any(config.target_modules != configs[0].target_modules for config in configs):
+        raise ConfigError(f"{', '.join(adapters)} have other target_modules: their factors can't be combined")
+    tuner.add(adapter_name, replace(copy.deepcopy(configs[0]), modules_to_save=None))
+    for layer in tuner.layers(adapter_name).values():
+        parts = [
+            weight * layer.adapters[name].get_parameter("ia3_l") for name, weight in zip(adapters, weights, strict=True)
+        ]
+        layer.adapters[adapter_name].get_parameter("ia3_l").copy_(torch.stack(parts).sum(0))
+    tuner.set_requires_grad(adapter_name, False)
 
 
 def _alike(tuner: Tuner, adapters: Sequence[str], combination: str) -> None:

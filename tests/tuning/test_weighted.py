@@ -204,3 +204,18 @@ def test_what_cannot_be_combined_is_refused(arguments: tuple[Any, ...], options:
         model.add_weighted_adapter(*arguments, **options)
     assert list(model.peft_config) == ["default", "other", "wide", "ia3", "dora"]
     assert list(model.state_dict()) == before
+
+
+def test_factors_of_ia3_are_summed() -> None:
+    config = {"target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
+    model = tuning.get_peft_model(tiny_llama(), tuning.IA3Config(**config))
+    model.add_adapter("other", tuning.IA3Config(**config))
+    for name, parameter in model.named_parameters():
+        if "ia3_l" in name:
+            parameter.data += torch.rand_like(parameter)
+    model.add_weighted_adapter(["default", "other"], [0.25, 2.0], "sum", combination_type="linear")
+    for layer in model.base_model.layers("sum").values():
+        wanted = 0.25 * layer.ia3_l["default"] + 2.0 * layer.ia3_l["other"]
+        assert torch.equal(layer.ia3_l["sum"], wanted)
+    with pytest.raises(tuning.ConfigError, match="'cat'; it can be 'linear'"):
+        model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "more", combination_type="cat")

@@ -21,7 +21,7 @@ from typing import Any
 import tuning
 from tuning.compat import absent
 from tuning.errors import ConfigError
-from tuning.registry import LayerFamily, methods
+from tuning.registry import LayerFamily, files, methods
 
 VERSION = "0.22.0"  # what transformers 5.24 asks of a PEFT that it lets load adapters
 
@@ -34,7 +34,7 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
     "BaseTunerLayer": "tuning.layers:AdaptedLayer",
     "ModulesToSaveWrapper": "tuning.saved:SavedModule",
     "AuxiliaryTrainingWrapper": "tuning.saved:SavedModule",
-    "LoraRuntimeConfig": "tuning.methods.lora:LoraRuntimeConfig",
+    "LoraRuntimeConfig": "tuning.methods._lora_config:LoraRuntimeConfig",
     "create_loraplus_optimizer": "tuning.optimizers:create_loraplus_optimizer",
     "hotswap_adapter": "tuning.hotswap:hotswap_adapter",
     "prepare_model_for_compiled_hotswap": "tuning.hotswap:prepare_model_for_compiled_hotswap",
@@ -148,7 +148,7 @@ def _folders() -> Mapping[str, Any]:
 
 
 def type_home(family: Any) -> str:
-    return family.config.__module__.rpartition(".")[2]
+    return files()[family.config.__name__.removesuffix("Config").lower()].rpartition(".")[2]
 
 
 def _of_method(folder: str, name: str) -> Any:

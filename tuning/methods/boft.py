@@ -156,5 +156,6 @@ METHOD = LayerFamily(
     layer=BOFT,
     roles=frozenset({LINEAR, CONV}),
     targets=LORA.targets,
+    targets_of=LORA.targets_of,
     before_load=_with_factors_of,
 )

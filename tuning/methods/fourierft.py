@@ -92,5 +92,6 @@ METHOD = LayerFamily(
     prefix="fourierft_",
     config=FourierFTConfig,
     layer=FourierFT,
+    targets_of=LORA.targets_of,
     targets=[["mlp.c_proj"] if list(group) == ["c_attn"] else group for group in LORA.targets],
 )

@@ -89,5 +89,11 @@ class HRA(LayerMethod):
 
 
 METHOD = LayerFamily(
-    name="HRA", prefix="hra_", config=HRAConfig, layer=HRA, roles=frozenset({LINEAR, CONV}), targets=LORA.targets
+    name="HRA",
+    prefix="hra_",
+    config=HRAConfig,
+    layer=HRA,
+    roles=frozenset({LINEAR, CONV}),
+    targets=LORA.targets,
+    targets_of=LORA.targets_of,
 )

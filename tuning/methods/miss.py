@@ -112,4 +112,6 @@ class Miss(LayerMethod):
         )
 
 
-METHOD = LayerFamily(name="MISS", prefix="miss_", config=MissConfig, layer=Miss, targets=LORA.targets)
+METHOD = LayerFamily(
+    name="MISS", prefix="miss_", config=MissConfig, layer=Miss, targets=LORA.targets, targets_of=LORA.targets_of
+)

@@ -151,4 +151,5 @@ METHOD = LayerFamily(
     layer=OFT,
     roles=frozenset({LINEAR, EMBEDDING, CONV}),
     targets=LORA.targets,
+    targets_of=LORA.targets_of,
 )

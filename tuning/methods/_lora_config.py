@@ -1,0 +1,108 @@
+"""What a LoRA adapter is: PEFT's config, and what of it is refused here."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from tuning.config import LayerConfig, fraction, one_of, positive
+from tuning.errors import ConfigError, NoList
+from tuning.initialising import NOT_HERE, check_name
+
+
+@dataclass
+class LoraRuntimeConfig:
+    """What is said for one run, and not saved. `ephemeral_gpu_offload` is for DoRA on a GPU: nothing of it is moved here."""
+
+    ephemeral_gpu_offload: bool = False
+
+
+@dataclass(kw_only=True)
+class LoraConfig(LayerConfig):
+    METHOD: ClassVar[str] = "LORA"
+    NOT_HERE: ClassVar[Sequence[str]] = (
+        *(
+            "megatron_config",
+            "layer_replication",
+            "arrow_config",
+            "loftq_config",
+            "eva_config",
+        ),
+        *(
+            "corda_config",
+            "lora_ga_config",
+            "velora_config",
+            "monteclora_config",
+            "kasa_config",
+            "use_qalora",
+            "use_bdlora",
+        ),
+    )
+
+    r: int = 8
+    lora_alpha: float = 8
+    lora_dropout: float = 0.0
+    fan_in_fan_out: bool = False  # read and written for PEFT; a layer's own kind says how its weight lies
+    bias: str = "none"
+    use_rslora: bool = False
+    init_lora_weights: bool | str = True
+    rank_pattern: dict[str, int] | None = field(default_factory=dict)
+    alpha_pattern: dict[str, int] | None = field(default_factory=dict)
+    use_dora: bool = False
+    lora_bias: bool = False
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = None
+    ensure_weight_tying: bool = False
+
+    target_parameters: list[str] | None = None
+    megatron_config: dict[str, Any] | None = None
+    megatron_core: str | None = "megatron.core"
+    layer_replication: list[tuple[int, int]] | None = None
+    alora_invocation_tokens: list[int] | None = None
+    arrow_config: Any = None
+    loftq_config: Any = field(default_factory=dict)
+    eva_config: Any = None
+    corda_config: Any = None
+    lora_ga_config: Any = None
+    velora_config: Any = None
+    monteclora_config: Any = None
+    kasa_config: Any = None
+    use_bdlora: Any = None
+    use_qalora: bool = False
+    qalora_group_size: int = 16
+    runtime_config: Any = field(default_factory=LoraRuntimeConfig)
+
+    def check_here(self) -> None:
+        super().check_here()
+        if str(self.init_lora_weights).lower() in NOT_HERE:
+            raise ConfigError(f"init_lora_weights={self.init_lora_weights!r} can't be done here; use PEFT for it")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in super().to_dict().items() if key != "runtime_config"}
+
+    def check(self) -> None:
+        super().check()
+        positive(r=self.r, lora_alpha=self.lora_alpha)
+        fraction(lora_dropout=self.lora_dropout)
+        one_of("bias", self.bias, ("none", "all", "lora_only"))
+        check_name(self.init_lora_weights)
+        if self.lora_bias and self.init_lora_weights not in (True, False):
+            raise ConfigError(
+                "The argument lora_bias=True is only supported with init_lora_weights=True or False, got "
+                f"init_lora_weights={self.init_lora_weights} instead."
+            )
+        if isinstance(self.target_parameters, str):
+            raise NoList(
+                f"`target_parameters` must be a list of strings or None, got {type(self.target_parameters).__name__} instead."
+            )
+        part = str(self.init_lora_weights).lower().partition("_")[0] in ("pissa", "olora", "corda")
+        if self.use_rslora and part and (self.rank_pattern or self.alpha_pattern):
+            warnings.warn(
+                "Using Rank-Stabilized LoRA with rank_pattern/alpha_pattern and post-training conversion of modified base weights "
+                "PiSSA/CorDA/OLoRA/LoRA-GA means that you won't be able to pass `path_initial_model_for_weight_conversion` to "
+                "`save_pretrained` to restore the initial values of the base weights; if you intend to do this, please ensure not to "
+                "use rslora or rank_pattern/alpha_pattern.", stacklevel=5,
+            )  # fmt: skip
+        if self.lora_bias and self.use_dora:
+            raise ConfigError("The argument lora_bias=True is not supported for DoRA, whose directions have no bias")
