@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import tuning
-from tests.tuning.oracle import BASES, shaken, tokens
+from tests.tuning.oracle import BASES, shaken, tiny_llama, tokens
 from tuning.weighted import COMBINATIONS
 
 FIRST: dict[str, Any] = {
