@@ -77,6 +77,10 @@ MODULES = frozenset(  # below `peft`, beside the folders of methods
         *("utils.transformers_weight_conversion", "utils.warning", "utils.error"),
     )
 )
+PARTS = (  # of a method's folder
+    *(".config", ".layer", ".model", ".utils", ".bnb", ".dora", ".variants", ".arrow", ".corda", ".eva", ".intruders"),
+    *(".monteclora", ".te", ".velora", ".loraga", ".asa_callback"),
+)
 _TUNERS = re.compile(r"tuners\.(\w+)(\.\w+)*")
 _AVAILABLE = re.compile(r"is_(\w+?)_available")
 _TRANSFORMERS = re.compile(r"is_transformers_ge_v(\d+(?:_\d+)*)")
@@ -96,8 +100,6 @@ def as_peft() -> None:
 
 class _Module(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        if name in ("__path__", "__file__", "__all__") and name != "__all__":
-            raise AttributeError(name)
         if name == "__all__":
             return sorted(set(tuning.__all__) | absent.NAMES)
         found = _found(self.__name__, name)
@@ -117,7 +119,7 @@ def _found(module: str, name: str) -> Any:
         return getattr(import_module(home), attribute)
     if name == "__version__":
         return VERSION
-    if not name.startswith("__") and (name in tuning.__all__ or name == "_all_"):
+    if name in tuning.__all__:
         return getattr(tuning, name)
     if (model := _tuner(name)) is not None:
         return model
@@ -182,29 +184,6 @@ def is_module(below: str) -> bool:
         and (tuner[1] in _folders() or tuner[1] in absent.SUBMODULES)
         and (tuner[2] is None or tuner[2] in PARTS)
     )
-
-
-PARTS = tuple(
-    f".{name}"
-    for name in (
-        "config",
-        "layer",
-        "model",
-        "utils",
-        "bnb",
-        "dora",
-        "variants",
-        "arrow",
-        "corda",
-        "eva",
-        "intruders",
-        "monteclora",
-        "te",
-        "velora",
-        "loraga",
-        "asa_callback",
-    )
-)
 
 
 class _Finder(MetaPathFinder, Loader):
