@@ -85,19 +85,45 @@ class ItemList:
 def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
     """Join the lists of several servers. Each list's defaults are copied into its items, because they hold for those only.
 
+    An item that inserts what a preferred server's item of the same label does is listed once, as that server has it.
     `incomplete`: some server has not answered yet, so the editor must ask again. A malformed list is skipped.
     """
     items: list[Item] = []
     servers: list[str] = []
+    listed: dict[bytes, list[Item]] = {}  # by label, those of the servers before
     for each in lists:
         try:
-            items += [with_defaults(item, each) for item in each.items]
+            own = [with_defaults(item, each) for item in each.items]
+            new = [(at, item) for at, item in enumerate(own) if not _is_listed(item, listed)]
         except wire.WireError as error:
             log.warning("skipped a malformed list of %s: %s", each.server_of(0), error)
-        else:
-            servers += [each.server_of(index) for index in range(len(each.items))]
+            continue
+        items += [item for _, item in new]
+        servers += [each.server_of(at) for at, _ in new]
+        for _, item in new:
+            listed.setdefault(bytes(item.get("label", NULL)), []).append(item)
     incomplete = incomplete or any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
     return ItemList(servers=tuple(servers), items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
+
+
+def _is_listed(item: Item, listed: dict[bytes, list[Item]]) -> bool:
+    """Whether an equal item is listed: of one label, which inserts the same. Raises WireError if an item is malformed."""
+    others = listed.get(bytes(item.get("label", NULL)))
+    return others is not None and any(_effect(item) == _effect(other) for other in others)
+
+
+def _effect(item: Item) -> tuple[object, ...]:
+    """What accepting an item does to the text, and where its name is from if it says so (the module of an import)."""
+    inserted = item.get("label") if _absent(item, "insertText") else item["insertText"]
+    if not _absent(item, "textEdit"):
+        inserted = wire.fields(item["textEdit"]).get("newText")
+    described = None if _absent(item, "labelDetails") else wire.fields(item["labelDetails"]).get("description")
+    more = None if _absent(item, "additionalTextEdits") else wire.loads(item["additionalTextEdits"])
+    return (
+        None if inserted is None else wire.loads(inserted),
+        None if described is None else wire.loads(described),
+        more,
+    )
 
 
 def with_defaults(item: Item, items: ItemList) -> Item:

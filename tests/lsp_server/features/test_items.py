@@ -113,8 +113,8 @@ def test_data_that_a_client_would_merge_comes_back_merged() -> None:
         "text",
     ]
     full = [json.loads(wire.dumps(item)) for item in joined([parsed, parsed]).items]
-    assert [item["commitCharacters"] for item in full[:3]] == [["."]] * 3
-    assert full[0]["data"] == full[3]["data"] == {"uri": "u", "own": 1, "both": 2}
+    assert [item["commitCharacters"] for item in full] == [["."]] * 3
+    assert full[0]["data"] == {"uri": "u", "own": 1, "both": 2}
 
 
 def test_commit_characters_of_a_list_and_of_an_item_are_added_up_where_the_server_says_so() -> None:
@@ -168,3 +168,23 @@ def test_reasons_go_under_any_documentation() -> None:
     ):
         raw = None if given_ is None else wire.raw(given_)
         assert with_reasons(raw, "why", markdown=True) == expected
+
+
+def test_an_item_that_two_servers_have_is_listed_once() -> None:
+    def of(server: str, *items: dict[str, object]) -> ItemList:
+        parsed = ItemList.parse(wire.raw(list(items)), server=server)
+        assert parsed is not None
+        return parsed
+
+    edit = {"range": {}, "newText": "a"}
+    first = of("one", {"label": "a", "kind": 2}, {"label": "a"}, {"label": "P", "labelDetails": {"description": "x"}})
+    second = of(
+        "two",
+        {"label": "a", "textEdit": edit, "detail": "of two"},  # inserts the same
+        {"label": "a", "insertText": "a()"},
+        {"label": "P", "labelDetails": {"description": "y"}},
+        {"label": "P", "labelDetails": {"description": "x"}, "additionalTextEdits": [{}]},
+    )
+    both = joined([first, second])
+    assert [json.loads(bytes(item["label"])) for item in both.items] == ["a", "a", "P", "a", "P", "P"]
+    assert both.servers == ("one", "one", "one", "two", "two", "two")

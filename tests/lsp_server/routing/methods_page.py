@@ -42,7 +42,7 @@ LATE = {
     Late.ERROR: "none: after 60 s the request fails",
 }
 OWN_WORDS = {  # what modules of their own join
-    "textDocument/completion": "one ranked list; the others get 0.1 s, the preferred 2 s",
+    "textDocument/completion": "one ranked list, equal items once; the others get 0.1 s, the preferred 2 s",
     "textDocument/diagnostic": "one report, equal problems once; result ids by server",
     "workspace/diagnostic": "one report a document; result ids by server",
 }
