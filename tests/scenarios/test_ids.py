@@ -175,7 +175,7 @@ async def test_resolve_sends_each_server_its_own_item(tmp_path: Path) -> None:
         for item in items:
             resolved = (await editor.ask("completionItem/resolve", item))["result"]
             assert (resolved["label"], resolved["sortText"]) == (item["label"], item["sortText"])
-            assert "★ Starling: p 0.50" in resolved["documentation"]
+            assert "★ Starling: 50 % likely" in resolved["documentation"]
         sent = received_in(tmp_path, "completionItem/resolve")
         assert sent == [{"label": "a", "x": 1.5, "data": {"d": [1]}}, {"label": "b", "data": None}]
 

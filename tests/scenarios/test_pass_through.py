@@ -107,7 +107,7 @@ async def test_ranked_list_has_the_same_items_in_the_same_places(tmp_path: Path)
         first = min(items, key=lambda item: item["sortText"])
         assert first["label"].endswith("two")
         resolved = await probe.backend.request("completionItem/resolve", first, 10)
-        assert "★ Starling: p " in resolved["documentation"]
+        assert " % likely" in resolved["documentation"]
         assert scene.received("completionItem/resolve") == [ITEMS[1]]
 
 
