@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system. glibc keeps it for itself otherwise: after a model is loaded, a gigabyte."""
+"""Memory that was freed goes back to the system. glibc keeps it for itself otherwise: hundreds of megabytes after a model is made or loaded by torch."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from corpus.interpreter import module_command
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.child import Child
 from lsp_server.jsonrpc.outbox import Outbox
+from lsp_server.ranking.cursor_requests import place_in
 from lsp_server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,38 +33,6 @@ STUCK = 1.0  # seconds without an answer to a list: no other list waits for it m
 PING_EVERY, PINGS = 5.0, 5  # seconds; so many in a row without an answer, and it is ended
 FIRST_PINGS = 24  # for its first answer: it loads libraries, perhaps from a slow disk
 UNREAD = 32_000_000  # bytes that it has not read when it is ended
-# Requests that tell where the cursor is before a list is asked for (LSP 3.18): the ranker reads the text there meanwhile.
-OF_A_PLACE = frozenset(
-    f"textDocument/{name}"
-    for name in ("hover", "documentHighlight", "codeAction", "selectionRange", "signatureHelp", "linkedEditingRange")
-)
-
-
-class _Document(msgspec.Struct):
-    uri: str
-
-
-class _Position(msgspec.Struct):
-    line: int
-    character: int
-
-
-class _Range(msgspec.Struct):
-    end: _Position
-
-
-class _Place(msgspec.Struct):
-    """Params of a request of OF_A_PLACE, so far as they say where."""
-
-    textDocument: _Document
-    position: _Position | None = None
-    range: _Range | None = None
-    positions: list[_Position] = []
-
-    @property
-    def where(self) -> _Position | None:
-        ends = [self.range.end] if self.range is not None else self.positions[:1]
-        return self.position or next(iter(ends), None)
 
 
 class Ranking(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,14 +146,11 @@ class RankerClient:
 
     def look(self, method: str, params: msgspec.Raw) -> None:
         """The editor asks a request: where it is about a place, the ranker hears of it, unless it has enough to do."""
-        if method not in OF_A_PLACE or self._child is None or self._lists or self._outbox.held:
+        if self._child is None or self._lists or self._outbox.held:
             return
-        try:
-            found = wire.read(params, _Place)
-        except wire.Malformed:  # what makes no sense is the wrapped server's to judge
-            return
-        if found.where is not None:
-            self.tell("starling/look", {"textDocument": found.textDocument, "position": found.where})
+        place = place_in(method, params)
+        if place is not None:
+            self.tell("starling/look", place)
 
     def rank(self, params: dict[str, Any]) -> Awaitable[Ranking | None]:
         """Rank a list; None where there is no ranking in time (deadline and a little). Asked at once, not when awaited:
