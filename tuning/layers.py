@@ -133,7 +133,9 @@ class AdaptedLayer(nn.Module):
     def _by_weight(self, *args: Any, **kwargs: Any) -> Any:
         """The base's forward with the active adapters in its weights, for this call."""
         if self.routing.names:
-            raise AdapterError(f"'{self.frozen.name}' does not support mixed adapter batches (adapter_names)")
+            raise AdapterError(
+                f"{self._get_name()} does not support mixed adapter batches yet. It is '{self.frozen.name}'"
+            )
         return functional_call(self.base_layer, self.weights_now(), args, kwargs)
 
     def weights_now(self, start: str = "") -> dict[str, Tensor]:

@@ -159,6 +159,10 @@ def _checked(tuner: Tuner, adapters: Sequence[str], weights: Sequence[float]) ->
         config = tuner.peft_config[name]
         if not isinstance(config, LoraConfig):
             raise AdapterError(f"'{name}' is {config.METHOD}; adapters of LORA alone can be combined")
+        if config.target_parameters:
+            raise ConfigError(
+                f"add_weighted_adapter does not support targeting nn.Parameter, as '{name}' does (target_parameters)"
+            )
         for option in ("use_dora", "lora_bias", "trainable_token_indices"):
             if getattr(config, option):
                 raise ConfigError(f"'{name}' has {option}, and what that adds to A and B can't be combined")
