@@ -33,7 +33,7 @@ console = Console()
 KEYS = 4
 RESOLVED = 30.0  # seconds
 STAR = "★ "
-_P = re.compile(r"\bp (\d\.\d+)")  # in the reasons that Starling adds to an item's documentation
+_P = re.compile(r"(\d+) % likely")  # in the reasons that Starling adds to an item's documentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ async def ask(one: Repository, ranker: str, deadline: int, done: Callable[[], ob
             first = await probe.backend.request("completionItem/resolve", items[0], RESOLVED)
             p = _P.search(str(first.get("documentation", "")))
             is_starred = items[0]["label"].startswith(STAR)
-            found.append(Answer(place=names.index(row.truth), p=float(p[1]) if p else None, is_starred=is_starred))
+            found.append(Answer(place=names.index(row.truth), p=int(p[1]) / 100 if p else None, is_starred=is_starred))
         else:
             console.print(f"{one.name} {row.path}: no {row.truth!r} in {len(names)} items this time")
         probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
