@@ -18,10 +18,15 @@ class Job:
 
     def __init__(self, pid: int) -> None:
         job = self._handle = cast(int, win32job.CreateJobObject(None, ""))  # the stubs say None
-        limits = win32job.QueryInformationJobObject(job, win32job.JobObjectExtendedLimitInformation)
+        found = win32job.QueryInformationJobObject(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            job, win32job.JobObjectExtendedLimitInformation
+        )
+        limits = cast("dict[str, dict[str, int]]", found)
         # Only we have a handle of the job. Windows closes it however this process ends, and that kills the job's processes.
         limits["BasicLimitInformation"]["LimitFlags"] |= win32job.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-        win32job.SetInformationJobObject(job, win32job.JobObjectExtendedLimitInformation, limits)
+        win32job.SetInformationJobObject(  # pyright: ignore[reportUnknownMemberType]
+            job, win32job.JobObjectExtendedLimitInformation, limits
+        )
         access = win32con.PROCESS_SET_QUOTA | win32con.PROCESS_TERMINATE
         try:
             win32job.AssignProcessToJobObject(job, win32api.OpenProcess(access, False, pid))
@@ -30,4 +35,4 @@ class Job:
 
     def end(self) -> None:
         """Terminate every process of the job."""
-        win32job.TerminateJobObject(self._handle, 1)
+        win32job.TerminateJobObject(self._handle, 1)  # pyright: ignore[reportUnknownMemberType]

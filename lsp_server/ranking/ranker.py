@@ -95,8 +95,8 @@ class Ranker:
         self.workspace.open(params["roots"])
 
     def did_change_folders(self, params: dict[str, Any]) -> None:
-        event = params.get("event") or {}
-        gone, come = ([folder["uri"] for folder in event.get(part) or ()] for part in ("removed", "added"))
+        event: dict[str, Any] = params.get("event") or {}
+        gone, come = ([str(folder["uri"]) for folder in event.get(part) or ()] for part in ("removed", "added"))
         self.workspace.change_folders(gone, come)
 
     def did_open(self, params: dict[str, Any]) -> None:
@@ -217,7 +217,9 @@ class Ranker:
         chosen = shortlist(known, self.blend)
         odds = self.blend.scores(known.columns[chosen], site.kind)
         best: dict[str, float] = {}  # of overloads the best, which comes first
-        for place, score in zip(chosen.tolist(), odds.tolist(), strict=True):
+        places_chosen: list[int] = chosen.tolist()
+        scores: list[float] = odds.tolist()
+        for place, score in zip(places_chosen, scores, strict=True):
             best.setdefault(known.candidates[place].name, round(score, 4))
         prompt = self._prompt(uri, site)
         entry = acceptance_log.Accepted(
@@ -241,7 +243,7 @@ class Ranker:
         if not len(chosen):
             return None
         prompt = self._prompt(uri, known.site)
-        names = [known.candidates[i].name for i in chosen]
+        names = [known.candidates[int(i)].name for i in chosen]
         adapter = self._adapter_for(uri)
         job = self._jobs.get(uri)
         if job is not None and (job.prompt != prompt or job.served_by not in (None, self.worker.serving(adapter))):
