@@ -82,7 +82,7 @@ async def test_resolve_keeps_what_the_server_says_and_adds_reasons(both: Pair) -
         if both.alone.announced["completionProvider"].get("resolveProvider"):
             theirs = await both.alone.resolve(theirs)
         ours = await both.through.resolve(by_name(after, name), says=documentation(theirs))
-        assert "★ Starling: p " in documentation(ours)
+        assert " % likely" in documentation(ours)
         same = ("kind", "detail", "textEdit", "additionalTextEdits", "tags", "commitCharacters")
         assert {part: ours.get(part) for part in same} == {part: theirs.get(part) for part in same}
         assert ours["label"] == by_name(after, name)["label"]
