@@ -60,15 +60,12 @@ def install_command(extra: str) -> str:
 
 
 def _requirement(extra: str) -> tuple[list[str], str]:
-    """(options, requirement) for an installer: from an index, or from where Starling was installed (PEP 610)."""
-    try:
-        origin = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:  # it runs from a checkout that is not installed
+    """(options, requirement) for an installer: this checkout, or where Starling was installed from (PEP 610), or an index."""
+    if (Path(ROOT) / "pyproject.toml").is_file():
         return ["-e"], f"{ROOT}[{extra}]"
+    origin = importlib.metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
     if not origin:
         return [], f"{DISTRIBUTION}[{extra}]"
     found: dict[str, Any] = json.loads(origin)
-    if found.get("dir_info", {}).get("editable"):
-        return ["-e"], f"{ROOT}[{extra}]"
     vcs = found.get("vcs_info", {}).get("vcs")
     return [], f"{DISTRIBUTION}[{extra}] @ {vcs + '+' if vcs else ''}{found['url']}"

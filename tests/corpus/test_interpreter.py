@@ -15,7 +15,6 @@ import pytest
 from corpus import interpreter
 
 GIT = {"url": "https://example.org/starling.git", "vcs_info": {"vcs": "git", "commit_id": "1"}}
-EDITABLE = {"url": "file:///src", "dir_info": {"editable": True}}
 
 
 @pytest.fixture
@@ -24,6 +23,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def pretend(origin: Any, mark: str = "", *, pip: bool = True) -> str:
         monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        monkeypatch.setattr(interpreter, "ROOT", str(tmp_path))
         monkeypatch.setattr(sys, "executable", "/env/bin/py")
         if mark:
             (tmp_path / mark).write_text("{}")
@@ -47,11 +47,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "pipx_metadata.json",
             "pipx install --force 'starling-lsp[train] @ git+https://example.org/starling.git'",
         ),
-        (EDITABLE, "", f"/env/bin/py -m pip install -e '{interpreter.ROOT}[train]'"),
     ],
 )
 def test_how_to_install_more(installed: Any, origin: Any, mark: str, expected: str) -> None:
     assert installed(origin, mark) == expected
+
+
+def test_a_checkout_is_installed_as_it_stands(installed: Any, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    assert installed(None) == f"/env/bin/py -m pip install -e '{tmp_path}[train]'"
 
 
 def test_an_environment_without_pip(installed: Any) -> None:

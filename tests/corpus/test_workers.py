@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from corpus.__main__ import main
+from corpus.interpreter import install_command
 from corpus.processes import portable
 from corpus.workers import AHEAD, RayMissing, TimedOut, WorkerDied, _call, results  # pyright: ignore[reportPrivateUsage]
 from tests.corpus.repositories import module, repository
@@ -186,4 +187,5 @@ def test_without_ray_it_says_what_to_install(
         list(results(_half, [1], jobs=1, ray="local"))
     place = repository(tmp_path / "a.git", {"a.py": module("a")})
     assert main(["mine", str(place), "--out", str(tmp_path / "out"), "--ray", "local"]) == 2
-    assert "Ray is not installed. Run: pip install '.[corpus,ray]'" in " ".join(capfd.readouterr().err.split())
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"Ray is not installed. Run: {install_command('corpus,ray')}" in said
