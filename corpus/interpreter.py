@@ -9,11 +9,11 @@ variable itself stays, for wrapped servers and what they start.
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import shlex
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,20 @@ def install_command(extra: str) -> str:
         tool = ["pipx", "install", "--force"]
     elif (prefix / "uv-receipt.toml").is_file():
         tool = ["uv", "tool", "install", "--force"]
-    elif importlib.util.find_spec("pip") is None:
+    elif not has_pip():
         tool = ["uv", "pip", "install", "--python", sys.executable]
     else:
         tool = [sys.executable, "-m", "pip", "install"]
     words = [*tool, *options, requirement]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def has_pip() -> bool:
+    """Whether this environment has pip; those that uv makes have none.
+
+    Not `importlib.util.find_spec`: setuptools' import hook takes that for the start of pip, and hides its distutils from then on.
+    """
+    return PathFinder.find_spec("pip") is not None
 
 
 def _requirement(extra: str) -> tuple[list[str], str]:

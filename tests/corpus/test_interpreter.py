@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         text = None if origin is None else json.dumps(origin)
         found = SimpleNamespace(read_text=lambda name: text)
         monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace() if pip else None)
+        monkeypatch.setattr(interpreter, "has_pip", lambda: pip)
         return interpreter.install_command("train")
 
     return pretend
@@ -64,3 +64,8 @@ def test_an_environment_without_pip(installed: Any) -> None:
 
 def test_the_message_names_the_library() -> None:
     assert interpreter.missing("torch", extra="train").startswith("torch is not installed. Run: ")
+
+
+def test_asking_for_pip_leaves_setuptools_as_it_is() -> None:
+    check = "from corpus import interpreter; assert interpreter.has_pip(); import setuptools"
+    subprocess.run([sys.executable, "-c", check], check=True)
