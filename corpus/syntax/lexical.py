@@ -73,12 +73,6 @@ def identifier_start(data: bytes, offset: int, language: Language | None = None)
     return offset - len(name.encode("utf-8")) if is_identifier(name, language) else offset
 
 
-def identifier_end(data: bytes, offset: int, language: Language | None = None) -> int:
-    """Where the identifier that `offset` is in or before ends."""
-    run = words(language).rest.match(data, offset)
-    return offset if run is None else run.end()
-
-
 def is_identifier(name: str, language: Language | None) -> bool:
     """Whether a text is one identifier of the language."""
     if name.isidentifier():

@@ -6,7 +6,7 @@ A pattern that can't be read matches nothing. Matching takes linear time, whatev
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -84,10 +84,6 @@ def pattern_matches(pattern: Pattern, uri: str) -> bool:
     base = pattern.base_uri if isinstance(pattern.base_uri, str) else wire.read(pattern.base_uri["uri"], str)
     folder = f"{_path(base).rstrip('/')}/"
     return path.startswith(folder) and glob(pattern.pattern)(path[len(folder) :])
-
-
-def any_matches(patterns: Iterable[Pattern], uri: str) -> bool:
-    return any(pattern_matches(pattern, uri) for pattern in patterns)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,6 @@ class WrappedServer:
     capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
     encoding: Encoding = "utf-16"
     registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
-    announced: set[str] = field(default_factory=set[str])  # ids of registrations that Starling made for it
     _forwarded: ForwardedRequests = field(default_factory=ForwardedRequests)
     _process: Generation | None = None  # the current process; it may have ended
     _crashes: int = 0
@@ -129,11 +128,6 @@ class WrappedServer:
         if announced not in (None, False):
             return announced
         return next((options or True for name, options in self.registered.values() if name == method), None)
-
-    @property
-    def announced_commands(self) -> list[str]:
-        found = at(self.provider("executeCommandProvider", "workspace/executeCommand"), "commands")
-        return [command for command in found if isinstance(command, str)] if wire.is_array(found) else []
 
     @property
     def resolves(self) -> bool:
