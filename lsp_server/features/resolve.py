@@ -55,7 +55,7 @@ async def _resolve(session: Session, request: Request) -> bytes:
         original = without_marks(item, found, session.state.settings.star_text)
     resolved: Item = original
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": id}
-    if server is not None and server.resolves:
+    if server is not None and server.announced.resolves:
         reply = wire.fields(
             await session.requests.ask(id, server, wire.dumps({**wire.fields(body), "params": original}))
         )

@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from lsp_server.jsonrpc.wire import MAX_REPLY, Frames, WireError, frame
+from lsp_server.jsonrpc.frames import MAX_REPLY, Frames, frame
+from lsp_server.jsonrpc.wire import WireError
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lsp_server.jsonrpc import guard, wire
-from lsp_server.jsonrpc.wire import Frames
+from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.ranking.ranker import Ranker
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class _Pipe(asyncio.Protocol):
         envelope = wire.peek(body)
         method = str(envelope.method)
         if method == "starling/ping":
-            self._out.write(wire.frame(wire.response(wire.id_of(envelope), None)))
+            self._out.write(frame(wire.response(wire.id_of(envelope), None)))
         elif envelope.is_request:
             task = asyncio.get_running_loop().create_task(self._answer(envelope, time.monotonic()))
             self._tasks.add(task)
@@ -84,10 +84,10 @@ class _Pipe(asyncio.Protocol):
                     result = await self._ranker.rank(params, listed, early, asked)
         except Exception:
             log.exception("a list could not be ranked")
-        self._out.write(wire.frame(wire.response(envelope.id, result)))  # type: ignore[arg-type]
+        self._out.write(frame(wire.response(envelope.id, result)))  # type: ignore[arg-type]
 
     def _early(self, envelope: wire.Envelope, order: dict[str, Any]) -> None:
-        self._out.write(wire.frame(wire.dumps({"id": envelope.id, "early": True, "result": order})))
+        self._out.write(frame(wire.dumps({"id": envelope.id, "early": True, "result": order})))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.closed.done():

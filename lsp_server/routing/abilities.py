@@ -64,11 +64,15 @@ class Abilities:
     def of(cls, server: WrappedServer) -> Abilities:
         """Those of a server as they are now."""
         registered = [
-            Registration(id=id, method=method, options=options) for id, (method, options) in server.registered.items()
+            Registration(id=id, method=method, options=options)
+            for id, (method, options) in server.announced.registered.items()
         ]
         plan = server.plan
         return cls(
-            language_ids=plan.language_ids, static=dict(server.capabilities), registered=registered, wanted=plan.answers
+            language_ids=plan.language_ids,
+            static=dict(server.announced.capabilities),
+            registered=registered,
+            wanted=plan.answers,
         )
 
     def offers(self, row: Capability) -> list[Offer]:
@@ -89,6 +93,15 @@ class Abilities:
 
     def options_of(self, route: Route) -> list[Options]:
         return [offer.options for offer in self._offers(route.key, route.method)]
+
+    def identifiers(self, route: Route, uri: str | None = None, language_id: str = "") -> list[str | None]:
+        """The identifiers of pulled diagnostics (DiagnosticOptions, LSP 3.17), each once; None for an announcement without one."""
+        found: dict[str | None, None] = {}
+        for offer in self._offers(route.key, route.method):
+            if offer.has(route.member) and (uri is None or selects(offer.selector, uri, language_id)):
+                given = offer.options.get("identifier")
+                found[given if isinstance(given, str) else None] = None
+        return list(found)
 
     def _offers(self, key: str, method: str) -> Iterator[Offer]:
         announced = at(self.static, *key.split(".")) if key else None

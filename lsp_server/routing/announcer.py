@@ -65,16 +65,16 @@ class Announcer:
     def register(self, server: WrappedServer, params: msgspec.Raw) -> None:
         """A server's client/registerCapability. Raises Malformed."""
         for each in wire.read(params, _Registrations).registrations:
-            server.registered[each.id] = each.method, each.register_options
+            server.announced.registered[each.id] = each.method, each.register_options
         self.changed(server)
 
     def unregister(self, server: WrappedServer, params: msgspec.Raw) -> None:
         """A server's client/unregisterCapability, of what it registered or announced under an id at its start. Raises Malformed."""
         for each in wire.read(params, _Unregistrations).unregisterations:
-            if server.registered.pop(each.id, None) is None:
+            if server.announced.registered.pop(each.id, None) is None:
                 for row in TABLE:
-                    if row.key and at(server.capabilities, *row.key.split("."), "id") == each.id:
-                        server.capabilities = without(server.capabilities, row.key)
+                    if row.key and at(server.announced.capabilities, *row.key.split("."), "id") == each.id:
+                        server.announced.capabilities = without(server.announced.capabilities, row.key)
         self.changed(server)
 
     def changed(self, server: WrappedServer) -> None:

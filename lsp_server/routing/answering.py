@@ -68,10 +68,21 @@ class Answering:
         return wire.response(id, _merged(results, route))
 
     async def results(
-        self, id: Id, method: str, body: bytes, servers: Sequence[WrappedServer], params_for: ParamsFor, uri: str = ""
+        self,
+        id: Id,
+        method: str,
+        body: bytes,
+        servers: Sequence[WrappedServer],
+        params_for: ParamsFor,
+        uri: str = "",
+        *,
+        again: bool = False,
     ) -> Results:
-        """The servers' results, in order of preference and marked. Raises Unanswered where there is none."""
-        answers = await self._asked(id, method, body, servers, params_for, uri)
+        """The servers' results, in order of preference and marked. Raises Unanswered where there is none.
+
+        again: the servers have already got a request for the editor's: these need ids of their own.
+        """
+        answers = await self._asked(id, method, body, servers, params_for, uri, again=again)
         route = ROUTES[method]
         found: list[tuple[WrappedServer, Raw]] = []
         failures: list[bytes] = []
@@ -101,7 +112,15 @@ class Answering:
         return wire.dumps({**members, "result": _marked(members["result"], server, route)})
 
     async def _asked(
-        self, id: Id, method: str, body: bytes, servers: Sequence[WrappedServer], params_for: ParamsFor, uri: str
+        self,
+        id: Id,
+        method: str,
+        body: bytes,
+        servers: Sequence[WrappedServer],
+        params_for: ParamsFor,
+        uri: str,
+        *,
+        again: bool,
     ) -> Answers:
         """Every server asked at once, or the answer taken that it still owes."""
         route = ROUTES[method]
@@ -112,8 +131,8 @@ class Answering:
             params = params_for(server)
             questions[server] = self._question(method, params, uri)
             owed = self.late.take(server, questions[server])
-            sent = _body(body, params, with_tokens=server is servers[0])
-            asking[server] = owed or self._requests.ask(id, server, sent, apart=refreshes)
+            sent = _body(body, params, with_tokens=server is servers[0] and not again)
+            asking[server] = owed or self._requests.ask(id, server, sent, apart=refreshes or again)
         kept: Mapping[WrappedServer, asyncio.Future[bytes]] = {}
         try:
             if route.wait is Wait.GRACE:
@@ -133,7 +152,7 @@ class Answering:
 
     def _question(self, method: str, params: Mapping[str, Raw], uri: str) -> Question:
         asked = wire.dumps({name: value for name, value in sorted(params.items()) if name not in NOT_ASKED})
-        return Question(method, asked, key_of(uri), self._text_version(uri))
+        return Question(method, asked, key_of(uri), self._text_version(uri), bytes(params.get("identifier", b"")))
 
 
 def _body(body: bytes, params: Mapping[str, Raw], *, with_tokens: bool) -> bytes:

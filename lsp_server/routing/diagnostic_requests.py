@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +12,7 @@ from lsp_server.jsonrpc.wire import Id
 from lsp_server.routing.announcer import Announcer
 from lsp_server.routing.answering import Answering, Results, Unanswered
 from lsp_server.routing.diagnostics import PublishedDiagnostics, among
-from lsp_server.routing.pulled_diagnostics import PulledDiagnostics
+from lsp_server.routing.pulled_diagnostics import PulledDiagnostics, Source
 from lsp_server.routing.table import ROUTES
 from lsp_server.servers.server import WrappedServer
 
@@ -20,6 +21,7 @@ DIAGNOSTIC, WORKSPACE_DIAGNOSTIC = "textDocument/diagnostic", "workspace/diagnos
 Raw = msgspec.Raw
 Params = dict[str, Raw]
 Servers = Sequence[WrappedServer]
+Sources = Mapping[WrappedServer, Sequence[Source]]
 
 
 class DiagnosticRequests:
@@ -30,29 +32,64 @@ class DiagnosticRequests:
     ) -> None:
         self._answering, self._announcer, self._published, self._pulled = answering, announcer, published, pulled
 
-    async def document(self, id: Id, body: bytes, params: Params, servers: Servers, uri: str) -> bytes:
-        """The reply to textDocument/diagnostic."""
+    def sources(self, method: str, servers: Servers, uri: str = "", language_id: str = "") -> Sources:
+        """What each server announced reports under (for a document, if one is given): each `identifier` once."""
+        found: dict[WrappedServer, list[Source]] = {}
+        for server in servers:
+            abilities, route = self._announcer.abilities(server), ROUTES[method]
+            own = [] if abilities is None else abilities.identifiers(route, uri or None, language_id)
+            found[server] = [Source(server.key, identifier) for identifier in own] or [Source(server.key)]
+        return found
 
-        def params_for(server: WrappedServer) -> Params:
-            return self._pulled.document_params(server.key, uri, params, self._identifier(server))
+    async def reply(self, id: Id, method: str, body: bytes, params: Params, sources: Sources, uri: str) -> bytes:
+        """The reply to textDocument/diagnostic about a document, or to workspace/diagnostic."""
+
+        def params_for(source: Source) -> Params:
+            if method == DIAGNOSTIC:
+                return self._pulled.document_params(source, uri, params)
+            return self._pulled.workspace_params(source, params)
 
         try:
-            results = await self._answering.results(id, DIAGNOSTIC, body, servers, params_for, uri)
+            found = await self._found(id, method, body, sources, params_for, uri)
         except Unanswered as unanswered:
             return unanswered.reply
-        return wire.response(id, self._pulled.document_report(uri, params, _by_key(results, servers)))
+        if method == DIAGNOSTIC:
+            return wire.response(id, self._pulled.document_report(uri, params, found))
+        return wire.response(id, self._pulled.workspace_report(params, found))
 
-    async def workspace(self, id: Id, body: bytes, params: Params, servers: Servers) -> bytes:
-        """The reply to workspace/diagnostic."""
+    async def _found(
+        self,
+        id: Id,
+        method: str,
+        body: bytes,
+        sources: Sources,
+        params_for: Callable[[Source], Params],
+        uri: str,
+    ) -> list[tuple[Source, Raw | None]]:
+        """Each source's result; None for one that gave an error, or nothing in time. Raises Unanswered where there is no result.
 
-        def params_for(server: WrappedServer) -> Params:
-            return self._pulled.workspace_params(server.key, params, self._identifier(server))
+        A server with several identifiers gets a request for each, at the same time.
+        """
 
-        try:
-            results = await self._answering.results(id, WORKSPACE_DIAGNOSTIC, body, servers, params_for)
-        except Unanswered as unanswered:
-            return unanswered.reply
-        return wire.response(id, self._pulled.workspace_report(params, _by_key(results, servers)))
+        async def results(number: int) -> Results:
+            servers = [server for server, own in sources.items() if number < len(own)]
+            return await self._answering.results(
+                id, method, body, servers, lambda server: params_for(sources[server][number]), uri, again=number > 0
+            )
+
+        numbers = range(max(map(len, sources.values()), default=1))
+        done = await asyncio.gather(*map(results, numbers), return_exceptions=True)
+        failures = [each for each in done if isinstance(each, BaseException)]
+        unexpected = [each for each in failures if not isinstance(each, Unanswered)]
+        if unexpected or len(failures) == len(done):
+            raise (unexpected or failures)[0]
+        found = {
+            sources[server][number]: result
+            for number, results_of in enumerate(done)
+            if not isinstance(results_of, BaseException)
+            for server, result in results_of
+        }
+        return [(source, found.get(source)) for own in sources.values() for source in own]
 
     def own_context(self, server: WrappedServer, params: Params, uri: str) -> Params:
         """Params of a code action with those diagnostics alone that the server made."""
@@ -62,16 +99,3 @@ class DiagnosticRequests:
         own = [*self._published.items_of(server.key, uri), *self._pulled.items_of(server.key, uri)]
         context["diagnostics"] = wire.raw(among(wire.read(context["diagnostics"], list[Raw]), own))
         return {**params, "context": wire.raw(context)}
-
-    def _identifier(self, server: WrappedServer) -> str | None:
-        abilities = self._announcer.abilities(server)
-        given = (
-            [] if abilities is None else [each.get("identifier") for each in abilities.options_of(ROUTES[DIAGNOSTIC])]
-        )
-        return next((each for each in given if isinstance(each, str)), None)
-
-
-def _by_key(results: Results, servers: Servers) -> list[tuple[str, Raw | None]]:
-    """Each server's result by its key; None for one that gave an error, or nothing in time."""
-    found = {server.key: result for server, result in results}
-    return [(server.key, found.get(server.key)) for server in servers]

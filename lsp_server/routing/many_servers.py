@@ -135,10 +135,10 @@ class ManyServers:
             return None
         uri = document_of(wire.loads(params)) or ""
         several = len(self._pool.of_document(uri) if uri else self._pool.servers) > 1
-        if several and method == DIAGNOSTIC:
-            return self._diagnostics.document(id, body, wire.fields(params), servers, uri)
-        if several and method == WORKSPACE_DIAGNOSTIC:
-            return self._diagnostics.workspace(id, body, wire.fields(params), servers)
+        if method in (DIAGNOSTIC, WORKSPACE_DIAGNOSTIC):
+            sources = self._diagnostics.sources(method, servers, uri, self._state.language_of(uri) if uri else "")
+            if several or any(len(own) > 1 for own in sources.values()):
+                return self._diagnostics.reply(id, method, body, wire.fields(params), sources, uri)
         if several and method in (FULL, DELTA):
             abilities = self._announcer.abilities(servers[0])
             return self._tokens.reply(self._requests, id, body, servers[0], abilities, uri)
@@ -202,14 +202,14 @@ class ManyServers:
         uri = str(document_of(params))
         language_id = params["textDocument"].get("languageId") if method == OPEN else self._state.language_of(uri)
         for server in self._pool:
-            if not server.is_for(uri, language_id) or (cell and server.knows_notebooks):
+            if not server.is_for(uri, language_id) or (cell and server.announced.knows_notebooks):
                 continue
             if method == OPEN:
                 server.tell_open(uri, body)
             elif method == CLOSE:
                 server.tell_close(uri, body)
             elif method == CHANGE:
-                if server.sync_kind == synchronisation.INCREMENTAL:
+                if server.announced.sync_kind == synchronisation.INCREMENTAL:
                     server.tell_change(lambda: uri, body)
             elif method not in (SAVE, WILL_SAVE):
                 server.tell(body)
@@ -237,12 +237,12 @@ class ManyServers:
         if document is None:
             return
         for server in self._pool.of_document(document.uri):
-            if server.state is State.RUNNING and server.sync_kind == synchronisation.FULL:
+            if server.state is State.RUNNING and server.announced.sync_kind == synchronisation.FULL:
                 server.tell_change(lambda: document.uri, document.whole_change(params))
 
     def notebook(self, body: bytes) -> None:
         for server in self._pool:
-            if server.knows_notebooks:
+            if server.announced.knows_notebooks:
                 server.tell(body)
 
     def tell(self, method: str, body: bytes, params: Raw) -> None:

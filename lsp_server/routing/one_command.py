@@ -1,8 +1,12 @@
-"""Everything is one wrapped server's: a command that the user gave. Its initialize result and every byte are its own."""
+"""Everything is one wrapped server's: a command that the user gave. Its initialize result and every byte are its own.
+
+One message is Starling's: while the server watches no files, the editor is asked to watch the source files for the index.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -17,12 +21,14 @@ from lsp_server.protocol import capabilities
 from lsp_server.protocol.editor_link import ERROR, EditorLink
 from lsp_server.routing import server_messages
 from lsp_server.routing.abilities import Abilities
-from lsp_server.routing.announcer import refresh_requests
+from lsp_server.routing.announcer import refresh_requests, watched_files
 from lsp_server.routing.diagnostics import PUBLISH, PublishedDiagnostics
+from lsp_server.routing.registrations import WATCHED, takes_registration
 from lsp_server.routing.requests import Requests
+from lsp_server.routing.table import ROWS
 from lsp_server.servers.backend import BackendError, BackendExited, BackendRefused
 from lsp_server.servers.generation import SHUTDOWN_PATIENCE
-from lsp_server.servers.server import State, WrappedServer, last_words
+from lsp_server.servers.server import State, WrappedServer
 
 
 class OneCommand:
@@ -32,6 +38,8 @@ class OneCommand:
     def __init__(self, server: WrappedServer, *, state: EditorState, requests: Requests, editor: EditorLink) -> None:
         self._server, self._state, self._requests, self._editor = server, state, requests, editor
         self._published = PublishedDiagnostics(lambda uri: uri)
+        self._registrations = itertools.count(1)
+        self._watching = ""  # the id of Starling's own registration; "" for none
 
     async def initialize(self, id: Id) -> bytes:
         """The wrapped server's own result, with what Starling adds."""
@@ -41,12 +49,12 @@ class OneCommand:
         except BackendRefused as error:
             return wire.dumps({"jsonrpc": "2.0", "id": id, "error": error.error})
         except BackendExited as error:
-            self._editor.show(f"{error}. {last_words(error)}", kind=ERROR)
+            self._editor.show(f"{error}. {error.last_words}", kind=ERROR)
             return wire.failure(id, wire.REQUEST_FAILED, str(error))
         except BackendError as error:
             self._editor.show(str(error), kind=ERROR)
             return wire.response(id, capabilities.announced({}))
-        self._state.documents.encoding = server.encoding
+        self._state.documents.encoding = server.announced.encoding
         return wire.response(id, capabilities.announced(result))
 
     async def shutdown(self, id: Id, body: bytes) -> bytes:
@@ -84,6 +92,7 @@ class OneCommand:
 
     def initialized(self, body: bytes) -> None:
         self._server.tell_initialized(body)
+        self._watch()
 
     def opening(self, body: bytes, params: Json) -> tuple[bytes, Json]:
         return body, params
@@ -99,12 +108,16 @@ class OneCommand:
         """It has been sent."""
 
     def tell(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        self._server.tell(body)
+        if method != WATCHED or not self._watching:  # else Starling asked for it, not the server
+            self._server.tell(body)
 
     def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
         if envelope.method == PUBLISH:
             return self._published.published(server.key, body, wire.params_of(envelope))
-        return server_messages.for_editor(server, body, envelope)
+        forwarded = server_messages.for_editor(server, body, envelope)
+        if envelope.method in ("client/registerCapability", "client/unregisterCapability"):
+            self._watch()
+        return forwarded
 
     def ready(self, server: WrappedServer) -> None:
         """It was started again. Its capabilities went with the answer to initialize; what only requests bring is asked for anew."""
@@ -116,6 +129,21 @@ class OneCommand:
         """The process that takes its place may have nothing to say of the same documents."""
         for body in self._published.forget(server.key):
             self._editor.send(body)
+        self._watch()
 
     def failed(self, server: WrappedServer) -> None:
         """The editor has been told; requests are answered with the reason."""
+
+    def _watch(self) -> None:
+        """Register for source files if the server watches no files, and take that back if it does (LSP 3.17, DidChangeWatchedFiles)."""
+        takes_it = takes_registration(self._state.client_capabilities, ROWS[WATCHED])
+        theirs = any(method == WATCHED for method, _ in self._server.announced.registered.values())
+        if theirs and self._watching:
+            given = {"unregisterations": [{"id": self._watching, "method": WATCHED}]}
+            self._editor.send(wire.request(f"{self._watching}:gone", "client/unregisterCapability", given))
+            self._watching = ""
+        elif takes_it and not theirs and not self._watching and self._state.initialized.is_set():
+            self._watching = f"starling-watch:{next(self._registrations)}"
+            options = {"watchers": [{"globPattern": glob} for glob in watched_files()]}
+            given = {"registrations": [{"id": self._watching, "method": WATCHED, "registerOptions": options}]}
+            self._editor.send(wire.request(self._watching, "client/registerCapability", given))

@@ -46,8 +46,16 @@ class _PreviousId(msgspec.Struct):
 
 
 @dataclass(frozen=True)
+class Source:
+    """A server, by its key, and the `identifier` under which it is asked; a server may have announced several."""
+
+    server: str
+    identifier: str | None = None
+
+
+@dataclass(frozen=True)
 class Part:
-    """What one server last reported of a document."""
+    """What one source last reported of a document."""
 
     id: str | None
     items: Sequence[Raw]
@@ -60,11 +68,11 @@ class _Given:
     id: str
     scope: str
     document: str
-    parts: dict[str, Part] = field(default_factory=dict[str, Part])
+    parts: dict[Source, Part] = field(default_factory=dict[Source, Part])
 
 
 class PulledDiagnostics:
-    """Servers are named by their keys; `found` are their results in order of preference, None for one that has none (yet)."""
+    """`found` are the sources' results in order of preference, None for one that has none (yet)."""
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
@@ -72,50 +80,49 @@ class PulledDiagnostics:
 
     # Requests
 
-    def document_params(
-        self, server: str, uri: str, params: Mapping[str, Raw], identifier: str | None
-    ) -> dict[str, Raw]:
-        """Params of textDocument/diagnostic for one server."""
+    def document_params(self, source: Source, uri: str, params: Mapping[str, Raw]) -> dict[str, Raw]:
+        """Params of textDocument/diagnostic for one source."""
         previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
-        theirs = None if previous is None else previous.parts.get(server)
-        return _replaced(params, {"previousResultId": None if theirs is None else theirs.id, "identifier": identifier})
+        theirs = None if previous is None else previous.parts.get(source)
+        own = {"previousResultId": None if theirs is None else theirs.id, "identifier": source.identifier}
+        return _replaced(params, own)
 
-    def workspace_params(self, server: str, params: Mapping[str, Raw], identifier: str | None) -> dict[str, Raw]:
-        """Params of workspace/diagnostic for one server."""
+    def workspace_params(self, source: Source, params: Mapping[str, Raw]) -> dict[str, Raw]:
+        """Params of workspace/diagnostic for one source."""
         known: list[Json] = []
         for each in _previous_ids(params):
             previous = self._previous(WORKSPACE, each.uri, each.value)
-            theirs = None if previous is None else previous.parts.get(server)
+            theirs = None if previous is None else previous.parts.get(source)
             if theirs is not None and theirs.id is not None:
                 known.append({"uri": each.uri, "value": theirs.id})
-        return _replaced(params, {"previousResultIds": known, "identifier": identifier})
+        return _replaced(params, {"previousResultIds": known, "identifier": source.identifier})
 
     # Reports
 
-    def document_report(self, uri: str, params: Mapping[str, Raw], found: Sequence[tuple[str, Raw | None]]) -> Json:
-        """One report of a document. What a server said before stands where it says nothing now."""
-        reports = [(server, _report(result)) for server, result in found]
+    def document_report(self, uri: str, params: Mapping[str, Raw], found: Sequence[tuple[Source, Raw | None]]) -> Json:
+        """One report of a document. What a source said before stands where it says nothing now."""
+        reports = [(source, _report(result)) for source, result in found]
         previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
         merged = self._joined(DOCUMENT, uri, reports, previous)
         spelled: dict[str, str] = {}
-        related: dict[str, list[tuple[str, _Report | None]]] = {}
-        for server, report in reports:
+        related: dict[str, list[tuple[Source, _Report | None]]] = {}
+        for source, report in reports:
             for other, its in ((report and report.related_documents) or {}).items():
                 spelled.setdefault(key_of(other), other)
-                related.setdefault(key_of(other), []).append((server, its))
+                related.setdefault(key_of(other), []).append((source, its))
         if related:
             joined = {spelled[key]: self._joined(DOCUMENT, key, of, None) for key, of in related.items()}
             merged["relatedDocuments"] = joined
         return merged
 
-    def workspace_report(self, params: Mapping[str, Raw], found: Sequence[tuple[str, Raw | None]]) -> Json:
+    def workspace_report(self, params: Mapping[str, Raw], found: Sequence[tuple[Source, Raw | None]]) -> Json:
         """One report of the workspace, each document once."""
         previous = {key_of(each.uri): each for each in _previous_ids(params)}
-        reports: dict[str, list[tuple[str, _Report]]] = {}
-        for server, result in found:
+        reports: dict[str, list[tuple[Source, _Report]]] = {}
+        for source, result in found:
             read = None if result is None else _readable(result, _Workspace)
             for report in () if read is None else read.items:
-                reports.setdefault(key_of(report.uri), []).append((server, report))
+                reports.setdefault(key_of(report.uri), []).append((source, report))
         items: list[Json] = []
         for key, of in reports.items():
             before = previous.get(key)
@@ -127,34 +134,36 @@ class PulledDiagnostics:
 
     def items_of(self, server: str, uri: str) -> list[Raw]:
         """The diagnostics that a server reported last of a document."""
-        found: list[Raw] = []
-        for scope in (DOCUMENT, WORKSPACE):
-            part = self._latest(scope, key_of(uri)).get(server)
-            found += () if part is None else part.items
-        return found
+        return [
+            item
+            for scope in (DOCUMENT, WORKSPACE)
+            for source, part in self._latest(scope, key_of(uri)).items()
+            if source.server == server
+            for item in part.items
+        ]
 
     def forget(self, server: str) -> None:
         """Its process has gone: its result ids mean nothing any more, and what it reported is to be reported again."""
         for given in self._given.values():
             for each in given:
-                each.parts.pop(server, None)
+                each.parts = {source: part for source, part in each.parts.items() if source.server != server}
 
     def forget_document(self, uri: str) -> None:
         """The document was closed: an editor pulls it anew."""
         self._given.pop((DOCUMENT, key_of(uri)), None)
 
     def _joined(
-        self, scope: str, uri: str, reports: Iterable[tuple[str, _Report | None]], previous: _Given | None
+        self, scope: str, uri: str, reports: Iterable[tuple[Source, _Report | None]], previous: _Given | None
     ) -> dict[str, Json]:
         document = key_of(uri)
         parts = dict(self._latest(scope, document) if previous is None else previous.parts)
         before = dict(parts)
-        for server, report in reports:
+        for source, report in reports:
             if report is not None and report.kind == "full":
-                parts[server] = Part(report.result_id, report.items)
+                parts[source] = Part(report.result_id, report.items)
         if (
             previous is not None
-            and all(parts.get(server) is part for server, part in before.items())
+            and all(parts.get(source) is part for source, part in before.items())
             and len(parts) == len(before)
         ):
             return {"kind": "unchanged", "resultId": previous.id}
@@ -168,7 +177,7 @@ class PulledDiagnostics:
     def _previous(self, scope: str, uri: str, id: str | None) -> _Given | None:
         return next((given for given in self._given.get((scope, key_of(uri)), ()) if given.id == id), None)
 
-    def _latest(self, scope: str, document: str) -> dict[str, Part]:
+    def _latest(self, scope: str, document: str) -> dict[Source, Part]:
         given = self._given.get((scope, document))
         return given[-1].parts if given else {}
 

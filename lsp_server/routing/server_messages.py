@@ -87,7 +87,7 @@ def _registering(server: WrappedServer, body: bytes, envelope: Envelope) -> byte
         given = wire.read(wire.raw(each), _Registration)
         ours, options = server.names.registration(given.id), given.register_options
         server.names.register(ours, given.method)
-        server.registered[ours] = given.method, options
+        server.announced.registered[ours] = given.method, options
         own = {"registerOptions": capabilities.with_resolve(options)} if given.method == capabilities.COMPLETION else {}
         registrations.append({**each, "id": ours, **own})
     return _asked(server, body, envelope, {**_params(envelope), "registrations": registrations})
@@ -98,7 +98,7 @@ def _unregistering(server: WrappedServer, body: bytes, envelope: Envelope) -> by
     for each in _elements(envelope, "unregisterations"):  # the specification's own spelling
         ours = server.names.registration(wire.read(wire.raw(each), _Registration).id)
         server.names.unregister(ours)
-        server.registered.pop(ours, None)
+        server.announced.registered.pop(ours, None)
         unregistrations.append({**each, "id": ours})
     return _asked(server, body, envelope, {**_params(envelope), "unregisterations": unregistrations})
 

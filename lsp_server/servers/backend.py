@@ -27,6 +27,7 @@ import msgspec
 
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.child import Child
+from lsp_server.jsonrpc.frames import Oversized
 from lsp_server.jsonrpc.outbox import Outbox
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 
@@ -51,6 +52,13 @@ class BackendExited(BackendError):
         tail = ": " + stderr[-1] if stderr else ""
         super().__init__(f"The language server '{command}' exited with exit code {code}{tail}")
         self.command, self.code, self.stderr = command, code, tuple(stderr)
+
+    @property
+    def last_words(self) -> str:
+        """The end of the server's stderr, for a message to the user."""
+        if not self.stderr:
+            return "See Starling's log for more."
+        return "Its last lines on stderr: " + " / ".join(self.stderr[-3:])
 
 
 class BackendSilent(BackendError):
@@ -242,7 +250,7 @@ class Backend:
 
     def _received(self, body: bytes | wire.WireError) -> None:
         if isinstance(body, wire.WireError):
-            self._unreadable(body.edges if isinstance(body, wire.Oversized) else b"", body)
+            self._unreadable(body.edges if isinstance(body, Oversized) else b"", body)
             return
         try:
             envelope = wire.peek(body)
@@ -268,7 +276,7 @@ class Backend:
             future.set_exception(BackendGarbled(self.command[0], "a request", error))
         elif id is not msgspec.UNSET:
             self._on_unreadable(id, method, error)
-        elif isinstance(error, wire.Oversized) and not method:
+        elif isinstance(error, Oversized) and not method:
             self.kill()
 
     def _exited(self, code: int) -> None:

@@ -12,16 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from lsp_server.documents import synchronisation
 from lsp_server.documents.editor_state import EditorState
-from lsp_server.documents.positions import Encoding
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
-from lsp_server.protocol.capabilities import at, resolves
+from lsp_server.servers.announced import Announced
 from lsp_server.servers.backend import BackendError, BackendExited, BackendMissing, find_command
 from lsp_server.servers.forwarded_requests import ForwardedRequest, ForwardedRequests
 from lsp_server.servers.generation import Generation, Phase
@@ -76,9 +74,7 @@ class WrappedServer:
     has: Callable[[str], bool] = lambda uri: True  # whether a document is of its project
     state: State = State.IDLE
     why_not: str = "the wrapped server is not running"
-    capabilities: dict[str, Any] = field(default_factory=dict[str, Any])
-    encoding: Encoding = "utf-16"
-    registered: dict[str, tuple[str, Json]] = field(default_factory=dict[str, tuple[str, Json]])
+    announced: Announced = field(default_factory=Announced)
     _forwarded: ForwardedRequests = field(default_factory=ForwardedRequests)
     _process: Generation | None = None  # the current process; it may have ended
     _crashes: int = 0
@@ -122,18 +118,6 @@ class WrappedServer:
         """Whether a document is one of its own: of its languages, and of its project."""
         return self.handles(language_id) and self.has(uri)
 
-    def provider(self, key: str, method: str) -> Json:
-        """The options that it announced for a method, in its capabilities (under `key`) or by registration. None: unsupported."""
-        announced = at(self.capabilities, *key.split("."))
-        if announced not in (None, False):
-            return announced
-        return next((options or True for name, options in self.registered.values() if name == method), None)
-
-    @property
-    def resolves(self) -> bool:
-        """Whether it resolves completion items."""
-        return resolves(self.provider("completionProvider", "textDocument/completion"))
-
     # Starting and ending
 
     async def start(self) -> msgspec.Raw:
@@ -149,7 +133,7 @@ class WrappedServer:
         except BackendError as error:
             self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
             raise
-        self.capabilities, self.encoding = process.capabilities, process.encoding
+        self.announced.capabilities, self.announced.encoding = process.capabilities, process.encoding
         return result
 
     def wake(self) -> None:
@@ -211,7 +195,7 @@ class WrappedServer:
         process = self._process
         await self.editor.initialized.wait()  # until then the editor must not get what a running server may send
         if process is not None and process is self._process and process.phase is Phase.INITIALIZED:
-            process.send_state(self.is_for, notebooks=self.knows_notebooks)
+            process.send_state(self.is_for, notebooks=self.announced.knows_notebooks)
             self._ready()
             self.events.server_ready(self)
 
@@ -348,14 +332,6 @@ class WrappedServer:
             self.tell(wire.notification("$/cancelRequest", {"id": request.id}))
         return True
 
-    @property
-    def knows_notebooks(self) -> bool:
-        return self.provider("notebookDocumentSync", "notebookDocument/sync") is not None
-
-    @property
-    def sync_kind(self) -> int:
-        return synchronisation.kind(self.capabilities, self.registered.values())
-
     # From its process (ProcessEvents)
 
     def process_message(self, process: Generation, body: bytes, envelope: Envelope) -> None:
@@ -380,7 +356,7 @@ class WrappedServer:
         self._forwarded.fail(str(error), keep_reads=not gave_up)
         if gave_up:
             self.state = State.FAILED
-            message = f"{error}, {self._crashes + 1} times now; {GAVE_UP} {last_words(error)}"
+            message = f"{error}, {self._crashes + 1} times now; {GAVE_UP} {error.last_words}"
             self.events.server_failed(self, message, for_good=True)
             return
         self.state = State.RESTARTING
@@ -397,12 +373,5 @@ class WrappedServer:
 
     def _process_lost(self) -> None:
         """Forget the registrations and requests of a process that has ended, and report it."""
-        self.registered.clear()
+        self.announced.registered.clear()
         self.events.server_lost(self, self.names.next_generation())
-
-
-def last_words(error: BackendExited) -> str:
-    """The end of the server's stderr, for a message to the user."""
-    return (
-        "Its last lines on stderr: " + " / ".join(error.stderr[-3:]) if error.stderr else "See Starling's log for more."
-    )

@@ -16,6 +16,7 @@ import msgspec
 
 from lsp_server.documents.editor_state import EditorState
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Oversized
 from lsp_server.jsonrpc.wire import Envelope, Id, Json
 from lsp_server.protocol.editor_link import ERROR, INFO, WARNING
 from lsp_server.ranking.ranker_client import RankerClient
@@ -135,7 +136,7 @@ class Session:
     def _dispatch(self, body: bytes | wire.WireError) -> None:
         if isinstance(body, wire.WireError):
             log.warning("the editor sent bytes that are not a message: %s", body)
-            if isinstance(body, wire.Oversized):
+            if isinstance(body, Oversized):
                 self._oversized(body)
             return
         try:
@@ -163,7 +164,7 @@ class Session:
             id = wire.id_of(envelope)
             self.requests.reply(id, wire.failure(id, code, why))
 
-    def _oversized(self, error: wire.Oversized) -> None:
+    def _oversized(self, error: Oversized) -> None:
         """Handle a message that was discarded for its size. If it changed a document, the session can't go on and ends."""
         id, method = wire.guess(error.edges)
         if id is not msgspec.UNSET:

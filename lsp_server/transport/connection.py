@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, cast
 
-from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Frames, frame, header
+from lsp_server.jsonrpc.frames import MAX_BODY, Frames, NotFrames, frame, header
 from lsp_server.session.authentication import Authentication
 from lsp_server.session.session import Session
 from lsp_server.transport.threads import ThreadReader, ThreadWriter
@@ -93,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def authenticated(self) -> None:
         """The client sent the right token: lift the limit on the size of its messages."""
-        self._frames.max_body = wire.MAX_BODY
+        self._frames.max_body = MAX_BODY
 
     # Called by the event loop
 
@@ -108,7 +107,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for body in self._frames.feed(data):
-            if isinstance(body, wire.NotFrames):
+            if isinstance(body, NotFrames):
                 log.warning("closing a connection that does not speak LSP: %s", body)
                 self.session.abort()
                 return

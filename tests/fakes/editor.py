@@ -12,6 +12,7 @@ from typing import Any
 
 from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import frame
 from lsp_server.ranking.ranker_client import Ranking
 from lsp_server.session.session import Session
 from lsp_server.settings import Settings
@@ -105,7 +106,7 @@ class FakeEditor:
     def make_server_send(self, message: bytes | Message) -> None:
         """Have the fake server send a message: as bytes, exactly these."""
         if isinstance(message, bytes):
-            self.notify("fake/bytes", {"text": wire.frame(message).decode()})
+            self.notify("fake/bytes", {"text": frame(message).decode()})
         else:
             self.notify("fake/send", {"jsonrpc": "2.0", **message})
 
@@ -124,6 +125,7 @@ class FakeRanker:
 
     answer: Callable[[int], Ranking | None] | None = None
     told: list[tuple[str, Any]] = field(default_factory=list)
+    forwarded: list[tuple[str, Any]] = field(default_factory=list)  # the editor's own notifications
     settings: Settings = field(default_factory=Settings)
     pid: int | None = None
 
@@ -147,7 +149,10 @@ class FakeRanker:
     def look(self, method: str, params: Any) -> None:
         self.told.append(("starling/look", method))
 
-    def forward(self, body: bytes) -> None: ...
+    def forward(self, body: bytes) -> None:
+        message = wire.loads(body)
+        self.forwarded.append((message["method"], message.get("params")))
+
     def forward_change(self, uri: Callable[[], str], body: bytes) -> None: ...
     def forget_changes(self, uri: str) -> None: ...
     def start(self) -> None: ...
@@ -176,13 +181,18 @@ def same(one: Any, other: Any) -> bool:
 
 @asynccontextmanager
 async def editing(
-    folder: Path, settings: Settings | None = None, *, ranker: FakeRanker | None = None, **spec: Any
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    ranker: FakeRanker | None = None,
+    client: dict[str, Any] | None = None,
+    **spec: Any,
 ) -> AsyncIterator[FakeEditor]:
-    """An initialized session in front of the fake server with this specification."""
+    """An initialized session in front of the fake server with this specification. client: the editor's capabilities."""
     command = tuple(Scene(folder, **spec).fake)
     chosen = settings or Settings(ranker="off" if ranker is None else "signals")
     editor = FakeEditor(replace(chosen, command=command), ranker)
-    await editor.initialize()
+    await editor.initialize(**({} if client is None else {"capabilities": client}))
     try:
         yield editor
     finally:

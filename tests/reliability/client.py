@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 
 FAKE = Path(__file__).with_name("fake.py")
 PATIENCE = 60.0  # seconds for what a machine with nothing else to do has done in one
@@ -102,14 +103,14 @@ class Client:
             left = left[os.write(self.process.stdin.fileno(), left) :]
 
     def notify(self, method: str, params: Any = None) -> None:
-        self.send(wire.frame(wire.notification(method, params)))
+        self.send(frame(wire.notification(method, params)))
 
     def ask(self, method: str, params: Any = None) -> int:
         """Ask, and go on; returns the id, which is none that a test made up."""
         self._count += 1
         id = 10**9 + self._count
         self.sent[key(id)] += 1
-        self.send(wire.frame(wire.request(id, method, params)))
+        self.send(frame(wire.request(id, method, params)))
         return id
 
     def cancel(self, id: Any) -> None:
@@ -119,7 +120,7 @@ class Client:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        frames = wire.Frames()
+        frames = Frames()
         while data := os.read(self.process.stdout.fileno(), 1 << 20):
             with self._news:
                 for body in frames.feed(data):

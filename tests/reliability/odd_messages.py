@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any
 
-from lsp_server.jsonrpc.wire import frame
+from lsp_server.jsonrpc.frames import frame
 from tests.reliability.client import Key, key
 
 WILD = "file:///project/wild.py"  # the document that odd messages are about

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from corpus.syntax.language import languages
-from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import frame
 from tests.reliability.client import Client, fake, hello, key, left_of, starling
 from tests.reliability.odd_messages import NOTIFICATIONS, REQUESTS, WEIRD, WILD, OddMessages, framed
 from tests.reliability.texts import Document
@@ -21,7 +21,7 @@ FRAMES, BATCH = 20_000, 200
 TORN = 40
 LIMIT = 2_000_000  # bytes of an editor's message, so that one over the limit need not be 512 MB
 ROUNDS = 5  # parts of a run, each with a crash of the wrapped server at its end
-CONSTANTS = {"lsp_server.jsonrpc.wire.MAX_BODY": LIMIT, "lsp_server.servers.server.BACK_OFF": (0.05,) * 10}
+CONSTANTS = {"lsp_server.transport.connection.MAX_BODY": LIMIT, "lsp_server.servers.server.BACK_OFF": (0.05,) * 10}
 CLAIMED = 3000  # bytes at most that a torn stretch announces
 WITNESS = "cup.gamma\ncup.gamma\ncup.\n"
 
@@ -120,7 +120,7 @@ def check_over_the_limit(client: Client) -> None:
     assert client.missing([7]) == []
     assert "over the limit" in client.answers[key(7)]["error"]["message"]
     inside = framed(id="inside", method="odd/thing") * (LIMIT // 20)
-    client.send(wire.frame(b"[" + inside))
+    client.send(frame(b"[" + inside))
     assert "result" in client.call("odd/thing", {})
 
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.probe import Probe
 from lsp_server.servers.backend import BackendRefused
 from tests.scenarios.harness import URI, Scene, ranking, until
@@ -100,9 +101,9 @@ async def test_no_child_outlives_starling(tmp_path: Path, ending: signal.Signals
 
 def talk(scene: Scene, *bodies: bytes, raw: bytes = b"") -> tuple[list[dict], int]:
     """Write messages, then close; returns the replies and the exit code."""
-    data = raw + b"".join(wire.frame(body) for body in bodies)
+    data = raw + b"".join(frame(body) for body in bodies)
     done = subprocess.run(scene.command(), input=data, capture_output=True, timeout=30, check=False)
-    return [json.loads(body) for body in wire.Frames().feed(done.stdout) if isinstance(body, bytes)], done.returncode
+    return [json.loads(body) for body in Frames().feed(done.stdout) if isinstance(body, bytes)], done.returncode
 
 
 INITIALIZE = wire.request(1, "initialize", {"capabilities": {}})

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import frame
 from tests.scenarios.harness import Scene, ended, until
 
 
@@ -19,7 +20,7 @@ async def test_end_of_input_ends_every_child(tmp_path: Path, stubborn: bool) -> 
         *scene.command("--ranker", "signals"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert starling.stdin is not None
-    starling.stdin.write(wire.frame(wire.request(1, "initialize", {"capabilities": {}})))
+    starling.stdin.write(frame(wire.request(1, "initialize", {"capabilities": {}})))
     process = psutil.Process(starling.pid)
     await until(lambda: len(process.children(recursive=True)) >= 2)  # the wrapped server and the ranker
     children = process.children(recursive=True)

@@ -202,6 +202,34 @@ async def test_each_identifier_goes_to_its_server(tmp_path: Path) -> None:
         assert [scene.heard(name, PULL)[0]["identifier"] for name in specs] == ["one", "two"]
 
 
+@pytest.mark.parametrize("language", ["python alone", "beside another"])
+async def test_a_server_is_asked_under_each_identifier_that_it_registered(tmp_path: Path, language: str) -> None:
+    kinds = ("syntax", "meaning")
+    registered = [
+        {
+            "id": kind,
+            "method": PULL,
+            "registerOptions": {"identifier": kind, "documentSelector": [{"language": "python"}]},
+        }
+        for kind in kinds
+    ]
+    asks = {"id": 1, "method": "client/registerCapability", "params": {"registrations": registered}}
+    unchanged = {"kind": "unchanged", "resultId": "s1"}
+    turns = [full("bad syntax", "s1"), full("bad meaning", "m1"), unchanged, full("worse meaning", "m2")]
+    specs: dict[str, Spec] = {"one": {"on_open": asks, "results_in_turn": {PULL: turns}}}
+    if language == "beside another":
+        specs["two"] = {**PULLS, "results": {PULL: full("two")}}
+    others = [name for name in specs if name != "one"]
+    async with several(tmp_path, {"python": specs}) as scene:
+        await both_ready(scene, *specs)
+        await until(lambda: any(len(server.announced.registered) == 2 for server in scene.editor.session.pool))
+        first = await pull(scene)
+        assert said(first) == ["bad syntax", "bad meaning", *others]
+        assert said(await pull(scene, first)) == ["bad syntax", "worse meaning", *others]
+        asked = [(params["identifier"], params.get("previousResultId")) for params in scene.heard("one", PULL)]
+        assert asked == [("syntax", None), ("meaning", None), ("syntax", "s1"), ("meaning", "m1")]
+
+
 async def test_reports_of_the_workspace_are_one_a_document(tmp_path: Path) -> None:
     def reports(name: str, *uris: str) -> Spec:
         items = [{**full(name, f"{name}1"), "uri": uri, "version": None} for uri in uris]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 from tests.scenarios.harness import Scene, ended, until
 
 TOKEN = "a token of the test's own"
@@ -29,11 +30,11 @@ class Client:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
-        self._frames = wire.Frames()
+        self._frames = Frames()
         self._messages: list[Any] = []
 
     def send(self, body: bytes) -> None:
-        self.writer.write(wire.frame(body))
+        self.writer.write(frame(body))
 
     async def message(self) -> Any:
         """The next one; None at the end of the connection."""
@@ -114,7 +115,7 @@ async def test_a_web_page_starts_nothing(tmp_path: Path, framed: bool) -> None:
     async with listening("--tcp", ":0") as server:
         client = await server.connect()
         body = evil(tmp_path / "made", token=TOKEN)
-        client.writer.write(post(wire.frame(body) if framed else body))
+        client.writer.write(post(frame(body) if framed else body))
         assert await client.closed()
         assert "POST" in await server.until_said("closing a connection")
         assert not (tmp_path / "made").exists()
@@ -124,7 +125,7 @@ async def test_garbage_after_a_good_message_closes_the_connection(tmp_path: Path
     async with listening("--tcp", ":0", "--", *Scene(tmp_path).fake) as server:
         client = await server.connect()
         assert "result" in await client.initialize(token=TOKEN)
-        client.writer.write(b"garbage\r\n" + wire.frame(wire.request(2, "odd", {})))
+        client.writer.write(b"garbage\r\n" + frame(wire.request(2, "odd", {})))
         assert await client.closed()
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.probe import Probe
 from lsp_server.servers import generation
 from lsp_server.servers import server as server_module
@@ -60,10 +61,10 @@ async def test_a_server_that_is_woken_while_it_shuts_down_answers(tmp_path: Path
         assert scene.heard("slow", "textDocument/didOpen")[-1]["textDocument"]["text"] == "y"
 
 
-@pytest.mark.parametrize("words", [b"", wire.frame(wire.notification("exit", None))], ids=["end of input", "exit"])
+@pytest.mark.parametrize("words", [b"", frame(wire.notification("exit", None))], ids=["end of input", "exit"])
 def test_an_editor_that_leaves_while_the_server_is_started(tmp_path: Path, words: bytes) -> None:
     scene = Scene(tmp_path, stubborn=True)
-    hello = wire.frame(wire.request(1, "initialize", {"capabilities": {}}))
+    hello = frame(wire.request(1, "initialize", {"capabilities": {}}))
     done = subprocess.run(scene.command(), input=hello + words, capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert processes_of(scene.spec) == []
@@ -73,7 +74,7 @@ async def test_sigterm_while_the_server_does_not_answer_initialize(tmp_path: Pat
     scene = Scene(tmp_path, stubborn=True, hang=["initialize"])
     starling = await asyncio.create_subprocess_exec(*scene.command(), stdin=asyncio.subprocess.PIPE)
     assert starling.stdin is not None
-    starling.stdin.write(wire.frame(wire.request(1, "initialize", {"capabilities": {}})))
+    starling.stdin.write(frame(wire.request(1, "initialize", {"capabilities": {}})))
     await until(lambda: scene.received("initialize"))
     starling.send_signal(signal.SIGTERM)
     assert await ended(starling) == 1
@@ -180,21 +181,21 @@ async def test_an_editor_that_never_reads_stderr_is_answered(tmp_path: Path) -> 
     assert starling.stdin is not None
     assert starling.stdout is not None
     change = {"textDocument": {"uri": URI, "version": 1}, "contentChanges": [{"text": "x"}]}
-    frames, answered = wire.Frames(), []
+    frames, answered = Frames(), []
 
     async def read(until_answered: int) -> None:
         async with asyncio.timeout(60):
             while until_answered not in answered and (data := await starling.stdout.read(1 << 16)):
                 answered.extend(wire.loads(body)["id"] for body in frames.feed(data) if isinstance(body, bytes))
 
-    starling.stdin.write(wire.frame(wire.request(1, "initialize", {"capabilities": {}})))
+    starling.stdin.write(frame(wire.request(1, "initialize", {"capabilities": {}})))
     await read(1)
     for number in range(2, 6):
-        starling.stdin.write(wire.frame(wire.notification("textDocument/didChange", change)))
-        starling.stdin.write(wire.frame(wire.request(number, HOVER, WHERE)))
+        starling.stdin.write(frame(wire.notification("textDocument/didChange", change)))
+        starling.stdin.write(frame(wire.request(number, HOVER, WHERE)))
     await read(5)
-    starling.stdin.write(wire.frame(wire.request(9, "shutdown", None)))
-    starling.stdin.write(wire.frame(wire.notification("exit", None)))
+    starling.stdin.write(frame(wire.request(9, "shutdown", None)))
+    starling.stdin.write(frame(wire.notification("exit", None)))
     await read(9)
     assert answered == [1, 2, 3, 4, 5, 9]
     assert await ended(starling) == 0
@@ -285,12 +286,10 @@ async def test_a_ranker_that_hangs_is_replaced(tmp_path: Path) -> None:
 
 def test_standard_output_may_be_a_file(tmp_path: Path) -> None:
     hello = wire.request(1, "initialize", {"capabilities": {}}), wire.request(2, "shutdown", None)
-    data = b"".join(wire.frame(body) for body in (*hello, wire.notification("exit", None)))
+    data = b"".join(frame(body) for body in (*hello, wire.notification("exit", None)))
     (tmp_path / "in").write_bytes(data)
     with (tmp_path / "in").open("rb") as given, (tmp_path / "out").open("wb") as out:
         code = subprocess.run(Scene(tmp_path).command(), stdin=given, stdout=out, timeout=60, check=False).returncode
-    replies = [
-        wire.loads(body) for body in wire.Frames().feed((tmp_path / "out").read_bytes()) if isinstance(body, bytes)
-    ]
+    replies = [wire.loads(body) for body in Frames().feed((tmp_path / "out").read_bytes()) if isinstance(body, bytes)]
     assert code in (0, 1)  # by how far the start had come
     assert sorted(reply["id"] for reply in replies) == [1, 2]

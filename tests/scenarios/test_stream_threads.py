@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.probe import Probe
 from tests.scenarios.harness import URI, Scene, until
 
@@ -64,9 +65,9 @@ async def test_it_ends_with_its_input(tmp_path: Path) -> None:
 def test_regular_files(tmp_path: Path, threads: bool) -> None:
     scene = Scene(tmp_path)
     given, got = tmp_path / "in", tmp_path / "out"
-    given.write_bytes(wire.frame(wire.request(1, "initialize", {"capabilities": {}})))
+    given.write_bytes(frame(wire.request(1, "initialize", {"capabilities": {}})))
     how = command(scene) if threads else scene.command()
     with given.open("rb") as stdin, got.open("wb") as stdout:
         subprocess.run(how, stdin=stdin, stdout=stdout, timeout=PATIENCE, check=False)
-    replies = [json.loads(body) for body in wire.Frames().feed(got.read_bytes()) if isinstance(body, bytes)]
+    replies = [json.loads(body) for body in Frames().feed(got.read_bytes()) if isinstance(body, bytes)]
     assert [reply["id"] for reply in replies if "id" in reply] == [1]

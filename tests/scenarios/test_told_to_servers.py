@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.editor import FakeEditor, FakeRanker, editing, received_in
 from tests.scenarios.harness import until
 from tests.scenarios.several import Several, dynamic, several
 from tests.scenarios.test_joint_registrations import registers
@@ -54,6 +55,45 @@ async def test_an_editor_that_watches_by_itself_tells_all(tmp_path: Path) -> Non
         scene.editor.notify(WATCHED, {"changes": [{"uri": PY, "type": 2}]})
         await flushed(scene, *specs)
         assert [len(scene.heard(name, WATCHED)) for name in specs] == [1, 1]
+
+
+async def test_one_command_without_watchers_hears_of_no_files_and_the_index_does(tmp_path: Path) -> None:
+    ranker = FakeRanker()
+    async with editing(tmp_path, ranker=ranker, client=dynamic()) as editor:
+        await until(lambda: WATCHED in registered(editor))
+        change = {"changes": [{"uri": PY, "type": 2}]}
+        editor.notify(WATCHED, change)
+        await editor.ask("odd/last", {})
+        assert received_in(tmp_path, WATCHED) == []
+        assert (WATCHED, change) in ranker.forwarded
+
+
+async def test_one_command_with_watchers_is_the_only_one_that_watches(tmp_path: Path) -> None:
+    theirs = {"watchers": [{"globPattern": "**/*.toml"}]}
+    asks = registers(WATCHED, theirs)
+    async with editing(tmp_path, client=dynamic(), crash_on=["die"], **asks) as editor:
+        await until(lambda: WATCHED in registered(editor))
+        editor.open("x = 1\n")
+        await until(lambda: registered(editor) == {WATCHED: [theirs]})
+        change = {"changes": [{"uri": "file:///project/x.toml", "type": 2}]}
+        editor.notify(WATCHED, change)
+        await editor.ask("odd/last", {})
+        assert received_in(tmp_path, WATCHED) == [change]
+        editor.notify("die", {})  # its registrations go with it, and come again with the next process
+        await until(lambda: registered(editor) == {} or registered(editor)[WATCHED] != [theirs])
+        await until(lambda: registered(editor) == {WATCHED: [theirs]})
+
+
+def registered(editor: FakeEditor) -> dict[str, list[Any]]:
+    """The options of the registrations that the editor has now, by method."""
+    found: dict[str, tuple[str, Any]] = {}
+    for message in editor.messages:
+        params = message.get("params") or {}
+        for each in params.get("registrations", ()):
+            found[each["id"]] = each["method"], each["registerOptions"]
+        for each in params.get("unregisterations", ()):
+            del found[each["id"]]
+    return {method: [o for m, o in found.values() if m == method] for method, _ in found.values()}
 
 
 async def test_file_operations_folders_and_saving_go_to_who_asked(tmp_path: Path) -> None:

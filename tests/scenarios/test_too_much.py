@@ -13,6 +13,7 @@ import pytest
 
 from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import child, wire
+from lsp_server.jsonrpc.frames import Oversized, frame
 from lsp_server.session.authentication import Authentication
 from lsp_server.session.session import Session
 from lsp_server.settings import Settings
@@ -59,12 +60,12 @@ async def test_a_garbled_request_of_the_server_is_refused(tmp_path: Path) -> Non
 async def test_what_the_editor_sends_over_the_limit_is_answered_or_ends_the_session(tmp_path: Path) -> None:
     async with editing(tmp_path) as editor:
         head = b'{"jsonrpc":"2.0","id":8,"method":"odd/thing","params":{"x":"'
-        editor.session.from_client(wire.Oversized(600_000_000, 512, head + b'aaa"}}'))
+        editor.session.from_client(Oversized(600_000_000, 512, head + b'aaa"}}'))
         assert "over the limit" in (await editor.reply(8))["error"]["message"]
-        editor.session.from_client(wire.Oversized(600_000_000, 512, b"zzz"))
+        editor.session.from_client(Oversized(600_000_000, 512, b"zzz"))
         assert "result" in await editor.ask("odd/thing", {})
         head = b'{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"x":"'
-        editor.session.from_client(wire.Oversized(600_000_000, 512, head))
+        editor.session.from_client(Oversized(600_000_000, 512, head))
         assert await asyncio.wait_for(editor.closed, 20) == 1
         assert "doesn't know the document's text" in editor.shown()[-1]
 
@@ -152,7 +153,7 @@ async def test_an_editor_that_does_not_read_is_not_read(monkeypatch: pytest.Monk
     editor.connection_made(transport)
     for number in range(200):
         if transport.reading:
-            editor.data_received(wire.frame(wire.request(number, "odd/early", {})))
+            editor.data_received(frame(wire.request(number, "odd/early", {})))
     assert not transport.reading
     assert transport.unread < 12_000
     editor.resume_writing()

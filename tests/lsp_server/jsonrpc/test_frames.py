@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Frames, WireError, frame
+from lsp_server.jsonrpc.frames import Frames, frame
+from lsp_server.jsonrpc.wire import WireError
 
 bodies = st.lists(st.binary(max_size=60), max_size=6)
 garbage = st.binary(max_size=80).filter(lambda data: b"content-length" not in data.lower())

@@ -9,36 +9,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsp_server.jsonrpc import wire
+from lsp_server.jsonrpc.frames import Frames, frame
 
 bodies = st.lists(st.binary(max_size=200), max_size=6)
 
 
 def fed(data: bytes, cuts: list[int], **limits: int) -> list[bytes | wire.WireError]:
-    frames = wire.Frames(**limits)
+    frames = Frames(**limits)
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     return [found for a, b in pairwise(edges) for found in frames.feed(data[a:b])]
 
 
 @given(bodies, st.lists(st.integers(min_value=0), max_size=20))
 def test_frames_come_out_whole_however_they_are_split(messages: list[bytes], cuts: list[int]) -> None:
-    assert fed(b"".join(map(wire.frame, messages)), cuts) == messages
+    assert fed(b"".join(map(frame, messages)), cuts) == messages
 
 
 @given(st.text("abc:\r\n ", max_size=60), st.lists(st.integers(min_value=0), max_size=5))
 def test_garbage_is_reported_and_what_follows_arrives(garbage: str, cuts: list[int]) -> None:
-    found = fed(garbage.encode() + wire.frame(b"{}") + wire.frame(b"[]"), cuts)
+    found = fed(garbage.encode() + frame(b"{}") + frame(b"[]"), cuts)
     assert [body for body in found if isinstance(body, bytes)][-1] == b"[]"
 
 
 def test_oversized_message_is_skipped() -> None:
-    found = fed(wire.frame(b"x" * 50) + wire.frame(b"y"), [3, 20, 60], max_body=10)
+    found = fed(frame(b"x" * 50) + frame(b"y"), [3, 20, 60], max_body=10)
     assert isinstance(found[0], wire.WireError)
     assert found[1:] == [b"y"]
 
 
 def test_torn_stream_is_known() -> None:
-    frames = wire.Frames()
-    assert list(frames.feed(wire.frame(b"abc")[:-1])) == []
+    frames = Frames()
+    assert list(frames.feed(frame(b"abc")[:-1])) == []
     assert frames.torn
 
 
