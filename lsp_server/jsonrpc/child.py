@@ -197,7 +197,11 @@ class Child(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         """The pipes may still hold what it wrote last. Wait for their end, but not long: another process may keep them open."""
-        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._report_exit)
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, self._drained)
+
+    def _drained(self) -> None:
+        """If the loop was busy all the time, what it has just read is handed to us by callbacks that come after this one."""
+        asyncio.get_running_loop().call_soon(self._report_exit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._report_exit()
