@@ -58,9 +58,9 @@ _list = msgspec.json.Decoder(_List)
 def candidates(result: bytes) -> list[Candidate]:
     """The candidates of a `textDocument/completion` result (array, list or null); [] where it is none of these."""
     items = _decoded(result)
-    order = sorted(range(len(items)), key=lambda index: (_sort_key(items[index]), index))
+    keys = [_sort_key(item) for item in items]
     places = [0] * len(items)
-    for place, index in enumerate(order):
+    for place, index in enumerate(sorted(range(len(items)), key=keys.__getitem__)):  # equal keys stay in their order
         places[index] = place
     return [_candidate(item, place) for item, place in zip(items, places, strict=True)]
 

@@ -72,9 +72,8 @@ def signals(
     shapes = np.array([_shape(name) for name in names], np.float64).reshape(n, len(_SHAPES))
     file, workspace = _probabilities(index.file), _probabilities(index.workspace)
     local = index.local
-    own = [candidate.name in site.own_members for candidate in candidates]
-    visible = [site.visible.get(candidate.name) if not site.receiver else None for candidate in candidates]
-    expected = site.expected_type
+    places = np.fromiter((candidate.place for candidate in candidates), np.float64, n)
+    kinds = np.fromiter((candidate.kind for candidate in candidates), np.int64, n)
     columns: dict[str, object] = {
         "index": np.log(_probabilities(index.probability)),
         "index_file": np.log(file),
@@ -87,25 +86,20 @@ def signals(
         "used_member": local.orders[1] > 0,
         "recency": -np.log1p(np.minimum(local.last_use, 100_000)) / 10,
         "following": np.log1p(local.following),
-        "order": [-np.log1p(candidate.place) for candidate in candidates],
-        "first": [candidate.place == 0 for candidate in candidates],
+        "order": -np.log1p(places),
+        "first": places == 0,
         **dict(zip(_SHAPES, shapes.T, strict=True)),
-        "own_member": own,
-        "visible": [name is not None for name in visible],
-        "scope_distance": [-np.log1p(name.distance) if name is not None else 0.0 for name in visible],
-        "parameter": [name is not None and name.kind == "parameter" for name in visible],
+        "own_member": [name in site.own_members for name in names] if site.own_members else np.zeros(n),
+        **_visible(site, names),
         "deprecated": [candidate.deprecated for candidate in candidates],
         "edits_elsewhere": [candidate.edits_elsewhere for candidate in candidates],
-        "expected": [
-            bool(expected) and bool(candidate.detail) and expected in WORDS.findall(candidate.detail)
-            for candidate in candidates
-        ],
+        "expected": _names_type(candidates, site.expected_type),
     }
     for (order, tokens), uses in zip(DECAYS, local.decayed, strict=True):
         columns[f"decayed_{order}_{tokens}"] = np.log1p(uses)
     columns |= text
-    for name, kinds in KIND_GROUPS.items():
-        columns[f"kind_{name}"] = [candidate.kind in kinds for candidate in candidates]
+    for name, group in KIND_GROUPS.items():
+        columns[f"kind_{name}"] = np.isin(kinds, list(group))
     for name in _PLACED:
         columns[f"place_by_{name}"] = reciprocal_places(np.asarray(columns[name], np.float64))
     matrix = np.empty((n, len(SIGNALS)))
@@ -114,6 +108,26 @@ def signals(
     for_self = [_COLUMNS.index(name) for name in _FOR_SELF]
     matrix[:, len(_COLUMNS) :] = matrix[:, for_self] * site.receiver_is_self
     return matrix
+
+
+def _visible(site: CompletionSite, names: Sequence[str]) -> dict[str, Floats]:
+    """float64[n] each: what is known of the names that the scopes around the site define. A member has none of it."""
+    columns = {name: np.zeros(len(names)) for name in ("visible", "scope_distance", "parameter")}
+    found = (
+        [(i, site.visible[name]) for i, name in enumerate(names) if name in site.visible] if not site.receiver else []
+    )
+    for i, visible in found:
+        columns["visible"][i] = 1
+        columns["scope_distance"][i] = -np.log1p(visible.distance)
+        columns["parameter"][i] = visible.kind == "parameter"
+    return columns
+
+
+def _names_type(candidates: Sequence[Candidate], expected: str | None) -> Floats:
+    """float64[n]: 1 where a candidate's detail names the type that the site expects."""
+    if not expected:
+        return np.zeros(len(candidates))
+    return np.array([bool(one.detail) and expected in WORDS.findall(one.detail) for one in candidates], np.float64)
 
 
 def reciprocal_places(values: Floats) -> Floats:

@@ -92,7 +92,9 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
     ids = name_ids(hashes)
     repeated = columns(ids, around.context.repeats, around.nearby)
     prefix = site.prefix.casefold()
-    fitting = np.array([matches(candidate.name.casefold(), prefix) for candidate in candidates], bool)
+    fitting = np.ones(len(names), bool)
+    if prefix:
+        fitting[:] = [matches(name.casefold(), prefix) for name in names]
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
         fitting[:] = True
     return Listing(
@@ -129,7 +131,7 @@ def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: N
     named = np.array([ids.setdefault(candidate.name, len(ids)) for candidate in found.candidates], np.intp)
     best = np.zeros(len(ids))
     np.maximum.at(best, named, odds)
-    places = np.array([candidate.place for candidate in found.candidates])
+    places = np.fromiter((candidate.place for candidate in found.candidates), np.int64, n)
     order = np.lexsort((places, -logits, ~found.fitting))
     return Order(order=order, p=np.where(found.fitting, best[named], 0.0) / best.sum())
 
