@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,13 @@ from lsp_server.protocol.capabilities import at
 from lsp_server.servers.backend import BackendError, BackendMissing, find_command
 from lsp_server.servers.plans import plan_for
 from lsp_server.settings import Settings, as_flags
+from tuning.errors import AdapterError
+from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError
+from tuning.ranking.serving.model.errors import ScorerError
+from tuning.ranking.serving.model.loading import chosen
+from tuning.ranking.serving.model.model_store import gguf_file
 
+MEASURED, MOST = 3, 12  # requests whose time counts; requests until the list is final
 POLL = 0.2  # seconds between two requests for the status
 
 
@@ -56,14 +63,30 @@ def main(words: Sequence[str]) -> int:
         return 2
     try:
         path, line, column = place(arguments.where)
+        if settings.base or settings.adapter:
+            chosen(settings.base, settings.adapter)
         found = asyncio.run(compare(path, line, column, settings, wait=arguments.wait))
-    except (LocationError, BackendError, OSError) as error:
+    except (LocationError, BackendError, ScorerError, AdapterError, AdapterRegistryError, OSError) as error:
         print(f"starling complete: {error}", file=sys.stderr)
         return 1
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
         _table(found, arguments.top)
+    return _told(found, settings)
+
+
+def _told(found: dict[str, Any], settings: Settings) -> int:
+    """The exit code: 1 where there is no list, or where a model is there that can't be used, which is said."""
+    ranker: dict[str, Any] = found["status"]["ranker"] or {}
+    reason = ranker.get("reason", "")
+    if reason and (settings.base or settings.adapter or gguf_file().exists()):
+        what = "an adapter" if ranker["model"] == "ready" else "the model"
+        print(f"starling complete: {what} can't be used: {reason}", file=sys.stderr)
+        return 1
+    if not found["server"]:
+        print(f"starling complete: {found['wrapped'][0]} has nothing to offer there", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -74,9 +97,12 @@ def place(where: str) -> tuple[Path, int, int]:
         raise LocationError(f"{where!r}: expected FILE:LINE:COL, such as src/app.py:12:9; line and column start at 1")
     path = Path(parts[0])
     if not path.is_file():
-        raise LocationError(f"{parts[0]}: no such file")
+        raise LocationError(f"{parts[0]}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     line, column = int(parts[1]) - 1, int(parts[2]) - 1
-    lines = path.read_text("utf-8", "replace").split("\n")
+    text = path.read_text("utf-8", "replace")
+    if "\0" in text:
+        raise LocationError(f"{parts[0]}: not a text file")
+    lines = text.split("\n")
     if line >= len(lines) or column > len(lines[line]):
         raise LocationError(f"{where}: the file has {len(lines)} lines" + (
             f", and line {line + 1} has {len(lines[line])} characters" if line < len(lines) else ""))  # fmt: skip
@@ -128,7 +154,7 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
 async def _measured(
     probe: Probe, root: Path, path: Path, text: str, line: int, character: int, *, wait: float = 0.0
 ) -> tuple[Json, float, float]:
-    """Request completion four times. Returns the result, the median of the last three times and the first time, in ms."""
+    """Request completion until the list is final. Returns it, the median time of three requests, and the time of the first one before, in ms."""
     await probe.start(root)
     uri = path.as_uri()
     language = _language_id(path)
@@ -144,11 +170,13 @@ async def _measured(
         await asyncio.sleep(POLL)
     times: list[float] = []
     result: Json = None
-    for _ in range(3):
+    while len(times) < MEASURED or (
+        len(times) < MOST and at(result, "isIncomplete")
+    ):  # the last word, not a deadline's
         started = time.perf_counter()
         result = await probe.complete(uri, line, character, 60.0)
         times.append((time.perf_counter() - started) * 1000)
-    return result, round(sorted(times)[1], 1), round(first, 1)
+    return result, round(statistics.median(times[:MEASURED]), 1), round(first, 1)
 
 
 async def _reasons(probe: Probe, item: Json) -> str:
@@ -193,11 +221,12 @@ def _table(found: dict[str, Any], top: int) -> None:
     console.print(table)
     ranker: dict[str, Any] = found["status"]["ranker"] or {}
     times = found["milliseconds"]
-    console.print(
+    files = ranker.get("files", 0)
+    lines = [
         f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (medians), "
-        f"{times['starling first']:g} ms the first time · index of {ranker.get('files', 0)} files · "
-        f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}"
-    )
-    for item, why in zip(found["starling"], found["why"], strict=False):
-        if why:
-            console.print(f"  {item['label']}: {why}", highlight=False)
+        f"{times['starling first']:g} ms the first time",
+        f"index of {files} {'file' if files == 1 else 'files'} · "
+        f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}",
+        *(f"  {item['label']}: {why}" for item, why in zip(found["starling"], found["why"], strict=False) if why),
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
