@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tuning.errors import AdapterError
-from tuning.kinds import Affine, Frozen, Kind, ParameterKind, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import Affine, Frozen, Kind, ParameterKind
 from tuning.placement import BufferDict, Placed
 
 Layer = Callable[[Tensor], Tensor]
@@ -30,6 +31,7 @@ class LayerMethod(Placed, ABC):
 
     tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
     saved = True  # whether a checkpoint has its parameters
+    saves_embedding = True  # whether a checkpoint has the embedding that it sits on, as PEFT does it
     follows_ties = False  # whether merging it changes layers that share a weight alike
 
     @abstractmethod
@@ -302,6 +304,10 @@ class AdaptedLayer(nn.Module):
         except AttributeError:
             if name in ("base_layer", "_modules", "frozen"):
                 raise
+            if (
+                name == "original_module" and "token_adapter" in self._modules
+            ):  # PEFT's name, where it has trained tokens
+                return self.base_layer
             return getattr(self.base_layer, name)  # in_features, num_embeddings, …
 
     def __getstate__(self) -> dict[str, Any]:

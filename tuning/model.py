@@ -10,20 +10,21 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.disk import OnDisk
-from tuning.errors import AdapterError, ConfigError
+from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.invocation import invoking
 from tuning.layers import NO_ADAPTER, AdaptedLayer
 from tuning.offload import check_not_offloaded
+from tuning.pefts_class import OfPeftsClass
 from tuning.prompts import Prompts
 from tuning.quantised import check_library, prepare_model_for_gradient_checkpointing
+from tuning.registry import method_named
 from tuning.saved import SavedModule
 from tuning.signature import ForwardOf
-from tuning.status import LayerStatus, ModelStatus
+from tuning.status import LayerStatus, ModelStatus, count_parameters, get_layer_status, get_model_status
 from tuning.tuner import Tuner
 from tuning.tuners import tuner_class
 
@@ -37,11 +38,31 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
 ONLY_ON_LAYERS = ("merge_adapter", "unmerge_adapter", "merge_and_unload")
 
 
-class PeftModel(OnDisk, nn.Module):
+def name_the_base(config: PeftConfig, base: nn.Module) -> None:
+    """Let a config say which base it is for: as PEFT, by the base's own name, whatever it said before."""
+    said, own = config.base_model_name_or_path, getattr(base, "name_or_path", None)
+    if said is not None and said != own:
+        warnings.warn(
+            f"The base model's name in the config was renamed from '{said}' to '{own}'", PeftWarning, stacklevel=4
+        )
+    config.base_model_name_or_path = own
+
+
+def warn_of_name(adapter: str, config: PeftConfig) -> None:
+    """Warn of an adapter's name that is a part of its parameters' names: libraries that look for these by their names mix them up."""
+    prefix = getattr(method_named(config.METHOD), "prefix", "")
+    if adapter in prefix:
+        warnings.warn(
+            f"Adapter name '{adapter}' should not be contained in the prefix '{prefix}'. Take another one",
+            PeftWarning,
+            stacklevel=4,
+        )
+
+
+class PeftModel(OfPeftsClass, OnDisk, nn.Module):
     """A base model and its adapters. Everything that is not ours is the base model's own."""
 
     TASK: ClassVar[TaskType | None] = None  # what a config that names no task is for
-    PEFTS_REFUSALS: ClassVar[bool] = False
     _hf_peft_config_loaded = True  # for transformers: what is here is no plain base
 
     def __init__(
@@ -53,6 +74,14 @@ class PeftModel(OnDisk, nn.Module):
         low_cpu_mem_usage: bool = False,
     ) -> None:
         super().__init__()
+        if isinstance(model, PeftModel):
+            raise AdapterError("this model has adapters already: use its add_adapter")
+        if any(isinstance(module, AdaptedLayer) for module in model.modules()):
+            warnings.warn(
+                "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
+                "different config, make sure to call `.unload()` before.",
+                stacklevel=3,
+            )
         check_library(model)
         check_not_offloaded(model)
         if not isinstance(peft_config, PeftConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -73,6 +102,12 @@ class PeftModel(OnDisk, nn.Module):
         if isinstance(self.base_model, Tuner):
             self.base_model.freeze(adapter_name)
         self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
+
+    @classmethod
+    def for_task(cls, task: str | None) -> type[PeftModel]:
+        """The class of a task, where this is none's (`tuning.tasks` has them)."""
+        kinds = cls.__subclasses__() if cls.TASK is None and task is not None else []
+        return next((kind for kind in kinds if task == kind.TASK), cls)
 
     @property
     def held(self) -> Tuner | Prompts:
@@ -116,8 +151,8 @@ class PeftModel(OnDisk, nn.Module):
             )
         if "." in adapter_name or not adapter_name or adapter_name == NO_ADAPTER:
             raise AdapterError(f"an adapter can't be named {adapter_name!r}: no dots, not empty, not {NO_ADAPTER}")
-        if peft_config.base_model_name_or_path is None:
-            peft_config.base_model_name_or_path = getattr(self.get_base_model(), "name_or_path", None)
+        name_the_base(peft_config, self.get_base_model())
+        warn_of_name(adapter_name, peft_config)
         if peft_config.task_type is None and self.TASK is not None:
             peft_config.task_type = str(self.TASK)
         if isinstance(peft_config, (LayerConfig, PromptConfig)):
@@ -200,7 +235,6 @@ class PeftModel(OnDisk, nn.Module):
         """The model's own forward. `adapter_names`: for each row of the batch which adapter it uses."""
         if labels is not None:
             kwargs["labels"] = labels
-        """The model's own forward; `adapter_names` says for each row of the batch which adapter it uses."""
         with self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
             return self._inner(*args, **kwargs)
 
@@ -270,15 +304,7 @@ class PeftModel(OnDisk, nn.Module):
 
     def get_nb_trainable_parameters(self) -> tuple[int, int]:
         """(trainable, all); a 4-bit weight counts as what it stands for."""
-        trainable = total = 0
-        for parameter in self.parameters():
-            count = parameter.numel()
-            state = getattr(parameter, "quant_state", None)
-            if state is not None:
-                count = int(torch.Size(state.shape).numel())
-            total += count
-            trainable += count if parameter.requires_grad else 0
-        return trainable, total
+        return count_parameters(self)
 
     def print_trainable_parameters(self) -> None:
         trainable, total = self.get_nb_trainable_parameters()
@@ -287,13 +313,9 @@ class PeftModel(OnDisk, nn.Module):
         )
 
     def get_layer_status(self) -> list[LayerStatus]:
-        from tuning.injected import get_layer_status
-
         return get_layer_status(self)
 
     def get_model_status(self) -> ModelStatus:
-        from tuning.injected import get_model_status
-
         return get_model_status(self)
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
@@ -304,46 +326,3 @@ class PeftModel(OnDisk, nn.Module):
         """Let gradients through a frozen embedding, for a model that computes layers again (the reentrant kind)."""
         prepare_model_for_gradient_checkpointing(model)
         return model
-
-
-def get_peft_model(
-    model: nn.Module,
-    peft_config: PeftConfig,
-    adapter_name: str = "default",
-    mixed: bool = False,
-    autocast_adapter_dtype: bool = True,
-    revision: str | None = None,
-    low_cpu_mem_usage: bool = False,
-    kind: type[PeftModel] | None = None,
-) -> PeftModel:
-    """The model, adapted in place, as the class of its task; only the adapter is trained. Raises TargetError, ConfigError.
-
-    `mixed` is accepted for PEFT's sake: adapters of different methods on one model always go together here.
-    """
-    if revision is not None:
-        if peft_config.revision is not None and peft_config.revision != revision:
-            warnings.warn(
-                f"peft config has already set base model revision to {peft_config.revision}, overwriting with revision {revision}",
-                stacklevel=2,
-            )
-        peft_config.revision = revision
-    if isinstance(model, PeftModel):
-        raise AdapterError("this model has adapters already: use its add_adapter")
-    if any(isinstance(module, AdaptedLayer) for module in model.modules()):
-        warnings.warn(
-            "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
-            "different config, make sure to call `.unload()` before.",
-            stacklevel=2,
-        )
-    from tuning.mixed import PeftMixedModel
-    from tuning.tasks import model_for
-
-    if kind is None:
-        kind = PeftMixedModel if mixed else model_for(getattr(peft_config, "task_type", None))
-    return kind(
-        model,
-        peft_config,
-        adapter_name,
-        autocast_adapter_dtype=autocast_adapter_dtype,
-        low_cpu_mem_usage=low_cpu_mem_usage,
-    )

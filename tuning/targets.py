@@ -13,7 +13,8 @@ from torch import nn
 
 from tuning.config import LayerConfig, TaskType
 from tuning.errors import TargetError
-from tuning.kinds import ATTENTION, LINEAR, Frozen, Kind, ParameterKind, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import ATTENTION, LINEAR, Frozen, Kind, ParameterKind
 from tuning.layers import AdaptedLayer, innermost
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -139,28 +140,6 @@ def candidates(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
         base = base_of(module)
         if base is not None and kind_of(base) is not None:
             yield name, base
-
-
-def embedding_path(model: nn.Module) -> str:
-    """The path of the input embedding. Raises TargetError."""
-    of_model: Any = getattr(model, "get_input_embeddings", None)
-    embedding = base_of(of_model()) if of_model is not None else None
-    for name, module in candidates(model):
-        if module is embedding:
-            return name
-    raise TargetError(f"{type(model).__name__} has no input embedding of its own: name the layer")
-
-
-def tied_paths(model: nn.Module) -> list[str]:
-    """The paths of linear layers whose weight is the input embedding's: a tied output head."""
-    if getattr(getattr(model, "config", None), "tie_word_embeddings", False) is False:
-        return []
-    layers = dict(candidates(model))
-    weight = layers[embedding_path(model)].get_parameter("weight")
-    return [
-        name for name, module in layers.items()
-        if getattr(module, "weight", None) is weight and _role(module) == LINEAR
-    ]  # fmt: skip
 
 
 def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Frozen]:

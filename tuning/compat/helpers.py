@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuning import targets
+from tuning import targets, tied
 from tuning.checkpoint import Loaded
 from tuning.config import LayerConfig, PeftConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError
 from tuning.layers import AdaptedLayer
-from tuning.model import PeftModel
-from tuning.registry import LayerFamily, PeftType, methods
+from tuning.peft_types import PeftType
+from tuning.registry import LayerFamily, methods
 from tuning.saved import SavedModule
 from tuning.state import tuner_of
-from tuning.tasks import model_for
+from tuning.tasks import PeftModel
 from tuning.tuners import tuner_class
 
 WEIGHTS_NAME = "adapter_model.bin"
@@ -33,7 +33,7 @@ PEFT_TYPE_TO_CONFIG_MAPPING = {PeftType(name): family.config for name, family in
 PEFT_TYPE_TO_TUNER_MAPPING = {kind: tuner_class(kind.value) for kind in _OF_LAYERS}
 PEFT_TYPE_TO_MIXED_MODEL_MAPPING = PEFT_TYPE_TO_TUNER_MAPPING
 PEFT_TYPE_TO_PREFIX_MAPPING = {kind: family.prefix for kind, family in _OF_LAYERS.items()}
-MODEL_TYPE_TO_PEFT_MODEL_MAPPING = {task: model_for(task) for task in TaskType}
+MODEL_TYPE_TO_PEFT_MODEL_MAPPING = {task: PeftModel.for_task(task) for task in TaskType}
 
 
 def infer_device() -> str:
@@ -160,10 +160,10 @@ def inspect_matched_modules(tuner: Any, adapter_name: str = "default") -> dict[s
 
 def find_minimal_target_modules(target_modules: Collection[str], other_module_names: Collection[str]) -> set[str]:
     """Ends of paths, as few as mean all of `target_modules` and none of the others. Raises ValueError."""
-    if not target_modules or "" in target_modules:
+    if not target_modules or isinstance(target_modules, str) or "" in target_modules:
         raise ValueError(
             "target_modules should be a list or set of strings."
-            if not target_modules
+            if not target_modules or isinstance(target_modules, str)
             else "target_modules should not contain an empty string."
         )
     others = set(other_module_names)
@@ -192,7 +192,7 @@ def maybe_include_all_linear_layers(peft_config: LayerConfig, model: nn.Module) 
 
 def get_module_names_tied_with_embedding(model: nn.Module) -> list[str]:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return targets.tied_paths(base)
+    return sorted(tied.tied_layers(base))
 
 
 def get_no_split_modules(model: nn.Module) -> set[str]:

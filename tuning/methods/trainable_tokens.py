@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, final
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from tuning.kinds import EMBEDDING, LINEAR, Frozen
 from tuning.layers import LayerMethod
 from tuning.methods._tokens import Tokens, frozen_at
 from tuning.registry import LayerFamily
-from tuning.targets import embedding_path, tied_paths
+from tuning.tied import embedding_path, tied_layers
 
 
 @dataclass(kw_only=True)
@@ -38,20 +38,32 @@ def _prepared(config: TrainableTokensConfig, model: nn.Module) -> None:
 def _tied(
     config: TrainableTokensConfig, model: nn.Module, made: Mapping[str, LayerMethod]
 ) -> Sequence[tuple[Frozen, LayerMethod]]:
-    """The head that shares the embedding's weight has its rows too, and not its own where it was targeted itself."""
+    """Layers that share the embedding's weight have its rows too, and not their own where they were targeted themselves."""
     embedding = made.get(embedding_path(model)) if hasattr(model, "get_input_embeddings") else None
     if not isinstance(embedding, Tokens):
         return []
-    layers = [frozen_at(model, path) for path in tied_paths(model)]
+    layers = [frozen_at(model, path) for path in tied_layers(model)]
     return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
 
 
-METHOD = LayerFamily(
-    name="TRAINABLE_TOKENS",
-    prefix="trainable_tokens_",
-    config=TrainableTokensConfig,
-    layer=_layer,
-    roles=frozenset({EMBEDDING, LINEAR}),
-    prepared=_prepared,
-    beside=_tied,
-)
+@final
+class TrainableTokensFamily(LayerFamily):
+    name = "TRAINABLE_TOKENS"
+    prefix = "trainable_tokens_"
+    config = TrainableTokensConfig
+    roles = frozenset({EMBEDDING, LINEAR})
+    ties = True
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return _layer(frozen, config, shared)
+
+    def prepare(self, config: Any, model: nn.Module) -> None:
+        _prepared(config, model)
+
+    def beside(
+        self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
+    ) -> Sequence[tuple[Frozen, LayerMethod]]:
+        return _tied(config, model, made)
+
+
+METHOD = TrainableTokensFamily()
