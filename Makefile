@@ -15,7 +15,7 @@ help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
 	@echo "make check          format, lint, types"
 	@echo "make test           the tests"
-	@echo "make test-demo      make demo, and whether it shows what the README says"
+	@echo "make test-demo      make demo, and whether it shows what docs/install.md says"
 	@echo "make test-nvim      the tests with a real Neovim"
 	@echo "make test-emacs     the tests with a real Emacs (Debian: emacs-nox elpa-eglot tmux)"
 	@echo "make test-vscode    the tests with the real VS Code workbench (Debian: chromium libkrb5-dev)"

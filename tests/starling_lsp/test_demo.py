@@ -1,4 +1,4 @@
-"""What `make demo` prints is what the README shows, but for times and a few hundredths of a probability."""
+"""What `make demo` prints is what docs/install.md shows, but for times and a few hundredths of a probability."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ SURE = 3  # rows: those below are next to equal, and another processor may turn 
 
 
 @pytest.mark.demo
-def test_the_readme_shows_what_the_demo_prints() -> None:
+def test_the_page_shows_what_the_demo_prints() -> None:
     done = subprocess.run(["make", "--silent", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
-    shown = re.search(r"`make demo` ends with this:\n\n```\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    shown = re.search(
+        r"`make demo` ends with this:\n\n```\n(.*?)```", (ROOT / "docs" / "install.md").read_text("utf-8"), re.S
+    )
     assert shown is not None
     printed = done.stdout[done.stdout.index("shop.py:") :]
     assert _without_figures(shown[1]) == _without_figures(printed)
