@@ -9,7 +9,7 @@ CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.
 
 SHELL := bash
 
-.PHONY: demo test check test-demo test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
+.PHONY: demo test check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -80,6 +80,13 @@ vsix: $(INSTALLED)
 test-vscode: vsix
 	$(BIN)/python -m tests.editors.install workbench
 	STARLING_PYTHON=$(CURDIR)/$(BIN)/python CODE_SERVER=$(CURDIR)/$(CODE_SERVER) $(NPM) run workbench
+
+# The README's moving picture, anew.
+picture: vsix
+	$(BIN)/python -m tests.editors.install workbench
+	rm -rf vscode-client/dist/frames
+	STARLING_PYTHON=$(CURDIR)/$(BIN)/python CODE_SERVER=$(CURDIR)/$(CODE_SERVER) PATH=$(CURDIR)/.editors/bin:$$PATH node vscode-client/bench/picture.ts
+	$(BIN)/python vscode-client/bench/picture.py vscode-client/dist/frames docs/starling.gif
 
 test-servers: $(INSTALLED)
 	$(BIN)/python -m tests.servers.install
