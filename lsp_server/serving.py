@@ -67,6 +67,13 @@ def add_settings(to: argparse.ArgumentParser) -> None:
                        ("base", str), ("adapter", str)):  # fmt: skip
         group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
                            help=SETTINGS[name].allowed)  # fmt: skip
+    group.add_argument(
+        flag("rateAll"),
+        dest="rateAll",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show a rating for every item, not only for those with a star",
+    )
     group.add_argument(flag("logAccepted"), dest="logAccepted", action="store_true", default=argparse.SUPPRESS,
                        help="log what you write where a list was shown, for `train --from-accepted` (the log contains code)")  # fmt: skip
 

@@ -48,6 +48,7 @@ class Settings:
     star_in: str = (
         "label"  # where the mark stands: in the "label", or in the "detail" for editors that filter by labels
     )
+    rate_all: bool = False  # every item of a list shows its rating, not only those with a star
     off: str = ""  # languageIds, comma-separated, whose lists stay as they came
     idle: int = 900  # seconds without an open document before a wrapped server is ended, 0 for never
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
@@ -114,6 +115,11 @@ SETTINGS: Mapping[str, Setting] = {
     "starLimit": Setting(field="star_limit", allowed="a whole number, 0 to 50", accepts=_whole(0, 50)),
     "starText": Setting(field="star_text", allowed="a text of at most 8 characters", accepts=_text(8)),
     "starIn": Setting(field="star_in", allowed="one of " + ", ".join(STAR_PLACES), accepts=STAR_PLACES.__contains__),
+    "rateAll": Setting(
+        field="rate_all",
+        allowed="true or false: every item shows its rating, not only those with a star",
+        accepts=lambda value: isinstance(value, bool),
+    ),
     "off": Setting(
         field="off", allowed="languageIds, comma-separated, whose lists stay as they came", accepts=_text(256)
     ),

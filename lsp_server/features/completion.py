@@ -162,6 +162,7 @@ def _ranked_reply(
         star=session.state.settings.star_text,
         place=session.state.settings.star_in,
         ratings=bool(at(capabilities, "labelDetailsSupport")),
+        rate_all=session.state.settings.rate_all,
     )
     result = ranked(items, ranking, number=recent_lists(session).add(items), marks=marks)
     return wire.dumps({**message, "result": result})

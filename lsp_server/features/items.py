@@ -152,6 +152,7 @@ class Marks:
     star: str = "★ "
     place: str = "label"  # or "detail", for editors that filter by the label that they show
     ratings: bool = True  # whether the editor shows `labelDetails`
+    rate_all: bool = False  # every item shows its rating, with a star or without
 
 
 def ranked(items: ItemList, ranking: Ranking | None, *, number: int, marks: Marks) -> Any:
@@ -194,6 +195,8 @@ def _write_ranking(out: list[Item], defaults: Item, ranking: Ranking, marks: Mar
         item["sortText"] = msgspec.Raw(b'"%05d"' % rank)
         if ranking.stars[index]:
             star(item, defaults, ranking.stars[index], marks)
+        elif marks.rate_all and marks.ratings and ranking.ratings:
+            rate(item, ranking.ratings[index])
     # VS Code puts an item that equals the typed word first. With a space at its end, the item only starts with that word.
     for index in ranking.unequal:
         item = out[index]
@@ -204,7 +207,7 @@ def _write_ranking(out: list[Item], defaults: Item, ranking: Ranking, marks: Mar
 
 
 def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
-    """Mark an item with 1 to 5 stars. If the label changes, the old one is written to filterText and insertText first."""
+    """Mark an item with its stars. If the label changes, the old one is written to filterText and insertText first."""
     if marks.place == "detail":
         given = "" if _absent(item, "detail") else _text(item["detail"])
         item["detail"] = wire.raw((marks.star + given).strip())
@@ -221,13 +224,18 @@ def star(item: Item, defaults: Item, stars: int, marks: Marks) -> None:
         item["filterText"] = label
     item["label"] = wire.raw(marks.star + _text(label).lstrip(" "))  # some servers indent their labels
     if marks.ratings:
-        given = item.get("labelDetails")
-        details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)
-        described = details.get("description")
-        description = wire.loads(described) if described is not None else None
-        mark = rating(stars)
-        details["description"] = wire.raw(f"{mark} {description}" if description else mark)
-        item["labelDetails"] = wire.raw(details)
+        rate(item, stars)
+
+
+def rate(item: Item, stars: int) -> None:
+    """Write an item's rating before what `labelDetails` says of it."""
+    given = item.get("labelDetails")
+    details: Item = {} if given is None or bytes(given) == NULL else wire.fields(given)
+    described = details.get("description")
+    description = wire.loads(described) if described is not None else None
+    mark = rating(stars)
+    details["description"] = wire.raw(f"{mark} {description}" if description else mark)
+    item["labelDetails"] = wire.raw(details)
 
 
 def rating(stars: int) -> str:

@@ -34,6 +34,7 @@ from tuning.ranking.serving.index.repeats import Nearby
 from tuning.ranking.serving.model.adapter_registry import Watched
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
+from tuning.ranking.serving.stars import STARRED, ratings
 
 log = logging.getLogger(__name__)
 
@@ -263,9 +264,9 @@ class Ranker:
     def _reply(
         self, known: Listing, order: Order, limit: int, used: str, complete: bool, started: float
     ) -> dict[str, Any]:
-        stars = [0] * len(known.candidates)
-        for index in order.order[:limit]:
-            stars[int(index)] = self.blend.rating(float(order.p[index]))
+        rated = ratings(order.p)
+        first = set(order.order[:limit].tolist())
+        stars = [each if each >= STARRED and place in first else 0 for place, each in enumerate(rated)]
         return {
             "order": order.order.tolist(),
             "p": np.round(order.p, 4).tolist(),
@@ -273,6 +274,7 @@ class Ranker:
             "uses_here": known.index.receiver_file.tolist(),
             "uses_workspace": known.index.receiver_workspace.tolist(),
             "stars": stars,
+            "ratings": rated,
             "unequal": outranked_imports(known, order),
             "ranker": used,
             "complete": complete,

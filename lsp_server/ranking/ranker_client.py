@@ -43,16 +43,17 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     places: list[int]  # the wrapped server's own order, 0-based, n
     uses_here: list[int]  # with this receiver, in this file
     uses_workspace: list[int]  # with this receiver, in the other files
-    stars: list[int]  # 0 for no star, else 1 to 5, n
+    stars: list[int]  # 0 for no star, else 3 to 5, n
     ranker: str  # "signals" or "model"
     complete: bool  # False when the deadline cut the model short
     milliseconds: float
+    ratings: list[int] = []  # 0 to 5 stars for every item, n, or empty
     unequal: list[int] = []  # items that an editor should not take for the typed word itself
 
     def fits(self, count: int) -> bool:
         """Whether it is a ranking of a list of so many items."""
         whole = sorted(self.order) == list(range(count)) and set(self.unequal) <= set(self.order)
-        by_item = (self.p, self.places, self.uses_here, self.uses_workspace, self.stars)
+        by_item = (self.p, self.places, self.uses_here, self.uses_workspace, self.stars, self.ratings or self.stars)
         return whole and all(len(each) == count for each in by_item)
 
 

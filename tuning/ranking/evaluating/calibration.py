@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuning.ranking.serving.features import Floats
+from tuning.ranking.serving.stars import ratings
 
 BINS = 10
 DRAWS = 200
-First = tuple[float, bool]  # p of a list's first item, and whether it was right
+First = tuple[float, bool]  # p of an item, and whether it was right
 
 
 def calibration_error(firsts: Sequence[First]) -> float:
@@ -24,6 +25,16 @@ def error_by_chance(firsts: Sequence[First]) -> float:
     p = np.array([p for p, _ in firsts])
     drawn = np.random.default_rng(0).random((DRAWS, len(p))) < p
     return float(np.mean(_error(p, drawn.astype(np.float64)))) if len(firsts) else 0.0
+
+
+def by_stars(named: Sequence[First]) -> dict[int, tuple[int, float]]:
+    """Of the names with so many stars: how many there are, and the share that is right."""
+    found: dict[int, tuple[int, float]] = {}
+    stars = np.array(ratings(np.array([p for p, _ in named])))
+    right = np.array([right for _, right in named], np.float64)
+    for count in sorted(set(stars.tolist())):
+        found[count] = int((stars == count).sum()), float(right[stars == count].mean())
+    return found
 
 
 def _error(p: Floats, right: Floats) -> list[float]:

@@ -26,16 +26,16 @@ from rich.table import Table
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES, FORMS
 from corpus.rankbench.origins import OriginError, benches, place_of
-from corpus.sources import SourceError
+from corpus.sources import SourceError, snapshot
 from tuning.ranking.evaluating.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
-from tuning.ranking.evaluating.calibration import calibration_error, error_by_chance
+from tuning.ranking.evaluating.calibration import by_stars, calibration_error, error_by_chance
 from tuning.ranking.evaluating.cases import Case, cases
 from tuning.ranking.evaluating.metrics import rank_in, rank_of, summary
 from tuning.ranking.evaluating.ranker_scores import OVERALL, Scores
 from tuning.ranking.evaluating.ranker_variants import WITHOUT, all_variants
-from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.features import Floats
 from tuning.ranking.serving.rank import Order, ordered, outranked_imports, shortlist
+from tuning.ranking.serving.stars import STARRED, THRESHOLDS
 
 console = Console()
 VSCODE = Path(".servers/node_modules/@vtsls/vscode-fuzzy")
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
                 found[name] = replayed(benches()[name], sample(rows, given.limit), tuple(given.command), given.jobs)
             else:
-                found[name] = score(rows, given)
+                found[name] = score(_available(name, rows) if given.available else rows, given)
             print_table(name, found[name])
     except (OriginError, SourceError, FileNotFoundError) as error:
         console.print(f"[red]{error}[/]", highlight=False)
@@ -87,6 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         "--source",
         action="store_true",
         help="also what needs the source: run `python -P -m corpus.rankbench fetch` first",
+    )
+    options.add_argument(
+        "--available",
+        action="store_true",
+        help="only positions of repositories whose source is here; says how many these are",
     )
     options.add_argument(
         "--model", action="store_true", help="also the base model, searched to the end: half a second a position"
@@ -137,6 +142,23 @@ def sample(rows: Sequence[Recorded], limit: int) -> list[Recorded]:
         return list(rows)
     chosen = sorted(random.Random(0).sample(range(len(rows)), limit))
     return [rows[place] for place in chosen]
+
+
+def _available(language: str, rows: Sequence[Recorded]) -> list[Recorded]:
+    """The rows whose source was fetched; what is left out is said."""
+    here: set[str] = set()
+    for repository in {row.repository for row in rows}:
+        try:
+            snapshot(place_of(repository))
+        except (OriginError, SourceError):
+            continue
+        here.add(repository)
+    kept = [row for row in rows if row.repository in here]
+    console.print(
+        f"{language}: {len(kept):,} of {len(rows):,} positions, the source of {len(here)} repositories is here",
+        highlight=False,
+    )
+    return kept
 
 
 def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
@@ -223,11 +245,19 @@ def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found:
     rank = rank_in(order.order, case.is_truth)
     found.add(name, case.recorded, rank)
     found.firsts[name].append((float(order.p[order.order[0]]), rank == 0))
+    for name_of, p in _shared(case, order):
+        found.names[name].append((p, name_of == case.recorded.truth))
     if fuzzy is not None:
         places = np.argsort(order.order)  # of each candidate
         shown = np.where(fuzzy == NO_MATCH, -np.inf, fuzzy - places / 1e6)
         if np.isfinite(shown[case.is_truth]).any():
             found.add(f"{name}, in VS Code", case.recorded, rank_of(shown, case.is_truth))
+
+
+def _shared(case: Case, order: Order) -> Iterable[tuple[str, float]]:
+    """Each name that has any star, once, and its probability."""
+    rated = np.flatnonzero(order.p >= THRESHOLDS[0]).tolist()
+    return {case.known.candidates[place].name: float(order.p[place]) for place in rated}.items()
 
 
 def print_table(language: str, found: Scores) -> None:
@@ -255,17 +285,19 @@ def print_table(language: str, found: Scores) -> None:
         figures = (f"{summary(slices[name])['R@1'][0]:.2f}" if name in slices else "" for name in shown)
         by_class.add_row(ranker, *figures)
     console.print(by_class)
-    lowest = Blend.load().stars[0]
     for ranker, firsts in found.firsts.items():
         if WITHOUT in ranker:
             continue
-        starred = [right for p, right in firsts if p >= lowest]
         console.print(
             f"{ranker}: expected calibration error of first items {calibration_error(firsts):.3f} "
-            f"({error_by_chance(firsts):.3f} by chance, if every p were exact); "
-            f"{len(starred):,} starred first items, right {np.mean(starred) if starred else 0:.1%}",
+            f"({error_by_chance(firsts):.3f} by chance, if every p were exact)",
             highlight=False,
         )
+        for stars, (count, right) in by_stars(found.names[ranker]).items():
+            shown = f"  {stars} stars (p from {THRESHOLDS[stars - 1]:g}): right {right:.1%} of {count:,}"
+            console.print(shown + ("" if stars >= STARRED else ", not marked"), highlight=False)
+        starred = sum(p >= THRESHOLDS[STARRED - 1] for p, _ in firsts)
+        console.print(f"  lists whose first item is marked: {starred / len(firsts):.1%}", highlight=False)
 
 
 def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
@@ -279,6 +311,7 @@ def as_json(found: Mapping[str, Scores]) -> dict[str, object]:
             "calibration error by chance": {
                 ranker: error_by_chance(firsts) for ranker, firsts in scores.firsts.items()
             },
+            "stars": {ranker: by_stars(named) for ranker, named in scores.names.items()},
             "rankers": {
                 ranker: {name: {"n": len(ranks), **summary(ranks)} for name, ranks in slices.items()}
                 for ranker, slices in scores.ranks.items()

@@ -21,6 +21,7 @@ class Scores:
     candidates: list[int] = field(default_factory=list)
     ranks: dict[str, dict[str, list[int]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     firsts: dict[str, list[First]] = field(default_factory=lambda: defaultdict(list))
+    names: dict[str, list[First]] = field(default_factory=lambda: defaultdict(list))  # every name with any star
 
     def add(self, ranker: str, row: Recorded, rank: int) -> None:
         slices = [OVERALL, row.named, f"form: {row.form}"]

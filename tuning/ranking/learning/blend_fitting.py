@@ -25,7 +25,6 @@ FOLDS = 5
 STEPS = 400
 ENOUGH = 100  # lists of a kind
 DRAWN = 0.03  # l2 towards the weights before; a third of it and three times as much gave the same, lists left out
-RIGHT = 0.6  # how often an item with one star should be right
 
 # What is left out in turn to see what it is worth: which columns each is, also where they count anew for `self`.
 GROUPS: Mapping[str, re.Pattern[str]] = {
@@ -185,14 +184,3 @@ def judge(sample: Sample, weights: Mapping[str, Floats]) -> Judged:
     odds = np.exp(logits - logits.max())
     rank = int((logits > logits[sample.truth]).sum())
     return Judged(rank=rank, p=float(odds.max() / odds.sum()), named=sample.named, language=sample.language)
-
-
-def stars(judged: Sequence[Judged]) -> tuple[float, ...]:
-    """p from which a first item is right RIGHT of the time, and four steps above it."""
-    lowest = RIGHT
-    for p in np.arange(0.2, 0.9, 0.01).tolist():
-        near = [one.rank == 0 for one in judged if p <= one.p < p + 0.1]
-        if near and sum(near) >= RIGHT * len(near):
-            lowest = p
-            break
-    return tuple(round(lowest + step * (0.92 - lowest) / 4, 3) for step in range(5))

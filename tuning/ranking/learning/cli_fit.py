@@ -27,7 +27,6 @@ from tuning.ranking.learning.blend_fitting import (
     fitted_model,
     left_out,
     samples,
-    stars,
     weights_without,
     without,
 )
@@ -37,9 +36,8 @@ from tuning.ranking.serving.blend import FILE, KINDS, Blend, weighed_as
 from tuning.ranking.serving.features import Floats
 from tuning.ranking.serving.model.prompt import Prompt
 
-DESCRIPTION = """Learn the blend's weights from lists that `python -P -m corpus candidates` recorded, and what its probabilities are worth in
-stars. Judged by leaving repositories out in turn; then fitted on all of them. Give it no repository that figures are
-measured on."""
+DESCRIPTION = """Learn the blend's weights from lists that `python -P -m corpus candidates` recorded. Judged by leaving repositories
+out in turn; then fitted on all of them. Give it no repository that figures are measured on."""
 
 
 def add(commands: Any) -> None:
@@ -60,7 +58,7 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         choices=KINDS,
-        help="fit the weights of these kinds of site only, the others and the stars stay; may be repeated",
+        help="fit the weights of these kinds of site only, the others stay; may be repeated",
     )
     job.add_argument("--only-model", action="store_true", help="leave the signals' weights as they are")
     job.add_argument("--base", type=Path, help="another model folder than the default")
@@ -112,7 +110,7 @@ def run(given: argparse.Namespace) -> int:
         if given.ablate:
             console.print(_ablated(by_signals, judged, old))
     found: list[Sample] = []
-    blend = Blend(signals=signals, model=old.model, stars=old.stars)
+    blend = Blend(signals=signals, model=old.model)
     if given.model or given.scores:
         known = KnownScores(given.scores) if given.scores else None
         chosen = [row for row in rows if is_kept_out(row.repository)] if known else _spread(rows, given.positions)
@@ -127,11 +125,11 @@ def run(given: argparse.Namespace) -> int:
         judged = left_out(found, learn)
         console.print(_table("model, no deadline, repositories left out in turn", judged))
         model = fitted_model(found, signals, old.model)
-        blend = Blend(signals=signals, model=model, stars=old.stars if given.kind else stars(judged))
+        blend = Blend(signals=signals, model=model)
     blend.save(given.out)
     if given.ablate:
         _save_ablated(given.ablate, by_signals, found, blend)
-    console.print(f"{given.out}: stars from p = {', '.join(map(str, blend.stars))}", highlight=False)
+    console.print(f"{given.out}", highlight=False)
     return 0
 
 
@@ -143,7 +141,7 @@ def _save_ablated(folder: Path, by_signals: Sequence[Sample], found: Sequence[Sa
         model = weights_without(blend.model, group)
         if found:
             model = weights_without(fitted_model(without(found, group), signals, model), group)
-        Blend(signals=signals, model=model, stars=blend.stars).save(folder / f"{group}.json")
+        Blend(signals=signals, model=model).save(folder / f"{group}.json")
 
 
 def _some(rows: Sequence[Recorded], limit: int) -> list[Recorded]:

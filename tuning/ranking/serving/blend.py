@@ -1,4 +1,4 @@
-"""The learned combination of signals and model, and what its probabilities are worth in stars.
+"""The learned combination of signals and model.
 
 Linear and listwise: score = weights · columns, p = softmax over the list; weights of their own for members, bare names and
 imports. They are data (blend.json), fitted by `python -P -m tuning.ranking fit` on repositories that no figure is measured
@@ -33,7 +33,6 @@ class BlendError(ValueError):
 class _Stored(msgspec.Struct, kw_only=True):
     signals: dict[str, dict[str, float]]  # kind -> column -> weight
     model: dict[str, dict[str, float]]
-    stars: list[float]  # p at which an item gets 1, 2, 3, 4, 5 stars
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,6 @@ class Blend:
 
     signals: Mapping[str, Floats]
     model: Mapping[str, Floats]
-    stars: tuple[float, ...]
 
     @classmethod
     def load(cls, path: Path = FILE) -> Blend:
@@ -54,14 +52,11 @@ class Blend:
         return cls(
             signals=_vectors(stored.signals, SIGNALS, path),
             model=_vectors(stored.model, SIGNALS + MODEL, path),
-            stars=tuple(stored.stars),
         )
 
     def save(self, path: Path = FILE) -> None:
         """Write it where `load` finds it."""
-        stored = _Stored(
-            signals=_named(self.signals, SIGNALS), model=_named(self.model, SIGNALS + MODEL), stars=list(self.stars)
-        )
+        stored = _Stored(signals=_named(self.signals, SIGNALS), model=_named(self.model, SIGNALS + MODEL))
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1) + b"\n")
         temporary.replace(path)
@@ -70,10 +65,6 @@ class Blend:
         """Blended scores, float64[n], from the columns of `signals` or `with_model`, at a site of a kind."""
         weights = self.signals if matrix.shape[1] == len(SIGNALS) else self.model
         return matrix @ weights[weighed_as(kind)]
-
-    def rating(self, p: float) -> int:
-        """0 for no star, else 1 to 5."""
-        return sum(p >= threshold for threshold in self.stars)
 
 
 def _vectors(weights: Mapping[str, Mapping[str, float]], names: Sequence[str], path: Path) -> dict[str, Floats]:
