@@ -5,7 +5,7 @@ import type { ChosenMode } from './modes.ts';
 import { serverNames } from './servers.ts';
 
 /** Taken while the server runs; the others when it starts. */
-const LIVE = ['ranker', 'deadline', 'starLimit', 'starText', 'starIn'] as const;
+const LIVE = ['ranker', 'deadline', 'starLimit', 'starText', 'starIn', 'rateAll'] as const;
 const AT_START = ['idle', 'server', 'servers', 'base', 'adapter', 'logAccepted'] as const;
 
 type Values = Record<string, unknown>;

@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from lsp_server.features.items import ItemList, Marks, joined, origin, ranked, w
 from lsp_server.features.resolve import with_reasons
 from lsp_server.jsonrpc import wire
 from lsp_server.ranking.ranker_client import Ranking
+from tests.fakes.editor import ranking
 
 RANGE = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
 words = st.sampled_from(["a", "b()", "★ c", "é", "d$0"])
@@ -188,3 +190,15 @@ def test_an_item_that_two_servers_have_is_listed_once() -> None:
     both = joined([first, second])
     assert [json.loads(bytes(item["label"])) for item in both.items] == ["a", "a", "P", "a", "P", "P"]
     assert both.servers == ("one", "one", "one", "two", "two", "two")
+
+
+@pytest.mark.parametrize("rate_all", [False, True])
+def test_items_without_a_star_show_a_rating_where_every_item_is_rated(rate_all: bool) -> None:
+    listed = [{"label": "a", "labelDetails": {"description": "int"}}, {"label": "b"}, {"label": "c"}]
+    parsed = ItemList.parse(wire.raw(listed))
+    assert parsed is not None
+    laid = msgspec.structs.replace(ranking([1, 0, 2], [0, 4, 0]), ratings=[2, 4, 5])
+    got = json.loads(wire.dumps(ranked(parsed, laid, number=3, marks=Marks(rate_all=rate_all))))
+    assert [item["label"] for item in got] == ["a", "★ b", "c"]
+    ratings = [item.get("labelDetails", {}).get("description") for item in got]
+    assert ratings == (["★★☆☆☆ int", "★★★★☆", "★★★★★"] if rate_all else ["int", "★★★★☆", None])

@@ -9,11 +9,9 @@ import pytest
 
 from tuning.ranking.learning.blend_fitting import (
     GROUPS,
-    Judged,
     Sample,
     fitted,
     left_out,
-    stars,
     weights_without,
     without,
 )
@@ -66,27 +64,14 @@ def test_rising_columns_never_fall() -> None:
     assert weights[1] > 0
 
 
-def test_stars_begin_where_six_in_ten_are_right() -> None:
-    generator = np.random.default_rng(0)
-    judged = [
-        Judged(rank=int(generator.random() > p), p=float(p), named="member", language="python")
-        for p in generator.uniform(0.1, 1, 20_000)
-    ]
-    thresholds = stars(judged)
-    assert 0.5 < thresholds[0] < 0.62
-    assert list(thresholds) == sorted(thresholds)
-
-
 def test_a_blend_is_written_and_read(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     blend = Blend(
         signals={kind: generator.normal(size=len(SIGNALS)) for kind in KINDS},
         model={kind: generator.normal(size=len(SIGNALS + MODEL)) for kind in KINDS},
-        stars=(0.5, 0.6, 0.7, 0.8, 0.9),
     )
     blend.save(tmp_path / "blend.json")
     again = Blend.load(tmp_path / "blend.json")
-    assert again.stars == blend.stars
     for kind in KINDS:
         assert again.signals[kind] == pytest.approx(blend.signals[kind], abs=1e-4)
         assert again.model[kind] == pytest.approx(blend.model[kind], abs=1e-4)
