@@ -107,6 +107,7 @@ def settings_of(arguments: argparse.Namespace, wrapped: Sequence[str] | None) ->
         if not wrapped:
             problems.append("After '--' give the command to wrap, as in: starling --stdio -- COMMAND ARGS")
         settings = replace(settings, command=tuple(wrapped))
+    settings = replace(settings, base=_anchored_base(settings.base), adapter=_anchored_adapter(settings.adapter))
     names = _preset_names() if settings.server else []
     for name in (part.strip() for part in settings.server.split(",")):
         if name and name not in names:
@@ -158,6 +159,20 @@ async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _anchored_base(base: str) -> str:
+    """A file or folder as an absolute path: the process that reads it may start elsewhere. A hub id stays."""
+    path = Path(base).expanduser()
+    return str(path.absolute()) if base and path.exists() else base
+
+
+def _anchored_adapter(spec: str) -> str:
+    if not spec:
+        return spec
+    from tuning.ranking.serving.model.adapter_spec import anchored
+
+    return anchored(spec)
 
 
 def _preset_names() -> list[str]:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from corpus.interpreter import missing
 from tuning.errors import CheckpointError, LibraryMissing
 
 OF_UPLOAD = ("token", "private", "commit_message")
@@ -66,5 +67,5 @@ def _library() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise LibraryMissing("The hub needs its library. Run: pip install huggingface_hub") from error
+        raise LibraryMissing("The hub: " + missing("huggingface_hub", extra="train")) from error
     return huggingface_hub

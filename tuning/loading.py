@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from corpus.interpreter import missing
 from tuning.errors import CheckpointError, LibraryMissing
 
 
@@ -26,7 +27,7 @@ def _from(kind: str, where: str, online: bool, **options: Any) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise LibraryMissing("A base model needs transformers. Run: pip install 'starling-lsp[train]'") from error
+        raise LibraryMissing("A base model: " + missing("transformers", extra="train")) from error
     if not online and not (Path(where) / "config.json").is_file():
         there = ", ".join(sorted(entry.name for entry in Path(where).glob("*"))[:8]) or "nothing"
         raise CheckpointError(
@@ -45,7 +46,7 @@ def _quantised(how: str) -> Any:
         import bitsandbytes as _  # noqa: F401
         from transformers import BitsAndBytesConfig
     except ImportError as error:
-        raise LibraryMissing(f"quantise = {how!r} needs bitsandbytes. Run: pip install bitsandbytes") from error
+        raise LibraryMissing(f"quantise = {how!r}: " + missing("bitsandbytes", extra="quantised")) from error
     if how == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)

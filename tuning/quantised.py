@@ -24,6 +24,7 @@ from typing import Any, cast, final
 import torch
 from torch import Tensor, nn
 
+from corpus.interpreter import missing
 from tuning.errors import LibraryMissing
 from tuning.kinds import LINEAR, Kind
 
@@ -51,8 +52,8 @@ def check_library(model: nn.Module) -> None:
     """Raises LibraryMissing where a model is quantised and the library for it isn't there."""
     if sys.modules.get(LIBRARY) is None and is_quantised(model) and find_spec(LIBRARY) is None:
         raise LibraryMissing(
-            f"{type(model).__name__} is quantised with {LIBRARY}, which can't be loaded here. "
-            f"Run: pip install {LIBRARY}, or load the model without quantization_config"
+            f"{type(model).__name__} is quantised. {missing(LIBRARY, extra='quantised')} "
+            "Or load the model without quantization_config"
         )
 
 

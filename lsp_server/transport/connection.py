@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import selectors
 import signal
 import sys
 from collections.abc import Callable
@@ -175,8 +176,10 @@ class Connection(asyncio.Protocol):
     async def _connect_input_pipe(self) -> bool:
         """Read standard input with the event loop. Returns False if the loop can't."""
         try:
+            with selectors.DefaultSelector() as selector:  # asyncio finds out only when it is too late to say so
+                selector.register(0, selectors.EVENT_READ)
             await asyncio.get_running_loop().connect_read_pipe(lambda: self, sys.stdin.buffer)
-        except (ValueError, OSError):  # a regular file
+        except (ValueError, OSError):  # a regular file, or /dev/null
             return False
         return True
 

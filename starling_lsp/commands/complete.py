@@ -21,6 +21,11 @@ from lsp_server.protocol.capabilities import at
 from lsp_server.servers.backend import BackendError, BackendMissing, find_command
 from lsp_server.servers.plans import plan_for
 from lsp_server.settings import Settings, as_flags
+from tuning.errors import AdapterError
+from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError
+from tuning.ranking.serving.model.errors import ScorerError
+from tuning.ranking.serving.model.loading import chosen
+from tuning.ranking.serving.model.model_store import gguf_file
 
 POLL = 0.2  # seconds between two requests for the status
 
@@ -56,14 +61,30 @@ def main(words: Sequence[str]) -> int:
         return 2
     try:
         path, line, column = place(arguments.where)
+        if settings.base or settings.adapter:
+            chosen(settings.base, settings.adapter)
         found = asyncio.run(compare(path, line, column, settings, wait=arguments.wait))
-    except (LocationError, BackendError, OSError) as error:
+    except (LocationError, BackendError, ScorerError, AdapterError, AdapterRegistryError, OSError) as error:
         print(f"starling complete: {error}", file=sys.stderr)
         return 1
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
         _table(found, arguments.top)
+    return _told(found, settings)
+
+
+def _told(found: dict[str, Any], settings: Settings) -> int:
+    """The exit code: 1 where there is no list, or where a model is there that can't be used, which is said."""
+    ranker: dict[str, Any] = found["status"]["ranker"] or {}
+    reason = ranker.get("reason", "")
+    if reason and (settings.base or settings.adapter or gguf_file().exists()):
+        what = "an adapter" if ranker["model"] == "ready" else "the model"
+        print(f"starling complete: {what} can't be used: {reason}", file=sys.stderr)
+        return 1
+    if not found["server"]:
+        print(f"starling complete: {found['wrapped'][0]} has nothing to offer there", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -74,9 +95,12 @@ def place(where: str) -> tuple[Path, int, int]:
         raise LocationError(f"{where!r}: expected FILE:LINE:COL, such as src/app.py:12:9; line and column start at 1")
     path = Path(parts[0])
     if not path.is_file():
-        raise LocationError(f"{parts[0]}: no such file")
+        raise LocationError(f"{parts[0]}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
     line, column = int(parts[1]) - 1, int(parts[2]) - 1
-    lines = path.read_text("utf-8", "replace").split("\n")
+    text = path.read_text("utf-8", "replace")
+    if "\0" in text:
+        raise LocationError(f"{parts[0]}: not a text file")
+    lines = text.split("\n")
     if line >= len(lines) or column > len(lines[line]):
         raise LocationError(f"{where}: the file has {len(lines)} lines" + (
             f", and line {line + 1} has {len(lines[line])} characters" if line < len(lines) else ""))  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from corpus.interpreter import install_command
 from starling_lsp.commands import doctor
-from starling_lsp.commands.doctor import Finding
+from starling_lsp.findings import Finding
 
 
 def test_brackets_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,7 +17,7 @@ def test_brackets_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     ]
     monkeypatch.setattr(doctor, "examine", lambda settings: findings)
     assert doctor.main(["doctor"]) == 0
-    said = "".join(word.strip("│ ") for word in capsys.readouterr().out.split())
+    said = capsys.readouterr().out
     assert "x[y]" in said
     assert "[red]" in said
     assert "[train]" in said

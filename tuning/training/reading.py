@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpus.interpreter import missing
 from tuning.errors import ConfigError, LibraryMissing, nearest
 
 
@@ -61,7 +62,7 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
     try:
         from pyarrow import ArrowInvalid, parquet
     except ImportError as error:
-        raise LibraryMissing("Parquet needs pyarrow. Run: pip install 'starling-lsp[corpus]'") from error
+        raise LibraryMissing("Parquet: " + missing("pyarrow", extra="corpus")) from error
     try:
         names: Any = parquet.ParquetFile(path).schema_arrow.names
         if column not in names:

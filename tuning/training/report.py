@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from corpus.interpreter import missing
 from tuning.errors import LibraryMissing
 from tuning.files import replacing
 from tuning.tenths import tenths
@@ -120,7 +121,7 @@ def plot(metrics: Path, picture: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise LibraryMissing("A plot needs matplotlib. Run: pip install 'starling-lsp[plots]'") from error
+        raise LibraryMissing("A plot: " + missing("matplotlib", extra="plots")) from error
     lines = read(metrics)
     steps = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     evaluations = [(line["step"], line["evaluation"]) for line in lines if "evaluation" in line]

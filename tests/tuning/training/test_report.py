@@ -59,5 +59,5 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path, monkeypatch: p
         return original(name, *arguments, **named)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(LibraryMissing, match=r"pip install 'starling-lsp\[plots\]'"):
+    with pytest.raises(LibraryMissing, match=r"matplotlib is not installed. Run: .*\[plots\]"):
         plot(write(tmp_path / "metrics.jsonl"), tmp_path / "loss.png")

@@ -82,7 +82,7 @@ local function check_doctor()
       health.ok(text)
     elseif finding.needed then
       health.error(text, { finding.remedy })
-    elseif finding.found == 'not installed' and finding.what:find('(wrapped)', 1, true) then
+    elseif finding.offer then
       health.info(text .. '; for that language: ' .. finding.remedy)
     else
       health.warn(text, { finding.remedy })

@@ -19,6 +19,7 @@ from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.model_store import is_default
 
 NONE = "none"
+CONFIG = "adapter_config.json"
 SHIPPED = Path(__file__).with_name("adapter")
 LABEL = re.compile(r"[\w-]+=")
 WEIGHT = re.compile(r"@(-?\d+(?:\.\d+)?)\Z")
@@ -49,6 +50,17 @@ def stack(base: str | Path, spec: str) -> list[Wanted]:
     return own + wanted
 
 
+def anchored(spec: str) -> str:
+    """The text with its folders as absolute paths: another process may start elsewhere."""
+    return ",".join(map(_anchored, spec.split(",")))
+
+
+def _anchored(text: str) -> str:
+    bare = WEIGHT.sub("", LABEL.sub("", text.strip(), count=1))
+    folder = Path(bare).expanduser()
+    return text.replace(bare, str(folder.absolute())) if bare and folder.is_dir() else text
+
+
 def parsed(spec: str) -> list[Wanted]:
     """The adapters that a text names. Raises AdapterError where one is not there."""
     found: list[Wanted] = []
@@ -65,5 +77,7 @@ def parsed(spec: str) -> list[Wanted]:
                 there = ", ".join(one.name for one in adapter_registry.all_used()) or "none"
                 raise AdapterError(f"'{name}' is neither an adapter's folder nor installed; installed: {there}")
             folder = installed.folder
+        if not (folder / CONFIG).is_file():
+            raise AdapterError(f"'{name}' is no adapter's folder: it has no {CONFIG}")
         found.append(Wanted(folder=folder, weight=float(weight[1]) if weight else 1.0))
     return found

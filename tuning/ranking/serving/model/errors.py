@@ -7,6 +7,8 @@ ScorerError
   NeedsEngine      an adapter that only the PEFT engine can put into weights, which is not installed: carries what it is
 """
 
+from corpus.interpreter import missing
+
 
 class ScorerError(Exception):
     """The model can't be used."""
@@ -26,4 +28,4 @@ class ModelFileBroken(ScorerError):
 
 class NeedsEngine(ScorerError):
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: this needs the PEFT engine. Run: pip install 'starling-lsp[train]'")
+        super().__init__(f"{what}: this needs the PEFT engine. {missing('torch', extra='train')}")

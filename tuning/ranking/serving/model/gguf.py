@@ -80,6 +80,8 @@ class Gguf:
     def __init__(self, path: Path) -> None:
         """Raises ModelFileBroken where the file is no GGUF that can be read, OSError."""
         self.path = path
+        if not path.stat().st_size:  # nothing to map
+            raise ModelFileBroken(f"{path} is empty")
         with path.open("rb") as file:
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:

@@ -64,8 +64,8 @@ def install(*, given: Path | None = None, force: bool = False, steps: Steps | No
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(folder / "install.lock", lambda: steps.begin("waiting for another installation")):
         steps.begin("checking what is there")
-        fetched = force or not (base.is_file() and model_store.sha256(base) == model_store.SHA256)
-        if fetched and given is not None:
+        fetched = force or given is not None or not _is_whole(base)
+        if given is not None:
             steps.begin("reading the given file")
             take(given, base)
         elif fetched:
@@ -81,6 +81,10 @@ def install(*, given: Path | None = None, force: bool = False, steps: Steps | No
         on_onnx(found, default_threads()).check(tolerance=UNLIKE)
         steps.end()
         return changed
+
+
+def _is_whole(base: Path) -> bool:
+    return base.is_file() and model_store.sha256(base) == model_store.SHA256
 
 
 def run(*, given: Path | None, force: bool) -> int:

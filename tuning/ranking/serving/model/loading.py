@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from corpus.interpreter import install_command, missing
 from tuning.ranking.serving.model import model_store
-from tuning.ranking.serving.model.adapter_spec import stack
+from tuning.ranking.serving.model.adapter_spec import Wanted, stack
 from tuning.ranking.serving.model.compiling import GRAPH, TOKENIZER, Compiled, Say, compiled
 from tuning.ranking.serving.model.errors import ModelUnsupported, NeedsEngine, ScorerMissing
 from tuning.ranking.serving.model.onnx_runtime import OnnxRuntime
@@ -19,6 +21,7 @@ from tuning.ranking.serving.model.tokenizer import ModelTokenizer
 
 TORCH = "tuning.ranking.learning.torch_models"  # by its name: what serves imports no torch
 IN_TORCH = ("torch", "transformers")
+HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # OWNER/NAME, or NAME
 
 
 def load_scorer(
@@ -36,13 +39,9 @@ def load_scorer(
     `adapter`: what `adapter_spec` takes. `quantize`: fewer bits for the weights. `say` hears the steps of what takes long; `anew`:
     do them again. Raises ScorerError, AdapterError, AdapterRegistryError, OSError.
     """
-    if not base and not model_store.is_installed():
-        raise ScorerMissing("the default base is not installed, or not whole; run: starling install-model")
-    wanted = stack(base, adapter)  # says what is not there, before a model is read
+    wanted = chosen(base, adapter)
     path = Path(base) if base else model_store.default_base()
     threads = threads or default_threads()
-    if not path.exists() and not allow_download and not has_torch():
-        raise ScorerMissing(f"no usable model in {path}: a folder with safetensors, a GGUF file, or a hub id")
     if not path.exists():
         return _in_torch(str(base), wanted, threads, quantize, allow_download)
     scheme = SERVED if quantize else FLOAT32
@@ -56,9 +55,27 @@ def load_scorer(
             found = compiled(path, wanted, scheme=scheme, merge=merge, say=say, anew=anew)
     except ModelUnsupported as error:
         if not has_torch():
-            raise ModelUnsupported(f"{error}; with pip install 'starling-lsp[train]' torch runs it") from error
+            raise ModelUnsupported(f"{error}. torch may run it: {install_command('train')}") from error
         return _in_torch(str(base), wanted, threads, quantize, allow_download)
     return on_onnx(found, threads)
+
+
+def chosen(base: str | Path, adapter: str) -> list[Wanted]:
+    """The adapters that go into a base. Raises what is wrong with the choice itself, before a model is read: ScorerMissing,
+    AdapterError, AdapterRegistryError.
+    """
+    if not base and not model_store.is_installed():
+        raise ScorerMissing("the default base is not installed, or not whole; run: starling install-model")
+    if base and not Path(base).exists():
+        if not HUB_ID.fullmatch(str(base)) or str(base).endswith(".gguf"):
+            raise ScorerMissing(f"the base {base} is not there: no such file or folder")
+        if not has_torch():
+            raise ScorerMissing(
+                f"the base {base} is no file or folder here, and a hub id needs torch. {missing('torch', extra='train')}"
+            )
+    if base and Path(base).is_dir() and not (Path(base) / "config.json").is_file():
+        raise ScorerMissing(f"the base {base} is no model's folder: it has no config.json")
+    return stack(base, adapter)
 
 
 def on_onnx(found: Compiled, threads: int) -> Scorer:
