@@ -5,25 +5,15 @@ Reads the first word, and imports only what that command needs: editors start th
 
 from __future__ import annotations
 
-import os
+import argparse
+import difflib
+import importlib
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-# Editors start servers in the workspace, and `-m` puts that folder first on the import path; PYTHONPATH stands before
-# what is installed. Neither may choose our modules. Where Starling runs from a checkout, the checkout stays importable.
-_HERE = str(Path(__file__).resolve().parent.parent)
-_OUTSIDE = {Path(entry).resolve() for entry in (".", *os.environ.get("PYTHONPATH", "").split(os.pathsep))}
-sys.path[:] = [entry for entry in sys.path if entry == _HERE or (entry and Path(entry).resolve() not in _OUTSIDE)]
-if _HERE not in sys.path:
-    sys.path.append(_HERE)
-
-import argparse  # noqa: E402
-import difflib  # noqa: E402
-import importlib  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-
-from lsp_server import __version__, serving  # noqa: E402
-from starling_lsp.commands import COMMANDS, Command  # noqa: E402
+import _starling  # noqa: F401  (whose modules ours are: before any of them is imported)
+from lsp_server import __version__, serving
+from starling_lsp.commands import COMMANDS, Command
 
 EXAMPLES = """\
 in an editor (docs/editors has a page for each):

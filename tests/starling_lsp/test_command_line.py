@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from lsp_server import __version__
 from starling_lsp.__main__ import main
 from starling_lsp.commands import COMMANDS
 from starling_lsp.commands.nvim_path import FOLDER
+from tests.scenarios.harness import Scene
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -62,14 +64,18 @@ def test_neovims_side_is_in_the_package(capsys: pytest.CaptureFixture[str]) -> N
     assert (FOLDER / "lua" / "starling" / "init.lua").is_file()
 
 
-@pytest.mark.parametrize("package", ["lsp_server", "corpus", "tuning"])
+@pytest.mark.parametrize("command", ["doctor --json --ranker off", "complete --json --ranker signals app.py:1:1 --"])
 @pytest.mark.parametrize("variable", [{}, {"PYTHONPATH": "."}], ids=["folder", "PYTHONPATH"])
-def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, package: str, variable: dict[str, str]) -> None:
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    command = [Path(sys.executable).with_name("starling"), "doctor", "--json", "--ranker", "off"]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **variable}, capture_output=True, check=False)
+def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, command: str, variable: dict[str, str]) -> None:
+    for package in ("starling_lsp", "lsp_server", "corpus", "tuning"):  # in each of our processes
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "app.py").write_text("x")
+    words = [*command.split(), *(Scene(tmp_path).fake if command.endswith("--") else ())]
+    starling = [Path(sys.executable).with_name("starling"), *words]
+    done = subprocess.run(starling, cwd=tmp_path, env={**os.environ, **variable}, capture_output=True, check=False)
     assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)
     assert not (tmp_path / "ran").exists()
 
 
