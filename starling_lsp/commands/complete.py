@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from tuning.ranking.serving.model.errors import ScorerError
 from tuning.ranking.serving.model.loading import chosen
 from tuning.ranking.serving.model.model_store import gguf_file
 
+MEASURED, MOST = 3, 12  # requests whose time counts; requests until the list is final
 POLL = 0.2  # seconds between two requests for the status
 
 
@@ -152,7 +154,7 @@ async def compare(path: Path, line: int, column: int, settings: Settings, *, wai
 async def _measured(
     probe: Probe, root: Path, path: Path, text: str, line: int, character: int, *, wait: float = 0.0
 ) -> tuple[Json, float, float]:
-    """Request completion four times. Returns the result, the median of the last three times and the first time, in ms."""
+    """Request completion until the list is final. Returns it, the median time of three requests, and the time of the first one before, in ms."""
     await probe.start(root)
     uri = path.as_uri()
     language = _language_id(path)
@@ -168,11 +170,13 @@ async def _measured(
         await asyncio.sleep(POLL)
     times: list[float] = []
     result: Json = None
-    for _ in range(3):
+    while len(times) < MEASURED or (
+        len(times) < MOST and at(result, "isIncomplete")
+    ):  # the last word, not a deadline's
         started = time.perf_counter()
         result = await probe.complete(uri, line, character, 60.0)
         times.append((time.perf_counter() - started) * 1000)
-    return result, round(sorted(times)[1], 1), round(first, 1)
+    return result, round(statistics.median(times[:MEASURED]), 1), round(first, 1)
 
 
 async def _reasons(probe: Probe, item: Json) -> str:
@@ -217,11 +221,12 @@ def _table(found: dict[str, Any], top: int) -> None:
     console.print(table)
     ranker: dict[str, Any] = found["status"]["ranker"] or {}
     times = found["milliseconds"]
-    console.print(
+    files = ranker.get("files", 0)
+    lines = [
         f"{len(found['server'])} items · {times['server']:g} ms alone, {times['starling']:g} ms through Starling (medians), "
-        f"{times['starling first']:g} ms the first time · index of {ranker.get('files', 0)} files · "
-        f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}"
-    )
-    for item, why in zip(found["starling"], found["why"], strict=False):
-        if why:
-            console.print(f"  {item['label']}: {why}", highlight=False)
+        f"{times['starling first']:g} ms the first time",
+        f"index of {files} {'file' if files == 1 else 'files'} · "
+        f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}",
+        *(f"  {item['label']}: {why}" for item, why in zip(found["starling"], found["why"], strict=False) if why),
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -25,6 +25,7 @@ from tuning.ranking.serving.model.llama_weights import EMBEDDING, LINEAR, NORM, 
 from tuning.ranking.serving.model.runtime import Logits
 from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, from_gguf
+from tuning.virtual import cache_name
 
 BLOCKED = torch.finfo(torch.float32).min
 
@@ -73,7 +74,7 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def read(self, context: TorchContext, tokens: Sequence[int]) -> Logits:
-        out = self.model(torch.tensor([tokens]), past_key_values=context.cache, use_cache=True, logits_to_keep=1)
+        out = self.model(torch.tensor([tokens]), use_cache=True, logits_to_keep=1, **self._cached(context))
         return out.logits[0, -1].float().numpy()
 
     @torch.inference_mode()
@@ -95,10 +96,13 @@ class TorchRuntime:
             torch.tensor([tokens]),
             attention_mask=mask[None, None],
             position_ids=torch.tensor([[prompt + depth for depth in depths]]),
-            past_key_values=context.cache,
             use_cache=True,
+            **self._cached(context),
         )
         return out.logits[0].float().numpy()
+
+    def _cached(self, context: TorchContext) -> dict[str, Any]:
+        return {cache_name(self.model): context.cache}
 
 
 def load_runtime(
@@ -108,8 +112,7 @@ def load_runtime(
     remote = allow_download and not Path(base).is_dir()
     if not remote:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    for message in (".*past_key_values.*", ".*quantize_per_tensor.*"):  # known, and pinned against
-        warnings.filterwarnings("ignore", message=message)
+    warnings.filterwarnings("ignore", message=".*quantize_per_tensor.*")  # known
     torch.set_num_threads(threads)
     try:
         try:
