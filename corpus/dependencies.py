@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.interpreter import module_command
+from corpus.interpreter import pip_command
 
 SECONDS = 240.0  # for one project
 MOST = 80  # packages asked for
@@ -149,7 +149,7 @@ def _pip(to: Path) -> list[str]:
     """Wheels only, for this Python: an sdist would run its own setup."""
     quiet = ("--quiet", "--no-input", "--no-warn-conflicts", "--disable-pip-version-check")
     where = ("--upgrade", "--target", str(to / PACKAGES))
-    return module_command("pip", "install", "--only-binary=:all:", "--no-compile", *quiet, *where)
+    return pip_command("install", "--only-binary=:all:", "--no-compile", *quiet, *where)
 
 
 # Node

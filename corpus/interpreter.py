@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.machinery import PathFinder
@@ -36,6 +38,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 DISTRIBUTION = "starling-lsp"
+_OF_EXTRA = re.compile(r"""(?P<name>[\w.-]+).*;.*extra == ["'](?P<extra>[\w-]+)["']""")
 
 
 def missing(library: str, *, extra: str) -> str:
@@ -45,18 +48,37 @@ def missing(library: str, *, extra: str) -> str:
 
 def install_command(extra: str) -> str:
     """What a user types to install an extra of Starling, by the way in which Starling was installed."""
-    options, requirement = _requirement(extra)
     prefix = Path(sys.prefix)
+    anew = None  # tools that make the whole environment again, and so must be given the extras that are there
     if (prefix / "pipx_metadata.json").is_file():
-        tool = ["pipx", "install", "--force"]
+        anew = tool = ["pipx", "install", "--force"]
     elif (prefix / "uv-receipt.toml").is_file():
-        tool = ["uv", "tool", "install", "--force"]
+        anew = tool = ["uv", "tool", "install", "--force"]
     elif not has_pip():
         tool = ["uv", "pip", "install", "--python", sys.executable]
     else:
         tool = [sys.executable, "-m", "pip", "install"]
+    wanted = extra.split(",")
+    extras = dict.fromkeys([*(_installed_extras() if anew else ()), *wanted])
+    options, requirement = _requirement(",".join(extras))
     words = [*tool, *options, requirement]
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+
+
+def _installed_extras() -> list[str]:
+    """The extras of which every requirement is installed."""
+    wanted: dict[str, set[str]] = {}
+    for text in importlib.metadata.distribution(DISTRIBUTION).requires or ():
+        found = _OF_EXTRA.match(text)
+        if found is not None:
+            wanted.setdefault(found["extra"], set()).add(found["name"])
+    there = {_normal(one.name) for one in importlib.metadata.distributions()}
+    return [extra for extra, names in wanted.items() if all(_normal(name) in there for name in names)]
+
+
+def _normal(name: str) -> str:
+    """A distribution's name in the form in which two spellings are equal (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def has_pip() -> bool:
@@ -65,6 +87,17 @@ def has_pip() -> bool:
     Not `importlib.util.find_spec`: setuptools' import hook takes that for the start of pip, and hides its distutils from then on.
     """
     return PathFinder.find_spec("pip") is not None
+
+
+def pip_command(*arguments: str) -> list[str]:
+    """pip with these arguments: this environment's, or where it has none, the one that comes with Python, or one on PATH."""
+    if has_pip():
+        return module_command("pip", *arguments)
+    ensurepip = PathFinder.find_spec("ensurepip")
+    bundled = sorted(Path(ensurepip.origin).parent.glob("_bundled/pip-*.whl")) if ensurepip and ensurepip.origin else []
+    if bundled:
+        return [sys.executable, "-E", "-P", str(bundled[-1] / "pip"), *arguments]
+    return [shutil.which("pip3") or shutil.which("pip") or "pip", *arguments]
 
 
 def _requirement(extra: str) -> tuple[list[str], str]:

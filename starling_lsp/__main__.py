@@ -11,7 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-import _starling  # noqa: F401  (whose modules ours are: before any of them is imported)
+import _starling  # noqa: F401  # pyright: ignore[reportUnusedImport]  (before any module of ours is imported)
 from lsp_server import __version__, serving
 from starling_lsp.commands import COMMANDS, Command
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import platformdirs
 
-from corpus.interpreter import module_command
+from corpus.interpreter import pip_command
 
 MIRROR = "STARLING_MIRROR"
 HERE = Path(__file__).parent
@@ -106,7 +106,7 @@ def fetch(origin: str, revisions: Sequence[str] = ()) -> None:
         ]
     elif pypi is not None:
         wheel = ("--no-deps", "--only-binary=:all:", f"{pypi['name']}=={pypi['version']}")
-        command = module_command("pip", "download", "--quiet", "--disable-pip-version-check", "-d", str(folder), *wheel)
+        command = pip_command("download", "--quiet", "--disable-pip-version-check", "-d", str(folder), *wheel)
     else:
         raise OriginError(origin, "is no origin.", "It should begin with pypi:, npm: or git:.")
     _run(command, origin, folder)

