@@ -82,3 +82,14 @@ def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, command: str
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_a_module_with_main(name: str) -> None:
     assert callable(importlib.import_module(f"starling_lsp.commands.{COMMANDS[name].module}").main)
+
+
+@pytest.mark.parametrize("system", ["unix.Unix", "macos.MacOS"])
+def test_the_readme_names_the_folders_that_are_used(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    module, _, kind = system.partition(".")
+    folders = getattr(importlib.import_module(f"platformdirs.{module}"), kind)("starling", appauthor=False)
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for folder in (folders.user_cache_dir, folders.user_data_dir, folders.user_log_dir):
+        assert f"`{folder.replace(str(Path.home()), '~')}`" in readme
