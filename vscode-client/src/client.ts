@@ -19,6 +19,8 @@ import { moduleOf } from './python.ts';
 import * as settings from './settings.ts';
 import type { Switches } from './switches.ts';
 
+/** Of documents that are ranked: files, new ones, and cells of notebooks. */
+export const SCHEMES = ['file', 'untitled', 'vscode-notebook-cell'] as const;
 const RESTARTS = 5; // within
 const A_WHILE = 180_000; // ms
 const STOP_PATIENCE = 5_000; // ms
@@ -45,10 +47,7 @@ export function newClient(start: Start): LanguageClient {
     'Starling',
     { run, debug: run },
     {
-      documentSelector: ids.flatMap((language) => [
-        { language, scheme: 'file' },
-        { language, scheme: 'untitled' },
-      ]),
+      documentSelector: ids.flatMap((language) => SCHEMES.map((scheme) => ({ language, scheme }))),
       outputChannel: start.log,
       initializationOptions: () => ({ starling: options(start) }),
       middleware: { ...start.middleware, workspace: { configuration: withInterpreter } },

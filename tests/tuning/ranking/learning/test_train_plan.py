@@ -27,5 +27,5 @@ def test_a_run_ends_in_its_minutes_and_a_run_that_goes_on_keeps_its_plan(tmp_pat
 
 
 def test_too_little_time_is_said_with_what_is_enough(tmp_path: Path) -> None:
-    with pytest.raises(NoTimeLeft, match=r"70 s are left for it\. .* --minutes 5\."):
+    with pytest.raises(NoTimeLeft, match=r"\d+ s of --minutes 4 are left for it\. .* --minutes 5\."):
         planned(tmp_path / "c", seconds=12, left=70)
