@@ -6,6 +6,9 @@ export interface Other {
   readonly where?: { readonly setting: string; readonly values: readonly unknown[] };
 }
 
+/** Extensions that run a server beside a language's support, by that server's name. */
+export const BESIDE: ReadonlyMap<string, string> = new Map([['charliermarsh.ruff', 'ruff']]);
+
 export interface LanguageSupport {
   readonly ids: readonly string[];
   /** Extensions that offer completion in these languages. Where one is there, Starling is its companion. */
