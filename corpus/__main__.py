@@ -190,6 +190,7 @@ def _mine(given: argparse.Namespace) -> int:
             seconds=given.seconds,
             done=done,
         )
+    cli_candidates.keep_places(given.out, sources)
     report(manifest)
     return 1 if manifest.failed else 0
 

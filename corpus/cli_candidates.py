@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from collections import Counter, defaultdict
@@ -22,11 +23,13 @@ from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
 from corpus.pseudo import pseudo_lists
+from corpus.readings import Source
 from corpus.relisting import Listed, ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
-from corpus.shards import CorpusError, alone, read_manifest
+from corpus.shards import CorpusError, alone, read_manifest, replacing
 from corpus.syntax.language import languages
 
 LISTS, REPORT, WORK, CORPUS = "lists.parquet", "lists.json", "work", "corpus"
+PLACES = "work/places.json"
 DESCRIPTION = """Lay the repositories of a mined corpus out one by one, start the language's own server over each, and ask it for
 completion at the corpus's sites, the identifier and the rest of its line taken away. The lists go into DIR/lists.parquet.
 Nothing of a repository is run. Run the same again after it was cut off: it goes on with the file at which it stopped."""
@@ -38,7 +41,10 @@ def add(commands: Any) -> None:
     job.add_argument("corpus", type=Path, metavar="CORPUS", help="a folder that `mine` wrote")
     job.add_argument("--out", type=Path, required=True, metavar="DIR")
     job.add_argument(
-        "--list", type=Path, required=True, metavar="FILE", help="where each repository is, one a line: PATH NAME"
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="where each repository is, one a line: PATH NAME (default: where `mine` read it)",
     )
     job.add_argument(
         "--language", action="append", default=[], choices=sorted(languages()), help="only this one; may be repeated"
@@ -75,7 +81,7 @@ def run(given: argparse.Namespace) -> int:
     """Record, write, and say what came of it; 1 where a repository failed."""
     console = Console(stderr=True)
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
-    places = places_of(given.list)
+    places = places_of(given.list) if given.list else places_read(given.corpus)
     servers = servers_of(given.server)
     with console.status("choosing positions"):
         chosen = projects(
@@ -199,6 +205,29 @@ def places_of(file: Path) -> dict[str, str]:
     """name -> place, of a list with a line `PLACE [NAME]` each."""
     lines = (line.partition("#")[0].split() for line in file.read_text("utf-8").splitlines())
     return {line[1] if len(line) > 1 else Path(line[0]).name: line[0] for line in lines if line}
+
+
+def keep_places(corpus: Path, sources: Iterable[Source]) -> None:
+    """Write down where `mine` read each source of a corpus; beside it, for a corpus is the same wherever its sources are."""
+    places = {source.name or Path(source.place).name: _absolute(source.place) for source in sources}
+    with replacing(corpus / PLACES) as temporary:
+        temporary.write_text(json.dumps(places, indent=1) + "\n", encoding="utf-8")
+
+
+def _absolute(place: str) -> str:
+    path, _, revision = place.rpartition("@")
+    if path and not Path(place).exists():
+        return f"{Path(path).absolute()}@{revision}"
+    return str(Path(place).absolute())
+
+
+def places_read(corpus: Path) -> dict[str, str]:
+    """name -> place, as `keep_places` wrote it. Raises CorpusError where it did not."""
+    try:
+        return json.loads((corpus / PLACES).read_text("utf-8"))
+    except FileNotFoundError:
+        remedy = "Give --list FILE, or mine it here."
+        raise CorpusError(corpus, "does not say where its repositories are.", remedy) from None
 
 
 @contextmanager

@@ -186,3 +186,29 @@ def test_a_server_is_named_for_a_language_or_for_all_that_have_it() -> None:
         "python": "ty",
     }
     assert servers_of(["basedpyright", "ruff"])["python"] == "basedpyright"
+
+
+def test_a_corpus_that_was_mined_here_needs_no_list(tmp_path: Path) -> None:
+    files = {name: {f"src/{name}_{n}.py": module(f"{name}{n}", 40) for n in range(3)} for name in NAMES}
+    places = [str(repository(tmp_path / f"{name} ß", files[name])) for name in NAMES]
+    assert main(["mine", *places, "--out", str(tmp_path / "corpus")]) == 0
+    assert (
+        main(
+            [
+                "candidates",
+                str(tmp_path / "corpus"),
+                "--pseudo",
+                "--per-repository",
+                "20",
+                "--out",
+                str(tmp_path / "lists"),
+            ]
+        )
+        == 0
+    )
+    assert {row.repository for row in read_lists(tmp_path / "lists" / "lists.parquet")} == {"ada ß", "bea ß"}
+
+
+def test_a_corpus_from_elsewhere_asks_for_a_list(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["candidates", str(mined), "--pseudo", "--out", str(mined.parent / "lists")]) == 2
+    assert "Give --list FILE" in " ".join(capsys.readouterr().err.split())

@@ -11,14 +11,17 @@ import {
 } from 'vscode-languageclient/node';
 import { eachLine } from './child.ts';
 import { activeInterpreter } from './interpreter.ts';
-import { LANGUAGES, supportOf } from './languages.ts';
+import { BESIDE, LANGUAGES, supportOf } from './languages.ts';
 import { leveled } from './levels.ts';
 import type { Modes } from './modes.ts';
 import { offer, showing } from './offer.ts';
 import { moduleOf } from './python.ts';
+import { namesWithout, serversWithout } from './servers.ts';
 import * as settings from './settings.ts';
 import type { Switches } from './switches.ts';
 
+/** Of documents that are ranked: files, new ones, and cells of notebooks. */
+export const SCHEMES = ['file', 'untitled', 'vscode-notebook-cell'] as const;
 const RESTARTS = 5; // within
 const A_WHILE = 180_000; // ms
 const STOP_PATIENCE = 5_000; // ms
@@ -45,10 +48,7 @@ export function newClient(start: Start): LanguageClient {
     'Starling',
     { run, debug: run },
     {
-      documentSelector: ids.flatMap((language) => [
-        { language, scheme: 'file' },
-        { language, scheme: 'untitled' },
-      ]),
+      documentSelector: ids.flatMap((language) => SCHEMES.map((scheme) => ({ language, scheme }))),
       outputChannel: start.log,
       initializationOptions: () => ({ starling: options(start) }),
       middleware: { ...start.middleware, workspace: { configuration: withInterpreter } },
@@ -100,13 +100,18 @@ function withSetting(name: string, section: unknown, interpreter: string): unkno
 
 function options(start: Start): Record<string, unknown> {
   const given = settings.atStart();
+  const taken = new Set([...BESIDE].flatMap(([id, server]) => (vscode.extensions.getExtension(id) ? [server] : [])));
   const { adapter } = start.switches;
   const companions = [...start.modes].filter(([, mode]) => mode !== 'server').map(([id]) => [id, []]);
   return {
     ...given,
+    server: namesWithout(String(given.server ?? ''), taken),
     ...(adapter === undefined ? {} : { adapter }),
     off: start.switches.off(),
-    servers: { ...(given.servers as object), ...Object.fromEntries(companions) },
+    servers: {
+      ...serversWithout((given.servers ?? {}) as Record<string, unknown>, taken),
+      ...Object.fromEntries(companions),
+    },
   };
 }
 

@@ -35,6 +35,7 @@ const NO_NAMES = new Set([vscode.CompletionItemKind.Snippet, vscode.CompletionIt
 export class Companion implements vscode.CompletionItemProvider {
   private readonly asking = new Set<string>();
   private readonly origins = new WeakMap<vscode.CompletionItem, Origin>();
+  private readonly originals = new WeakMap<Origin, Promise<vscode.CompletionItem | undefined>>();
   private kept: KeptList | undefined;
   private cursor: { readonly uri: vscode.Uri; readonly position: vscode.Position } | undefined;
 
@@ -111,7 +112,7 @@ export class Companion implements vscode.CompletionItemProvider {
       return item;
     }
     const isNear = origin.place <= NEAR;
-    const original = (isNear ? await this.resolved(origin) : undefined) ?? origin.original;
+    const original = (isNear ? await this.resolvedOnce(origin) : undefined) ?? origin.original;
     for (const name of ['detail', 'additionalTextEdits', 'command', 'insertText'] as const) {
       if (original[name] !== undefined) {
         Object.assign(item, { [name]: original[name] });
@@ -143,6 +144,17 @@ export class Companion implements vscode.CompletionItemProvider {
     if (original?.command !== undefined) {
       await vscode.commands.executeCommand(original.command.command, ...(original.command.arguments ?? []));
     }
+  }
+
+  /** The list is shown again at each key, and its focused item resolved again: the other extension is asked for it once. */
+  private async resolvedOnce(origin: Origin): Promise<vscode.CompletionItem | undefined> {
+    const asked = this.originals.get(origin) ?? this.resolved(origin);
+    this.originals.set(origin, asked);
+    const original = await asked;
+    if (original === undefined) {
+      this.originals.delete(origin); // it could not be had then, and may be later
+    }
+    return original;
   }
 
   /** VS Code resolves an item of another's by its place in the list, with all before it. */

@@ -3,7 +3,7 @@
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import * as asked from './asked.ts';
-import { ended, newClient, tellConfiguration } from './client.ts';
+import { ended, newClient, SCHEMES, tellConfiguration } from './client.ts';
 import { Companion, FINISH, type Origin } from './companion.ts';
 import { completionMiddleware } from './completion.ts';
 import { Environment, type Found } from './environment.ts';
@@ -80,6 +80,7 @@ class Starling {
         if (settings.needsRestart(event)) {
           void this.restart();
         } else {
+          this.reconsider();
           this.configure();
         }
       }),
@@ -183,6 +184,7 @@ class Starling {
       chosen: settings.chosenModes(),
       isInstalled: (id) => vscode.extensions.getExtension(id) !== undefined,
       isTrusted: vscode.workspace.isTrusted,
+      setting: (name) => vscode.workspace.getConfiguration().get(name),
     });
   }
 
@@ -196,7 +198,7 @@ class Starling {
     }
   }
 
-  /** Extensions came or went: another mode may be right now. */
+  /** Extensions came or went, or another serves a language now: another mode may be right. */
   private reconsider(): void {
     const now = this.chosenModes().modes;
     if (ALL.some((id) => now.get(id) !== this.modes.get(id))) {
@@ -208,7 +210,7 @@ class Starling {
     for (const language of LANGUAGES) {
       const ids = language.ids.filter((id) => this.modes.get(id) === 'companion');
       // The schemes that the language's own support names: a provider for others would be asked alone, or not at all.
-      const selector = ids.flatMap((id) => ['file', 'untitled'].map((scheme) => ({ language: id, scheme })));
+      const selector = ids.flatMap((id) => SCHEMES.map((scheme) => ({ language: id, scheme })));
       if (ids.length > 0) {
         this.companions.push(
           vscode.languages.registerCompletionItemProvider(selector, this.companion, ...language.triggers),

@@ -1,9 +1,18 @@
 /** The languages that Starling's server knows, and what else in VS Code may be their language support. Data; nothing else names one. */
 
+/** An extension that is a language's support: always, or where a setting of it has one of these values. */
+export interface Other {
+  readonly extension: string;
+  readonly where?: { readonly setting: string; readonly values: readonly unknown[] };
+}
+
+/** Extensions that run a server beside a language's support, by that server's name. */
+export const BESIDE: ReadonlyMap<string, string> = new Map([['charliermarsh.ruff', 'ruff']]);
+
 export interface LanguageSupport {
   readonly ids: readonly string[];
   /** Extensions that offer completion in these languages. Where one is there, Starling is its companion. */
-  readonly others: readonly string[];
+  readonly others: readonly Other[];
   /** Sections of the settings that its servers read. */
   readonly sections: readonly string[];
   readonly triggers: readonly string[];
@@ -15,11 +24,16 @@ export const LANGUAGES: readonly LanguageSupport[] = [
   {
     ids: ['python'],
     others: [
-      'ms-python.vscode-pylance',
-      'detachhead.basedpyright',
-      'ms-pyright.pyright',
-      'meta.pyrefly',
-      'astral-sh.ty',
+      {
+        extension: 'ms-python.vscode-pylance',
+        where: { setting: 'python.languageServer', values: [undefined, 'Default', 'Pylance'] },
+      },
+      ...always('detachhead.basedpyright', 'ms-pyright.pyright', 'meta.pyrefly', 'astral-sh.ty'),
+      ...always('anysphere.cursorpyright', 'codeium.windsurfpyright'), // the forks' own
+      {
+        extension: 'ms-python.python', // has Jedi in it, which serves where Pylance is not
+        where: { setting: 'python.languageServer', values: ['Default', 'Jedi', 'JediLSP'] },
+      },
     ],
     sections: ['python', 'basedpyright', 'pyright', 'ty', 'pyrefly'],
     triggers: ['.'],
@@ -27,21 +41,30 @@ export const LANGUAGES: readonly LanguageSupport[] = [
   },
   {
     ids: ['typescript', 'typescriptreact', 'javascript', 'javascriptreact'],
-    others: ['vscode.typescript-language-features'],
+    others: always('vscode.typescript-language-features'),
     sections: ['typescript', 'javascript'],
     triggers: ['.', '"', "'", '/', '@', '<', '#'],
   },
-  { ids: ['java'], others: ['redhat.java'], sections: ['java'], triggers: ['.', '@', '#'] },
+  { ids: ['java'], others: always('redhat.java'), sections: ['java'], triggers: ['.', '@', '#'] },
   {
     ids: ['c', 'cpp'],
-    others: ['ms-vscode.cpptools', 'llvm-vs-code-extensions.vscode-clangd'],
+    others: always('ms-vscode.cpptools', 'llvm-vs-code-extensions.vscode-clangd'),
     sections: ['clangd'],
     triggers: ['.', '>', ':', '<', '"', '/'],
   },
-  { ids: ['go'], others: ['golang.go'], sections: ['gopls'], triggers: ['.'] },
-  { ids: ['rust'], others: ['rust-lang.rust-analyzer'], sections: ['rust-analyzer'], triggers: ['.', ':'] },
-  { ids: ['shellscript'], others: ['mads-hartmann.bash-ide-vscode'], sections: ['bashIde'], triggers: ['$', '{'] },
+  { ids: ['go'], others: always('golang.go'), sections: ['gopls'], triggers: ['.'] },
+  { ids: ['rust'], others: always('rust-lang.rust-analyzer'), sections: ['rust-analyzer'], triggers: ['.', ':'] },
+  {
+    ids: ['shellscript'],
+    others: always('mads-hartmann.bash-ide-vscode'),
+    sections: ['bashIde'],
+    triggers: ['$', '{'],
+  },
 ];
+
+function always(...extensions: string[]): Other[] {
+  return extensions.map((extension) => ({ extension }));
+}
 
 export function supportOf(languageId: string): LanguageSupport | undefined {
   return LANGUAGES.find((language) => language.ids.includes(languageId));

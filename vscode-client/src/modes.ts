@@ -1,6 +1,6 @@
 /** Which language works in which mode. Pure: what is installed and trusted is given. */
 
-import { LANGUAGES } from './languages.ts';
+import { LANGUAGES, type Other } from './languages.ts';
 
 export type Mode = 'server' | 'companion' | 'off';
 export type ChosenMode = Mode | 'auto';
@@ -10,6 +10,8 @@ export interface Circumstances {
   readonly chosen: Readonly<Record<string, ChosenMode>>;
   readonly isInstalled: (extension: string) => boolean;
   readonly isTrusted: boolean;
+  /** A setting of another extension. */
+  readonly setting: (name: string) => unknown;
 }
 
 export interface Modes {
@@ -23,10 +25,13 @@ export interface Modes {
  * that is not trusted no server is started, since servers read a project's settings, and some run its interpreter.
  */
 export function modesIn(circumstances: Circumstances): Modes {
+  const { isInstalled, setting } = circumstances;
+  const supports = ({ extension, where }: Other) =>
+    isInstalled(extension) && (where === undefined || where.values.includes(setting(where.setting)));
   const modes = new Map<string, Mode>();
   const problems: string[] = [];
   for (const language of LANGUAGES) {
-    const other = language.others.find(circumstances.isInstalled);
+    const other = language.others.find(supports)?.extension;
     for (const id of language.ids) {
       const chosen = circumstances.chosen[id] ?? 'auto';
       if (chosen === 'off' || chosen === 'companion') {

@@ -18,7 +18,6 @@ interface LastRanking {
   readonly items: number;
   readonly ranker: string;
   readonly complete: boolean;
-  readonly milliseconds: number;
   readonly adapter: string;
 }
 
@@ -112,7 +111,7 @@ function running({ languageId, mode, isOff, status }: Here): Face | undefined {
 
 function lastList(last: LastRanking): string {
   const cut = last.complete ? '' : ', cut short by the deadline';
-  return `${counted(last.items, 'item')} in ${Math.round(last.milliseconds)} ms by ${last.ranker}${cut}`;
+  return `${counted(last.items, 'item')}, by ${last.ranker}${cut}`;
 }
 
 function adapter(folder: string | undefined): string {

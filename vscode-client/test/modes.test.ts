@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Circumstances, modesIn } from '../src/modes.ts';
 
 function given(some: Partial<Circumstances>): Circumstances {
-  return { chosen: {}, isInstalled: () => false, isTrusted: true, ...some };
+  return { chosen: {}, isInstalled: () => false, isTrusted: true, setting: () => undefined, ...some };
 }
 
 test('a language that nothing else supports is served', () => {
@@ -31,4 +31,16 @@ test('the user decides by language', () => {
 test('no server starts in a workspace that is not trusted', () => {
   const { modes } = modesIn(given({ isTrusted: false, chosen: { python: 'server' } }));
   assert.ok([...modes.values()].every((mode) => mode === 'companion'));
+});
+
+test('an extension that holds several servers counts where its setting has it serve', () => {
+  const mode = (installed: string[], server: string | undefined) =>
+    modesIn(given({ isInstalled: (id) => installed.includes(id), setting: () => server })).modes.get('python');
+  const [pylance, python] = ['ms-python.vscode-pylance', 'ms-python.python'];
+  assert.equal(mode([python], 'Default'), 'companion'); // Jedi
+  assert.equal(mode([python], 'None'), 'server');
+  assert.equal(mode([python, pylance], 'Default'), 'companion');
+  assert.equal(mode([python, pylance], 'None'), 'server');
+  assert.equal(mode([pylance], undefined), 'companion');
+  assert.equal(mode(['anysphere.cursorpyright'], 'None'), 'companion');
 });

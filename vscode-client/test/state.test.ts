@@ -11,7 +11,7 @@ const STATUS: ServerStatus = {
     files: 1,
     model: 'ready',
     reason: '',
-    last: { items: 30, ranker: 'model', complete: false, milliseconds: 41.7, adapter: '' },
+    last: { items: 30, ranker: 'model', complete: false, adapter: '' },
   },
 };
 const PYTHON = { languageId: 'python', mode: 'server', isOff: false } as const;
@@ -62,7 +62,7 @@ test('what another language’s server does is not shown here', () => {
 test('the tooltip counts in words', () => {
   const rows = new Map(face(RUNNING, { ...PYTHON, status: STATUS })?.rows);
   assert.equal(rows.get('index'), '1 file');
-  assert.equal(rows.get('last list'), '30 items in 42 ms by model, cut short by the deadline');
+  assert.equal(rows.get('last list'), '30 items, by model, cut short by the deadline');
   assert.equal(counted(2100, 'file'), '2,100 files');
 });
 

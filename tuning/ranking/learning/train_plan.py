@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from tuning.errors import TuningError
 from tuning.files import replacing
 from tuning.ranking.learning.splitting import Split
 from tuning.ranking.learning.windows import Window
@@ -27,6 +29,17 @@ LISTS_A_WINDOW = 4.4
 WINDOW_SECONDS = 4.4  # to learn from a window once, on one core
 COMPARE_SECONDS = 1.2  # to judge a list with both models
 ASKING_SHARE = 0.3  # of --minutes at most
+
+
+class NoTimeLeft(TuningError):
+    """The fewest steps that teach anything take longer than what is left of --minutes."""
+
+    def __init__(self, needed: float, left: float, minutes: float) -> None:
+        enough = math.ceil(minutes + (needed - left) / 60)
+        super().__init__(
+            f"Training takes {duration(needed)} at least here, and {duration(left)} of --minutes {minutes:g} are left for it. "
+            f"Nothing that was done is lost: give the same command with --minutes {enough}."
+        )
 
 
 def positions(given: argparse.Namespace) -> int:
@@ -54,8 +67,11 @@ def steps(
         kept = json.loads(plan.read_text("utf-8"))
         return int(kept["steps"]), float(kept["seconds"])
     step = measure() * batch
+    left = max(0.0, until - time.monotonic())
+    if left < FEWEST * step:
+        raise NoTimeLeft(FEWEST * step, left, given.minutes)
     through = times(given, sum(len(window.sites) for window in found)) * len(found)
-    count = max(FEWEST, min(round((until - time.monotonic()) / step), int(through // batch)))
+    count = max(FEWEST, min(int(left / step), int(through // batch)))
     with replacing(plan) as temporary:
         temporary.write_text(json.dumps({"steps": count, "seconds": round(count * step, 1)}) + "\n", encoding="utf-8")
     return count, count * step
