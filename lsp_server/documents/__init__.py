@@ -1,1 +1,1 @@
-"""Texts and notebooks as the editor has them: positions, URIs, and what of their life a server wants to hear."""
+"""The open documents and notebooks: their texts, positions and URIs, and which notifications servers want."""

@@ -1,4 +1,4 @@
-"""What the editor has said so far: a server or a ranker that starts later hears it from here."""
+"""What the editor has sent so far. Servers and rankers that start later get their state from here."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ from lsp_server.settings import Settings
 
 @dataclass(kw_only=True)
 class EditorState:
-    """Written by the session as messages come; read below it."""
+    """The session updates it when messages arrive. The layers below the session only read it."""
 
     settings: Settings
     documents: Documents = field(default_factory=Documents)
     notebooks: Notebooks = field(default_factory=Notebooks)
     client_capabilities: Json = field(default_factory=dict[str, Any])
-    server_params: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])  # of a server's initialize
+    server_params: dict[str, msgspec.Raw] = field(default_factory=dict[str, msgspec.Raw])  # for a server's initialize
     configuration: bytes | None = None  # the last didChangeConfiguration
     roots: list[str] = field(default_factory=list[str])
-    initialized: asyncio.Event = field(default_factory=asyncio.Event)  # the editor has our answer to initialize
+    initialized: asyncio.Event = field(default_factory=asyncio.Event)  # the editor has sent `initialized`
     ending: bool = False
 
     @property
     def working_folder(self) -> Path | None:
-        """Where wrapped servers start: the workspace's first folder, where it is one of this machine."""
+        """The folder where wrapped servers start: the first workspace folder.
+
+        None if it is not a folder of this computer.
+        """
         folder = path_of(self.roots[0]) if self.roots else None
         return folder if folder is not None and folder.is_dir() else None
 
     def language_of(self, uri: str) -> str:
-        """The languageId of a document: as the editor said when it opened it, else by its name."""
+        """Return the languageId of a document: the one in didOpen; if it is not open, one inferred from its name."""
         document = self.documents.get(uri)
         if document is not None:
             return document.language_id
@@ -47,13 +50,16 @@ class EditorState:
         return language.language_ids[0] if language is not None else ""
 
     def initialize_params(self) -> dict[str, msgspec.Raw]:
-        """Params of initialize for the next process. The editor's token for progress is one process's: the first."""
+        """Return the params of initialize for the next process.
+
+        Only the first process gets the editor's progress token.
+        """
         given = dict(self.server_params)
         self.server_params.pop("workDoneToken", None)
         return given
 
     def change_folders(self, event: Json) -> None:
-        """Folders of the workspace came and went."""
+        """Apply a change of the workspace folders (WorkspaceFoldersChangeEvent)."""
         gone = {folder["uri"] for folder in event.get("removed") or ()}
         come = list(event.get("added") or ())
         self.roots = [uri for uri in self.roots if uri not in gone] + [folder["uri"] for folder in come]
@@ -62,7 +68,7 @@ class EditorState:
         self.server_params["workspaceFolders"] = wire.raw(folders)
 
     def ranker_snapshot(self) -> list[bytes]:
-        """What a new ranker process must hear first."""
+        """Return the notifications that a new ranker process must get first."""
         opening = {"roots": self.roots, "encoding": self.documents.encoding}
         return [
             wire.notification("starling/open", opening),

@@ -1,4 +1,4 @@
-"""Reads the editor's notifications about documents and folders, and says which part of one is malformed."""
+"""Validates the editor's notifications about documents and folders. An error names the part that is malformed."""
 
 from __future__ import annotations
 
@@ -125,11 +125,14 @@ _KINDS: Mapping[str, type[msgspec.Struct]] = {
 
 
 def params_of(method: str, params: msgspec.Raw) -> dict[str, Any]:
-    """The params of a notification, all members as they came. Raises Malformed where one that is read is not what LSP says."""
+    """Decode the params of a notification. All members are kept.
+
+    Raises Malformed if a member that Starling reads is not valid.
+    """
     kind = _KINDS.get(method)
     if kind is not None:
         wire.read(params, kind)
     given: Json = wire.loads(params)
     if not wire.is_object(given):
-        raise wire.Malformed(f"{method} takes an object")
+        raise wire.Malformed(f"the params of {method} must be an object")
     return given

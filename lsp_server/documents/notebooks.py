@@ -1,6 +1,6 @@
-"""A notebook's cells as the text documents that they are (LSP 3.17, "Notebook Document Synchronization").
+"""Treats the cells of a notebook as text documents (LSP 3.17, "Notebook Document Synchronization").
 
-Ranking and restarts need each cell's text; so do wrapped servers that know no notebooks.
+Ranking and restarts need the text of each cell. Wrapped servers without notebook support need it too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PREFIX = "notebookDocument/"
 
 
 def text_events(method: str, params: Json) -> Iterator[tuple[str, Json]]:
-    """(method, params) of the text document notifications that say the same of the cells."""
+    """Yield (method, params) of the text document notifications that describe the same change of the cells."""
     if method == PREFIX + "didOpen":
         for item in params.get("cellTextDocuments") or ():
             yield "textDocument/didOpen", {"textDocument": item}
@@ -36,13 +36,13 @@ def text_events(method: str, params: Json) -> Iterator[tuple[str, Json]]:
 
 
 class Notebooks:
-    """The open notebooks without their cells' texts, to open them again in a server that starts later."""
+    """The open notebooks without the texts of their cells. Used to open them in a server that starts later."""
 
     def __init__(self) -> None:
         self._open: dict[str, dict[str, Any]] = {}
 
     def follow(self, method: str, params: Json) -> None:
-        """Take one notebookDocument notification in."""
+        """Apply one notebookDocument notification."""
         uri = params["notebookDocument"]["uri"]
         if method == PREFIX + "didOpen":
             self._open[uri] = {
@@ -65,7 +65,7 @@ class Notebooks:
             notebook["cells"] = [data.get(cell["document"], cell) for cell in notebook["cells"]]
 
     def openings(self, documents: Documents) -> Iterator[tuple[Json, frozenset[str]]]:
-        """Params of a notebookDocument/didOpen for each, as it is now, and the URIs of its cells."""
+        """Yield for each notebook the params of a notebookDocument/didOpen, as it is now, and the URIs of its cells."""
         for notebook in self._open.values():
             uris = [cell["document"] for cell in notebook["cells"]]
             items = [document.as_item() for uri in uris if (document := documents.get(uri)) is not None]

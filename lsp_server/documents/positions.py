@@ -1,6 +1,6 @@
-"""LSP positions to byte offsets and back, in the three encodings of LSP 3.18 ("Position").
+"""Converts LSP positions to byte offsets and back, in the three encodings of LSP 3.18 ("Position").
 
-Works on UTF-8 bytes (lone surrogates encoded with `surrogatepass`), so no line is decoded to be counted.
+Works on UTF-8 bytes (lone surrogates are encoded with `surrogatepass`), so lines need not be decoded.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ Encoding = Literal["utf-8", "utf-16", "utf-32"]
 ENCODINGS: tuple[Encoding, ...] = ("utf-8", "utf-16", "utf-32")
 
 STEP = 2048  # bytes of a line that are counted at once
-_INSIDE = bytes(range(0x80, 0xC0))  # bytes of a character after its first
-_NO_PAIR = bytes(range(0xF0))  # bytes that begin no surrogate pair in UTF-16
+_INSIDE = bytes(range(0x80, 0xC0))  # UTF-8 continuation bytes
+_NO_PAIR = bytes(range(0xF0))  # bytes that do not start a character of four bytes, which UTF-16 encodes as two units
 
 
 def to_offset(text: SourceText, line: int, character: int, encoding: Encoding) -> int:
-    """The byte offset of a position. Beyond a line's end means its end; beyond the last line, the text's end."""
+    """Return the byte offset of a position.
+
+    A column after the end of its line means the end of the line. A line after the last one means the end of the text.
+    """
     if line >= text.line_count:
         return len(text.data)
     start, end = text.line_start(line), text.line_end(line)
@@ -26,7 +29,7 @@ def to_offset(text: SourceText, line: int, character: int, encoding: Encoding) -
 
 
 def to_position(text: SourceText, offset: int, encoding: Encoding) -> tuple[int, int]:
-    """The line and column of a byte offset, clamped to the text."""
+    """Return the line and column of a byte offset. The offset is clamped to the text."""
     offset = max(0, min(offset, len(text.data)))
     line = text.line_of(offset)
     start = text.line_start(line)
@@ -34,7 +37,7 @@ def to_position(text: SourceText, offset: int, encoding: Encoding) -> tuple[int,
 
 
 def units(data: bytes, encoding: Encoding) -> int:
-    """Code units of the encoding in UTF-8 `data`."""
+    """Return the number of code units of `encoding` in the UTF-8 bytes `data`."""
     if encoding == "utf-8" or data.isascii():
         return len(data)
     characters = len(data.translate(None, _INSIDE))
@@ -42,7 +45,7 @@ def units(data: bytes, encoding: Encoding) -> int:
 
 
 def column_to_byte(line: bytes, column: int, encoding: Encoding) -> int:
-    """The byte offset in `line` of a column; one inside a character means that character's start."""
+    """Return the byte offset of a column in `line`. A column inside a character means the start of the character."""
     if column <= 0:
         return 0
     if line.isascii():
@@ -66,7 +69,7 @@ def _start_of_character(line: bytes, at: int) -> int:
 
 
 def _within(part: bytes, column: int, encoding: Encoding) -> int:
-    """Like `column_to_byte`, a character at a time."""
+    """Like `column_to_byte`, but reads one character at a time."""
     at = 0
     while True:
         first = part[at]

@@ -1,6 +1,6 @@
-"""Which documents and files a registration is for: document filters and glob patterns (LSP 3.18, "DocumentSelector").
+"""Matches documents and files against document filters and glob patterns (LSP 3.18, "DocumentSelector").
 
-A pattern that can't be read matches nothing. Matching takes linear time, whatever the pattern is.
+A pattern that can't be parsed matches nothing. Matching takes linear time for every pattern.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 from tuning.ranking.serving.index.globs import ANY_SEGMENTS, GlobError, NameGlob, NameMatch, path_matches
 
-BRACES = 256  # alternatives of one pattern with {a,b}
+BRACES = 256  # maximum number of alternatives of one pattern with {a,b}
 _DRIVE = re.compile(r"^[A-Z](?=:/)")
 _INNERMOST = re.compile(r"\{([^{}]*)\}")
 
@@ -35,7 +35,7 @@ Pattern = str | RelativePattern
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """LSP 3.18, "TextDocumentFilter". Every member that is given must match; a notebook cell is matched as a text document."""
+    """LSP 3.18, "TextDocumentFilter". All given members must match. A notebook cell is matched as a text document."""
 
     language: str | None = None
     scheme: str | None = None
@@ -60,14 +60,14 @@ Selector = tuple[Filter, ...] | None
 
 
 def selector_of(value: Json) -> Selector:
-    """The filters of a `documentSelector`; None where it is null or absent, which means: every document. Raises Malformed.
+    """Return the filters of a `documentSelector`. None (it is null or absent) means every document. Raises Malformed.
 
-    Elements of other kinds (a plain language id, which old servers send) count as that language.
+    A string element is a language id, which old servers send. It becomes a filter for that language.
     """
     if value is None:
         return None
     if not wire.is_array(value):
-        raise wire.Malformed("a documentSelector is an array")
+        raise wire.Malformed("documentSelector must be an array")
     given = [{"language": one} if isinstance(one, str) else one for one in value]
     return wire.read(wire.raw(given), tuple[Filter, ...])
 
@@ -77,7 +77,10 @@ def selects(selector: Selector, uri: str, language_id: str) -> bool:
 
 
 def pattern_matches(pattern: Pattern, uri: str) -> bool:
-    """Whether a glob matches the file of a URI: its whole path, or its path below the pattern's base."""
+    """Whether a glob matches the path of a URI.
+
+    With a base folder, it is matched against the path below that folder.
+    """
     path = _path(uri)
     if isinstance(pattern, str):
         return glob(pattern)(path)
@@ -100,7 +103,10 @@ class _Glob:
 
 @lru_cache(1024)
 def glob(pattern: str) -> PathMatch:
-    """LSP's glob patterns: `*`, `?`, `**`, `{a,b}`, `[a-z]` and `[!a]`. One without a slash matches a file's name."""
+    """Compile one of LSP's glob patterns: `*`, `?`, `**`, `{a,b}`, `[a-z]` and `[!a]`.
+
+    A pattern without a slash matches the name of a file.
+    """
     try:
         return _Glob(tuple(_segments(one) for one in _without_braces(pattern)))
     except GlobError:
@@ -126,5 +132,5 @@ def _without_braces(pattern: str) -> list[str]:
 
 
 def _path(uri: str) -> str:
-    """The path of a URI, decoded, with slashes; a drive's letter is small."""
+    """Return the decoded path of a URI, with slashes. A drive letter is in lower case."""
     return key_of(uri).partition(":")[2].removeprefix("//")

@@ -1,7 +1,7 @@
-"""What of a document's life one wrapped server wants to hear (LSP 3.17, "Text Document Synchronization").
+"""Which document notifications one wrapped server wants (LSP 3.17, "Text Document Synchronization").
 
-Starling announces incremental changes and open/close to the editor; a server that wants less gets less, and one
-that wants whole texts gets the text as it is after the change.
+Starling announces open/close and incremental changes to the editor. A server gets only the notifications that it wants.
+A server that wants full texts gets the whole text after each change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ANNOUNCED = {"openClose": True, "change": INCREMENTAL, "save": {"includeText": F
 
 
 def kind(capabilities: Mapping[str, Any], registered: Iterable[tuple[str, Json]]) -> int:
-    """How a server wants changes; one that says nothing of it is taken to want them as they come."""
+    """Return the kind of changes that a server wants (TextDocumentSyncKind); INCREMENTAL if it announced none."""
     for method, options in registered:
         if method == "textDocument/didChange" and wire.is_object(options):
             return _kind(options.get("syncKind"))
@@ -32,7 +32,7 @@ def _kind(value: Json) -> int:
 
 
 def with_text(body: bytes, params: Json, document: OpenDocument) -> bytes:
-    """A didSave with the document's text, for a server that asked for it."""
+    """Add the document's text to a didSave, for a server that asked for it."""
     if "text" in params:
         return body
     return wire.notification("textDocument/didSave", {**params, "text": document.as_item()["text"]})

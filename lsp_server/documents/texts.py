@@ -1,6 +1,6 @@
-"""The open documents as the editor has them, kept to re-open them in a restarted server and to place edits.
+"""Keeps the text of each open document, to open it again in a restarted server and to convert positions.
 
-Text only: syntax trees live in the ranker process.
+Has no syntax trees: they are in the ranker process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WILL_SAVE = "textDocument/willSave"
 
 
 def encoded(text: str) -> bytes:
-    """A text as bytes; half a surrogate pair, which editors do send, stays countable."""
+    """Encode a text as UTF-8. Lone surrogates, which some editors send, are kept, so that positions stay correct."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -30,7 +30,10 @@ Edit = Callable[[int, int, bytes], None]
 
 
 def apply_changes(text: SourceText, params: dict[str, Any], encoding: Encoding, edit: Edit) -> int:
-    """Apply a didChange's edits through `edit(start, end, new)`, byte offsets. Returns where the last one ended."""
+    """Call `edit(start, end, new)`, in byte offsets, for each change of a didChange.
+
+    Returns the offset where the last ends.
+    """
     end_of_last = 0
     for change in params.get("contentChanges") or ():
         new = encoded(change.get("text", ""))
@@ -54,11 +57,11 @@ class OpenDocument:
         self.uri: str = item["uri"]
         self.language_id: str = item.get("languageId", "")
         self.version: Any = item.get("version")
-        self.changes = 0  # since it was opened
+        self.changes = 0  # number of changes since it was opened
         self.text = SourceText(encoded(item.get("text", "")))
 
     def as_item(self) -> Json:
-        """The TextDocumentItem of its present state, for a didOpen."""
+        """Return its current state as a TextDocumentItem, for a didOpen."""
         return {
             "uri": self.uri,
             "languageId": self.language_id,
@@ -67,13 +70,16 @@ class OpenDocument:
         }
 
     def whole_change(self, params: Json | None = None) -> bytes:
-        """A didChange with the whole text as it is by now; `params` are those of the change that it stands for, if one does."""
+        """Return a didChange with the whole current text. `params`: those of the didChange that it replaces, if any."""
         given = {"textDocument": {"uri": self.uri, "version": self.version}} if params is None else params
         return wire.notification(CHANGE, {**given, "contentChanges": [{"text": self.as_item()["text"]}]})
 
 
 class Documents:
-    """All open documents, each once however its URI is spelled. Bad notifications are logged and change nothing."""
+    """All open documents.
+
+    All spellings of a URI find the same document. Invalid notifications are logged and ignored.
+    """
 
     def __init__(self) -> None:
         self.encoding: Encoding = "utf-16"
@@ -86,17 +92,17 @@ class Documents:
         return self._open.get(key_of(uri))
 
     def spelled(self, uri: str) -> str:
-        """The URI as the editor wrote it when it opened the document; itself where it is not open."""
+        """Return the URI that the editor sent in didOpen; `uri` itself if the document is not open."""
         document = self.get(uri)
         return uri if document is None else document.uri
 
     def changes_of(self, uri: str) -> int:
-        """How often an open document has been changed; -1 where it is not open."""
+        """Return how often an open document was changed; -1 if it is not open."""
         document = self.get(uri)
         return -1 if document is None else document.changes
 
     def whole_change(self, uri: str) -> bytes | None:
-        """The didChange that makes an open document what it is now, for a process that was behind; None where it is not open."""
+        """Return a didChange with the whole current text, for a process that missed changes; None if it is not open."""
         document = self.get(uri)
         return None if document is None else document.whole_change()
 
@@ -108,7 +114,7 @@ class Documents:
         uri = params["textDocument"]["uri"]
         document = self.get(uri)
         if document is None:
-            log.warning("a change to %s, which is not open", uri)
+            log.warning("ignored a change to %s: it is not open", uri)
             return
         document.changes += 1
         document.version = params["textDocument"].get("version", document.version)

@@ -1,4 +1,4 @@
-"""URIs: file: URIs as paths (RFC 8089), and one key for all spellings of a URI (RFC 3986, section 6.2.2)."""
+"""Converts file URIs to paths (RFC 8089), and maps all spellings of a URI to one key (RFC 3986, section 6.2.2)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from urllib.parse import unquote
 _FILE = re.compile(r"file:(?://([^/]*))?(.*)", re.IGNORECASE | re.DOTALL)
 _DRIVE = re.compile(r"/?([A-Za-z])(?=:)")
 LOCAL = ("", "localhost")
-KEYS = 4096  # URIs whose key is remembered
+KEYS = 4096  # maximum number of cached keys
 
 
 @lru_cache(KEYS)
 def key_of(uri: str) -> str:
-    """The same text for every spelling of a URI, to compare and look up by: never sent to anybody.
+    """Return a key that is the same for every spelling of a URI. Used to compare and to look up, never sent.
 
-    Editors and servers escape differently ("%40" and "@", "c%3A" and "C:"), and both mean one document.
+    Editors and servers escape URIs differently ("%40" and "@", "c%3A" and "C:") but mean the same document.
     """
     scheme, colon, rest = uri.partition(":")
     if not colon:
@@ -44,9 +44,9 @@ def _decoded(text: str) -> str:
 
 
 def path_of(uri: str) -> Path | None:
-    """The file of a file: URI; None for other schemes, and for another host's files where a path can't name them.
+    """Return the path of a file URI; None for other schemes, and for files of another host that a path can't name.
 
-    A `#` or `?` that an editor left unescaped is part of the path: LSP's file URIs have neither fragment nor query.
+    A `#` or `?` that an editor did not escape is part of the path: LSP's file URIs have neither fragment nor query.
     """
     found = _FILE.fullmatch(uri)
     if found is None:

@@ -1,1 +1,1 @@
-"""LSP's capabilities and registrations."""
+"""The parts of LSP that Starling reads or changes: capabilities, messages to the editor, and typed requests."""

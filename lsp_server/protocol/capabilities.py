@@ -1,4 +1,4 @@
-"""What Starling changes of an initialize exchange and of registrations. Pure functions; all else stays raw."""
+"""The changes that Starling makes to initialize and to registrations. Pure functions; everything else stays raw."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KEY = "starling"
 
 
 def server_params(params: msgspec.Raw, *, encodings: Sequence[Encoding] = ()) -> dict[str, msgspec.Raw]:
-    """The client's initialize params as a wrapped server gets them, undecoded but for what Starling changes.
+    """Return the client's initialize params as a wrapped server gets them. Only what Starling changes is decoded.
 
-    Starling's own key is gone from initializationOptions. `processId` is ours: the wrapped server watches that process and ends
-    with it, also where its stdin stays open. A null stays: there, processes of either side can't see the other's (containers).
-    `encodings` replaces the client's offer.
+    Starling's own key is removed from initializationOptions. `processId` becomes our process id: the wrapped server
+    watches this process and ends with it, even if its stdin stays open. A null stays null: it means that the two sides
+    can't see each other's processes (containers). `encodings` replaces the position encodings that the client offers.
     """
     given = wire.fields(params)
     if bytes(given.get("processId", b"")).strip() != b"null":
@@ -41,7 +41,7 @@ def server_params(params: msgspec.Raw, *, encodings: Sequence[Encoding] = ()) ->
 
 
 def announced(result: Json) -> Json:
-    """The wrapped server's initialize result with what Starling adds."""
+    """Return the wrapped server's initialize result with Starling's additions."""
     result = dict(wire.as_object(result))
     capabilities = dict(wire.as_object(result.get("capabilities")))
     if "completionProvider" in capabilities:
@@ -53,7 +53,7 @@ def announced(result: Json) -> Json:
 
 
 def with_resolve(provider: Json) -> Json:
-    """Completion options with resolve announced: Starling answers it even where the wrapped server can't."""
+    """Return completion options that announce resolve: Starling answers it even if the wrapped server can't."""
     return {**wire.as_object(provider), "resolveProvider": True}
 
 
@@ -62,13 +62,13 @@ def resolves(provider: Json) -> bool:
 
 
 def encoding_of(result: Json) -> Encoding:
-    """The position encoding that the wrapped server chose (LSP 3.17: utf-16 when it says nothing)."""
+    """Return the position encoding that the wrapped server chose; utf-16 if it names none (LSP 3.17)."""
     chosen = at(result, "capabilities", "positionEncoding")
     return chosen if chosen in ENCODINGS else "utf-16"
 
 
 def at(value: Json, *path: str) -> Any:
-    """A value deep inside JSON, or None where the path breaks off."""
+    """Return the value at a path in nested JSON objects; None if the path does not exist."""
     found = value
     for key in path:
         if not wire.is_object(found):
@@ -78,7 +78,7 @@ def at(value: Json, *path: str) -> Any:
 
 
 def document_of(params: Json) -> str | None:
-    """The document that a request's params name: `textDocument`, or a hierarchy item's own."""
+    """Return the document's URI in a request's params: in `textDocument`, in a hierarchy's `item`, or in `uri`."""
     for path in (("textDocument", "uri"), ("item", "uri"), ("uri",)):
         uri = at(params, *path)
         if isinstance(uri, str):

@@ -1,1 +1,1 @@
-"""The ranker process, from both ends."""
+"""Ranking of completion lists: the ranker process, and its client in the server process."""

@@ -1,4 +1,7 @@
-"""What the author wrote where a list was shown: known once the author goes on elsewhere."""
+"""Finds out which name the user wrote where a completion list was shown.
+
+It is known when the user continues elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,51 +13,58 @@ import msgspec
 
 from tuning.ranking.serving.acceptance_log import Accepted
 
-CONTEXT = 64  # bytes before the identifier by which its place is known again
-LONGEST = 400  # bytes of an identifier
+CONTEXT = 64  # bytes before an identifier that must be unchanged, to find its place again
+LONGEST = 400  # maximum bytes of an identifier
 NAME = re.compile(r"[\w$]+")
 
 
 @dataclass(kw_only=True)
 class Shown:
-    """A list that was shown for an identifier that starts at a byte offset. `entry` has no truth yet.
+    """A completion list for an identifier that starts at the byte offset `start`. `entry` has no truth yet.
 
-    `server_places`: each name's place in the wrapped server's order. `order`: names as they were shown, once they were.
+    `server_places`: the index of each name in the wrapped server's order. `order`: the names in the order that was
+    shown; empty until the list is shown.
     """
 
     start: int
-    before: bytes  # CONTEXT bytes before it
+    before: bytes  # the CONTEXT bytes before `start`
     entry: Accepted
     server_places: Mapping[str, int]
     order: Sequence[str] = ()
 
 
 class Accepting:
-    """The last list of each document, until it is known what was written there. `keep` gets what was."""
+    """Holds the last list of each document until it is known what was written there.
+
+    Then calls `keep` with the entry.
+    """
 
     def __init__(self, keep: Callable[[Accepted], object]) -> None:
         self._keep = keep
         self._shown: dict[str, Shown] = {}
 
     def is_new(self, uri: str, start: int) -> bool:
-        """Whether a list at this place is another than the last: the first one has most names."""
+        """Whether this place differs from that of the last list.
+
+        Only the first list at a place counts: it has the most names.
+        """
         last = self._shown.get(uri)
         return last is None or last.start != start
 
     def shown(self, uri: str, data: bytes, start: int, entry: Accepted, server_places: Mapping[str, int]) -> None:
-        """A list of a document with this text; what was written at the place before is settled."""
+        """Record a list. `data`: the text of the document. The list before it is settled first."""
         self.settle(uri, data)
         before = data[max(0, start - CONTEXT) : start]
         self._shown[uri] = Shown(start=start, before=before, entry=entry, server_places=server_places)
 
     def ordered(self, uri: str, start: int, order: Sequence[str]) -> None:
-        """The names of a list at this place as they are shown; of several lists there the first counts."""
+        """Record the order in which the names are shown. Only the first order at a place counts."""
         last = self._shown.get(uri)
         if last is not None and last.start == start and not last.order:
             last.order = order
 
     def settle(self, uri: str, data: bytes) -> None:
-        """Keep what stands at the last place in this text, if it was in the list."""
+        """Keep the identifier that this text has at the place of the last list, if the list contained it."""
         last = self._shown.pop(uri, None)
         if last is None or data[max(0, last.start - CONTEXT) : last.start] != last.before:
             return

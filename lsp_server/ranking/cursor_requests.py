@@ -1,4 +1,7 @@
-"""Requests that tell where the cursor is before a completion list is asked for: the ranker reads the text there meanwhile."""
+"""Requests that reveal the position of the cursor before completion is requested.
+
+The ranker reads the text there ahead.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class _Range(msgspec.Struct):
 
 
 class _Place(msgspec.Struct):
-    """Params of these requests, so far as they say where (LSP 3.18)."""
+    """The members that contain a position in the params of these requests (LSP 3.18)."""
 
     textDocument: _Document
     position: _Position | None = None
@@ -37,12 +40,12 @@ class _Place(msgspec.Struct):
 
 
 def place_in(method: str, params: msgspec.Raw) -> dict[str, Any] | None:
-    """{textDocument, position} of a request that is about a place; None for others, and for params that make no sense."""
+    """Return {textDocument, position} of a cursor request; None for other requests and for invalid params."""
     if method not in CURSOR_REQUESTS:
         return None
     try:
         found = wire.read(params, _Place)
-    except wire.Malformed:  # the wrapped server judges it
+    except wire.Malformed:  # the wrapped server answers this
         return None
     ends = [found.range.end] if found.range is not None else found.positions[:1]
     position = found.position or next(iter(ends), None)

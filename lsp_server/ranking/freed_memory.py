@@ -1,4 +1,7 @@
-"""Memory that was freed goes back to the system. glibc keeps it for itself otherwise: hundreds of megabytes after a model is made or loaded by torch."""
+"""Gives freed memory back to the system.
+
+glibc would keep it: hundreds of megabytes after torch has made or loaded a model.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import sys
 
 
 def give_back_freed_memory() -> None:
-    """Collect garbage, and have the C library return what it holds unused. Does nothing where that is not glibc.
+    """Collect garbage, then make the C library return its unused memory. Does nothing if the C library is not glibc.
 
-    Loading a model leaves large arrays in reference cycles. Takes 0.3 s after it, of which the interpreter is held for 0.2.
+    Loading a model leaves large arrays in reference cycles. After that a call takes 0.3 s; it blocks the interpreter
+    for 0.2 s.
     """
     if sys.platform != "linux":
         return

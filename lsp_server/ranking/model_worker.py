@@ -1,6 +1,6 @@
-"""The thread that the model works in: it reads ahead as the author types, and scores names when asked.
+"""The thread in which the model runs. It reads the text ahead while the user types, and scores names on request.
 
-The newest job wins: what the author is doing now matters, what was asked before does not. Loads the runtime, in its thread.
+A newer job replaces an older one, because only what the user does now matters. The thread also loads the runtime.
 """
 
 from __future__ import annotations
@@ -30,47 +30,52 @@ log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-BACKGROUND = 15  # nice value of work that nobody waits for: a key may be pressed meanwhile
-SCORING = 3  # of work that has a deadline: the wrapped server and the editor come first
-KEPT = 2  # models at once: the base with other adapters in it
+BACKGROUND = 15  # nice value of work that nobody waits for: it must not delay the user's typing
+SCORING = 3  # nice value of work with a deadline: the wrapped server and the editor come first
+KEPT = 2  # maximum number of loaded models: the base with different adapters
 
 
 def yield_to_others(niceness: int = BACKGROUND) -> None:
-    """Let others go before this thread alone. Linux has priorities by thread; elsewhere nothing changes."""
+    """Lower the priority of the calling thread. Only Linux has priorities per thread; elsewhere nothing changes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class SearchJob:
-    """Names to score after a prompt, some of them `known` already, by the base with an adapter. Its scores get better
-    until it has finished."""
+    """Names to score after a prompt, by the base with an adapter. `known`: scores that are already known.
+
+    The scores improve until the job has finished.
+    """
 
     def __init__(
         self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float], adapter: str = ""
     ) -> None:
         self.key, self.prompt, self.names, self.known, self.adapter = key, prompt, names, known, adapter
-        self.served_by: str | None = None  # the adapter that it was scored with: another while its own is loaded
-        self.scores: Scores | None = None  # of the names; None before anything is known
+        self.served_by: str | None = None  # the adapter that scored it: another one while its own is being loaded
+        self.scores: Scores | None = None  # scores of the names; None until there are any
         self.finished = False
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
     async def wait(self, seconds: float) -> Floats | None:
-        """log P of each name, as far as it can be told when finished or after `seconds`, whichever is first; None where nothing is known by then."""
+        """Wait until the job has finished, at most `seconds`.
+
+        Returns log P of each name as known then; None if nothing is.
+        """
         if not self.finished and seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._event.wait(), seconds)
         return None if self.scores is None else self.scores.likely
 
     def exact_scores(self) -> dict[str, float]:
-        """log P of the names whose score is final."""
+        """Return log P of the names that have a final score."""
         if self.scores is None:
             return dict(self.known)
         found = zip(self.names, self.scores.bounds.tolist(), self.scores.exact.tolist(), strict=True)
         return {name: log_p for name, log_p, exact in found if exact}
 
     def answers(self, names: Collection[str]) -> bool:
-        """Whether this job, as it is or when it has gone on, tells the best of these names."""
+        """Whether this job can tell the best of these names, now or when it has finished."""
         if not set(names) <= set(self.names):
             return False
         if not self.finished or self.scores is None:
@@ -78,7 +83,7 @@ class SearchJob:
         return self.scores.certain(among=[i for i, name in enumerate(self.names) if name in names])
 
     def publish(self, scores: Scores, *, finished: bool) -> None:
-        """Called by the model's thread."""
+        """Set the scores. Called by the model's thread."""
         self.scores, self.finished = scores, finished
         if finished:
             self._loop.call_soon_threadsafe(self._event.set)
@@ -87,15 +92,15 @@ class SearchJob:
 class ModelWorker(threading.Thread):
     """`state` is "loading", "ready" or "failed" (then `reason` says why).
 
-    An adapter that is asked for is loaded in the background, and what is loaded serves until then. One that can't be loaded is
-    logged, and the base alone stands in for it.
+    A requested adapter is loaded in the background; until then a loaded model is used. An adapter that can't be loaded
+    is logged, and the base is used without an adapter.
     """
 
     def __init__(self, base: str, adapter: str) -> None:
         super().__init__(name="model", daemon=True)
         self.state, self.reason = "loading", ""
         self._base, self._first = base, adapter
-        self._scorers: OrderedDict[str, Scorer] = OrderedDict()  # by adapter, the one used last at the end
+        self._scorers: OrderedDict[str, Scorer] = OrderedDict()  # by adapter; the last used is at the end
         self._failed: set[str] = set()
         self._loading: tuple[str, Future[Scorer]] | None = None
         self._wake = threading.Condition()
@@ -108,26 +113,26 @@ class ModelWorker(threading.Thread):
         return self.state == "ready"
 
     def serving(self, adapter: str) -> str:
-        """The adapter that a job for this one would be scored with now: itself, or what stands in for it."""
+        """Return the adapter that would be used now for a job with `adapter`: the same one, or its replacement."""
         adapter = "" if adapter in self._failed else adapter
         loaded = tuple(self._scorers)
         return adapter if adapter in loaded or not loaded else loaded[-1]
 
     def advance(self, key: str, text: str, adapter: str, *, ahead: bool = False) -> None:
-        """Read up to here when there is nothing better to do; `ahead`: see `Scorer.advance`."""
+        """Read the text up to here when there is nothing more urgent. `ahead`: see `Scorer.advance`."""
         with self._wake:
             self._advance = (key, text, adapter, ahead)
             self._wake.notify()
 
     def search(self, job: SearchJob) -> None:
-        """Score this job's names, before anything else."""
+        """Score the names of this job before anything else."""
         with self._wake:
             if not job.finished and job is not self._working:
                 self._search = job
                 self._wake.notify()
 
     def run(self) -> None:
-        # A nice value never comes back, so what loads has a thread of its own.
+        # A thread can't raise its priority again, so models are loaded in another thread.
         with ThreadPoolExecutor(1, "model loader", initializer=yield_to_others) as loader:
             for adapter in dict.fromkeys((self._first, "")):
                 self._take(adapter, loader.submit(self._load, adapter), loader)
@@ -135,7 +140,7 @@ class ModelWorker(threading.Thread):
                     break
             else:  # missing library, missing or broken base
                 self.state = "failed"
-                log.warning("no model, signals rank on: %s", self.reason)
+                log.warning("no model: lists are ranked by signals only: %s", self.reason)
                 return
             yield_to_others(SCORING)
             self.state = "ready"
@@ -159,13 +164,13 @@ class ModelWorker(threading.Thread):
                 key, text, adapter, ahead = advance
                 scorer = self._scorer(adapter, loader)
                 scorer.advance(key, text, should_stop=self._interrupted, ahead=ahead)
-        except Exception:  # one bad prompt costs its own ranking
+        except Exception:  # a failure affects only this ranking
             log.exception("the model could not score")
         with self._wake:
             self._working = None
 
     def _scorer(self, adapter: str, loader: ThreadPoolExecutor) -> Scorer:
-        """The model with this adapter; while it is loaded, the one that was used last."""
+        """Return the model with this adapter; while it is being loaded, the model that was used last."""
         if self._loading is not None and self._loading[1].done():
             self._take(*self._loading, loader)
             self._loading = None
@@ -193,9 +198,9 @@ class ModelWorker(threading.Thread):
     def _load(self, adapter: str) -> Scorer:
         from tuning.ranking.serving.model import loading
 
-        allowed = bool(self._base)  # a hub id that the user gave
+        allowed = bool(self._base)  # the user may have given a hub id
         scorer = loading.load_scorer(self._base, adapter=adapter, allow_download=allowed)
-        give_back_freed_memory()  # before anybody waits for this model: it holds the interpreter for 0.2 s
+        give_back_freed_memory()  # now, because nobody waits for this model yet: it blocks the interpreter for 0.2 s
         return scorer
 
     def _interrupted(self) -> bool:

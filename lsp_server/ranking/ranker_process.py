@@ -1,7 +1,6 @@
-"""The process that holds documents' syntax, the index and the model, and ranks. Started by `ranker_client`.
+"""The ranker process. It holds the syntax trees, the index and the model, and ranks. Started by `ranker_client`.
 
-Speaks the same frames as everything else, on its standard streams. It may be slow or die: the server process
-answers the editor all the same.
+It exchanges LSP frames over its standard streams. If it is slow or dies, the server process still answers the editor.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from lsp_server.ranking.ranker import Ranker
 
 log = logging.getLogger(__name__)
 
-SWITCH = (
-    0.0005  # seconds that the model's thread may keep the interpreter: at the usual 0.005 signals take 50 ms beside it
-)
+# Seconds that the model's thread may keep the interpreter. With the default of 0.005, computing signals takes 50 ms
+# while the model runs.
+SWITCH = 0.0005
 
 NOTIFICATIONS = {
     "starling/open": Ranker.open,
@@ -41,7 +40,7 @@ NOTIFICATIONS = {
 
 
 class _Pipe(asyncio.Protocol):
-    """Messages of the server process, handled in their order."""
+    """Handles the messages of the server process in order."""
 
     def __init__(self, ranker: Ranker, out: asyncio.WriteTransport) -> None:
         self.closed = asyncio.get_running_loop().create_future()
@@ -54,7 +53,7 @@ class _Pipe(asyncio.Protocol):
         for body in self._frames.feed(data):
             try:
                 self._message(body)  # type: ignore[arg-type]
-            except Exception:  # one bad message costs itself
+            except Exception:  # a failure affects only this message
                 log.exception("a message could not be handled")
 
     def _message(self, body: bytes) -> None:
@@ -78,8 +77,9 @@ class _Pipe(asyncio.Protocol):
                 fields: dict[str, Any] = dict(wire.fields(envelope.params))  # type: ignore[arg-type]
                 listed = bytes(fields.pop("result"))
                 params = {name: wire.loads(raw) for name, raw in fields.items()}
-                asked = min(arrived, params["asked"])  # the same clock, so far as a system has one for all processes
-                if time.monotonic() - asked < params["deadline"] / 1000:  # else nobody waits for it any more
+                # Both processes have the same clock, if the system has one for all.
+                asked = min(arrived, params["asked"])
+                if time.monotonic() - asked < params["deadline"] / 1000:  # otherwise nobody waits any more
                     early = partial(self._early, envelope)
                     result = await self._ranker.rank(params, listed, early, asked)
         except Exception:
@@ -95,10 +95,10 @@ class _Pipe(asyncio.Protocol):
 
 
 async def serve(ranker: Ranker) -> None:
-    """Serve the server process on stdin and stdout until it goes."""
+    """Serve the server process on stdin and stdout until it closes stdin."""
     loop = asyncio.get_running_loop()
     out = os.dup(1)
-    os.dup2(2, 1)  # libraries print; the pipe is not theirs
+    os.dup2(2, 1)  # libraries may print, but not into the pipe
     writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(out, "wb", 0))
     pipe = _Pipe(ranker, writer)
     await loop.connect_read_pipe(lambda: pipe, sys.stdin.buffer)
@@ -107,14 +107,14 @@ async def serve(ranker: Ranker) -> None:
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Run the ranker process."""
     arguments = argparse.ArgumentParser(description="Starling's ranker process; the server starts it.")
     arguments.add_argument("--base", default="")
     arguments.add_argument("--adapter", default="")
     arguments.add_argument("--log-accepted", action="store_true")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
-    if sys.platform == "linux":  # the end of our input ends us too, but not in the middle of a long computation
+    if sys.platform == "linux":  # closing stdin ends this process too, but not during a long computation
         guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
     sys.setswitchinterval(SWITCH)
     import platformdirs
@@ -122,7 +122,7 @@ def main() -> None:
     cache_dir = Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "index"
     ranker = Ranker(base=given.base, adapter=given.adapter, cache_dir=cache_dir, log_accepted=given.log_accepted)
     asyncio.run(serve(ranker))
-    os._exit(0)  # threads in the middle of a forward pass have nothing to put away
+    os._exit(0)  # does not wait for threads in a forward pass: they have nothing to save
 
 
 if __name__ == "__main__":

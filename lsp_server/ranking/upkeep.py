@@ -1,7 +1,7 @@
-"""What has to be done about the files of a workspace, in the background, each thing once however often it is asked for.
+"""Handles events about the files of a workspace in the background. Repeated events for a file are handled once.
 
-Thousands of events may come at once (a branch is switched, packages are installed); a thread takes them in slices, so that
-a document that is opened meanwhile does not wait for all of them.
+Thousands of events may come at once (a branch is switched, packages are installed). A thread handles them in slices, so
+that a document that is opened meanwhile does not wait for all of them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-SLICE = 200  # changed files that are read before anything else gets its turn
-MOST_CHANGED = 100_000  # paths that wait at once, 10 MB; beyond that, the next start reads what has changed
+SLICE = 200  # changed files that are read before other work gets its turn
+MOST_CHANGED = 100_000  # maximum number of waiting paths (10 MB); the next start reads the other changed files
 
 
 class Files(Protocol):
-    """What is done. Each is called in the thread of the executor, one at a time, in this order."""
+    """The work on files. Called in the executor's thread, one call at a time, in this order."""
 
     def hide(self, path: Path) -> None: ...
 
@@ -32,7 +32,7 @@ class Files(Protocol):
 
 
 class Upkeep:
-    """Collects what is asked for, and does it in `executor`. What fails is logged, and costs only itself."""
+    """Collects work and does it in `executor`. A failure is logged and affects no other work."""
 
     def __init__(self, executor: ThreadPoolExecutor, files: Files) -> None:
         self._executor, self._files = executor, files
@@ -41,11 +41,11 @@ class Upkeep:
         self._closed = False
         self._hidden: dict[Path, bool] = {}
         self._changed: dict[str, None] = {}
-        self._full = False  # and some were left out
+        self._full = False  # MOST_CHANGED paths wait, and others were skipped
         self._folders: dict[str, None] = {}
 
     def hide(self, path: Path, hidden: bool) -> None:
-        """Leave a file out, or take it in again: what was asked for last counts."""
+        """Hide a file from the index, or show it again. The last call for a file counts."""
         with self._lock:
             self._hidden.pop(path, None)
             self._hidden[path] = hidden
@@ -64,22 +64,22 @@ class Upkeep:
         self._ask()
 
     def look_around(self, folders: Collection[str]) -> None:
-        """Look at what is near these folders, after what was asked for before."""
+        """Read the files near these folders, after the work that was requested before."""
         with self._lock:
             self._folders |= dict.fromkeys(folders)
         self._ask()
 
     def later(self, work: Callable[..., object], *arguments: object) -> Future[object] | None:
-        """Do something after what was asked for before. None, and nothing is done, once `close` was called."""
+        """Do `work` after what was requested before. After `close`, does nothing and returns None."""
         try:
             future: Future[object] = self._executor.submit(work, *arguments)
-        except RuntimeError:  # the executor takes no more
+        except RuntimeError:  # the executor is shut down
             return None
         future.add_done_callback(_log_failure)
         return future
 
     def close(self, *, finish: float) -> None:
-        """Drop what was asked for of files; wait up to `finish` seconds for the other work."""
+        """Drop the work on files. Wait up to `finish` seconds for the other work."""
         with self._lock:
             self._closed = True
         done = self.later(_nothing) if finish else None
@@ -87,7 +87,7 @@ class Upkeep:
             try:
                 done.result(finish)
             except TimeoutError:
-                log.warning("not all of the work in the background was done within %.1f s", finish)
+                log.warning("background work was not finished within %.1f s", finish)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self) -> None:
@@ -109,7 +109,7 @@ class Upkeep:
             rest = bool(self._changed)
             self._full = self._full and rest
             folders: Collection[str] = ()
-            if hidden or not rest:  # during a flood only for the document that was opened or closed
+            if hidden or not rest:  # while many files wait, only if a document was opened or closed
                 folders, self._folders = self._folders, {}
         for path, hide in hidden.items():
             self._attempt(self._files.hide if hide else self._files.show, path)
@@ -123,12 +123,12 @@ class Upkeep:
     def _attempt(self, work: Callable[..., None], *arguments: object) -> None:
         try:
             work(*arguments)
-        except Exception:  # the thread's last line of defence: one file must not cost the others
+        except Exception:  # a failure must not affect other files
             log.exception("upkeep failed")
 
 
 def _nothing() -> None:
-    """Something to wait for."""
+    """Do nothing. Its result shows that the work before it is done."""
 
 
 def _log_failure(done: Future[object]) -> None:

@@ -1,6 +1,6 @@
-"""The files around what is being edited: the workspace's index, and the files nearest to each open document.
+"""The files around the edited documents: the workspace index, and the files nearest to each open document.
 
-Read and refreshed in the background, in the order of events. What the editor has open counts as its text, not as its file.
+Files are read in the background, in the order of events. The file of an open document is ignored: its text counts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
 log = logging.getLogger(__name__)
 
-FOLDERS = 4  # whose nearest files are held, 4 MB each
-FINISH = 0.3  # seconds that the log of what was written may take at the end: the server process waits 0.5
+FOLDERS = 4  # maximum number of folders with their nearest files in memory, 4 MB each
+FINISH = 0.3  # seconds to finish writing the acceptance log at the end; the server process waits 0.5 s
 NOTHING = Nearby(())
 
 
 class Workspace:
-    """The index (None before `open`), and what lies near a document's folder. Used from one event loop.
+    """The index (None before `open`), and the files near the folders of documents. Used from one event loop.
 
-    Threads: one builds an index, once for each set of folders; the executor does all else, so only it changes which
-    indexes there are. Each of them hears of every event, the one that is being built too.
+    Threads: one thread builds an index, once for each set of folders. The executor does everything else, so only the
+    executor changes the list of indexes. Every index gets every event, even an index that is being built.
     """
 
     def __init__(self, cache_dir: Path | None) -> None:
@@ -39,29 +39,29 @@ class Workspace:
         self._cache_dir = cache_dir
         self._suffixes = tuple({suffix for language in languages().values() for suffix in language.extensions})
         self._roots: list[str] = []
-        self._open: dict[str, Path] = {}  # by URI, those documents that are files
+        self._open: dict[str, Path] = {}  # by URI: the open documents that are files
         self._stop = threading.Event()
-        self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # in the order of events
+        self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # one thread keeps the order
         self._asked = Upkeep(self._upkeep, self)
         self._live: list[WorkspaceIndex] = []  # the one in use, then those that are being built
-        self._nearby: dict[str, Nearby] = {}  # by folder, the one asked for last at the end
+        self._nearby: dict[str, Nearby] = {}  # by folder; the last requested is at the end
         self._nearby_lock = threading.Lock()
 
     def open(self, roots: Iterable[str]) -> None:
-        """Where the workspace is, as URIs; the index is built from here on, in the background."""
+        """Set the URIs of the workspace folders, and start to build the index in the background."""
         self._roots = list(roots)
         self.index = WorkspaceIndex((), self._suffixes)
         self._build_in_background()
 
     def change_folders(self, gone: Collection[str], come: Iterable[str]) -> None:
-        """Folders came and went: the index of the new ones is built beside the old one, and takes its place."""
+        """Apply a change of the folders. A new index is built while the old one is used, and then replaces it."""
         self._roots = [uri for uri in self._roots if uri not in gone] + list(come)
         self._stop.set()
         self._stop = threading.Event()
         self._build_in_background()
 
     def opened(self, uri: str) -> str:
-        """A document was opened. Returns its folder, resolved; "" where it is no file."""
+        """Handle a document that was opened. Returns its resolved folder; "" if the document is not a file."""
         path = _path(uri)
         if path is None:
             return ""
@@ -79,7 +79,7 @@ class Workspace:
             self._look_around(*self._folders())
 
     def changed(self, uris: Iterable[str]) -> None:
-        """Files were written, made or removed."""
+        """Handle files that were written, created or removed."""
         if self.index is None:
             return
         found = (_path(uri) for uri in uris if uri not in self._open)
@@ -89,7 +89,7 @@ class Workspace:
             self._look_around(*self._folders())
 
     def nearby(self, folder: str) -> Nearby:
-        """The files nearest to a folder as they were read last; nothing where they are only now being read."""
+        """Return the files nearest to a folder, as they were last read. Returns nothing if they are not read yet."""
         with self._nearby_lock:
             found = self._nearby.pop(folder, None)
             if found is not None:
@@ -99,17 +99,17 @@ class Workspace:
         return NOTHING
 
     def later(self, work: Callable[..., object], *arguments: object) -> None:
-        """Have upkeep do it after what it was asked for before; what fails is logged, and costs only itself."""
+        """Do `work` in the background after earlier work. A failure is logged and affects no other work."""
         self._asked.later(work, *arguments)
 
     def close(self, *, finish: bool) -> None:
-        """Keep the index for the next start; `finish`: after what `later` was asked for, if it takes no longer than FINISH."""
+        """Save the index for the next start. `finish`: first wait for the work of `later`, at most FINISH seconds."""
         self._stop.set()
         self._asked.close(finish=FINISH if finish else 0)
         if self.index is not None and self.index.ready:
             self.index.save()
 
-    # Done by upkeep, in its thread
+    # Called by upkeep, in its thread
 
     def hide(self, path: Path) -> None:
         for index in self._live:
@@ -126,7 +126,7 @@ class Workspace:
 
     def look_around(self, folder: str) -> None:
         """Read the files nearest to a folder again."""
-        found = NOTHING  # where looking fails, too: not to try again at each key
+        found = NOTHING  # stored if reading fails too, so that not every key press tries again
         try:
             if self.index is not None:
                 found = self.index.nearby(folder)
@@ -137,15 +137,15 @@ class Workspace:
                     self._nearby.pop(next(iter(self._nearby)))
 
     def _adopt(self, index: WorkspaceIndex) -> None:
-        """From now on an index that is being built hears of events."""
+        """Send events to an index that is being built, from now on."""
         if not self._live:
-            self.index = index  # what it has counted so far is better than nothing
+            self.index = index  # an incomplete index is better than none
         self._live.append(index)
         for path in list(self._open.values()):
             index.hide(path)
 
     def _use(self, index: WorkspaceIndex, stop: threading.Event) -> None:
-        """An index is built: it takes the place of those before it, unless the folders have changed meanwhile."""
+        """Use an index that has been built instead of older ones, unless the folders have changed meanwhile."""
         if stop.is_set():
             self._drop(index)
             return
@@ -154,11 +154,11 @@ class Workspace:
         self._look_around(*self._folders())
 
     def _drop(self, index: WorkspaceIndex) -> None:
-        """An index will not be built."""
+        """Forget an index that will not be built."""
         if index in self._live:
             self._live.remove(index)
 
-    # Building, in a thread of its own
+    # Building, in a separate thread
 
     def _build_in_background(self) -> None:
         threading.Thread(target=self._build, args=(list(self._roots), self._stop), name="index", daemon=True).start()
@@ -167,15 +167,15 @@ class Workspace:
         started = time.monotonic()
         yield_to_others()
         index: WorkspaceIndex | None = None
-        for cache_dir in (self._cache_dir, None):  # what fails with what was kept may do without
+        for cache_dir in (self._cache_dir, None):  # if it fails with the saved index, it may work without
             try:
                 index = self._built(uris, stop, cache_dir)
                 break
-            except Exception:  # the thread's last line of defence: without an index, this file still counts
+            except Exception:  # ranking works without an index: it then uses the open file only
                 log.exception("the workspace index could not be built")
         if index is None:
             index = WorkspaceIndex((), self._suffixes)
-            index.ready = True  # as far as it will ever be: nobody waits for more
+            index.ready = True  # nothing more will be read: nobody should wait for it
             self.later(self._adopt, index)
         self.later(self._use, index, stop)
         log.info("index: %d files, %d bytes, %.1f s", index.files, index.bytes, time.monotonic() - started)
@@ -192,7 +192,7 @@ class Workspace:
         return index
 
     def _look_around(self, *folders: str) -> None:
-        """Have the files nearest to each folder read again, after what upkeep was asked for before."""
+        """Let upkeep read the files nearest to each folder again, after earlier work."""
         if self.index is not None:
             self._asked.look_around([folder for folder in folders if folder])
 
@@ -202,7 +202,7 @@ class Workspace:
 
 
 def _path(uri: str) -> Path | None:
-    """The file of a file: URI; None for other schemes, and for what is no URI."""
+    """Return the path of a file URI; None for other schemes, and for a string that is not a URI."""
     try:
         return path_of(uri)
     except ValueError:
@@ -210,8 +210,8 @@ def _path(uri: str) -> Path | None:
 
 
 def _folder(path: Path) -> str:
-    """The folder of a document, resolved as far as it can be."""
+    """Return the folder of a document, resolved as far as possible."""
     try:
         return os.path.realpath(path.parent)
-    except (OSError, ValueError):  # no path that a file can have
+    except (OSError, ValueError):  # not a valid path of a file
         return str(path.parent)

@@ -1,1 +1,1 @@
-"""Which wrapped server a message is for, and how several answers become one."""
+"""Decides which wrapped servers get a message, and merges the answers of several servers."""

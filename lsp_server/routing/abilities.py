@@ -1,6 +1,6 @@
-"""What a wrapped server offers: the capabilities of its initialize result, and what it registered later.
+"""The capabilities of one wrapped server: those of its initialize result, and those that it registered later.
 
-A copy, kept apart from the server: while a server is started again after a crash, what it offered before still counts.
+This is a copy, separate from the server: while a server restarts after a crash, its earlier capabilities still count.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ NOT_OPTIONS = ("documentSelector", "id", "workDoneProgress")
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """One announcement of a capability. `selector`: its documents, None for all that the server handles."""
+    """One announcement of a capability. `selector`: its documents; None means all documents that the server handles."""
 
     options: Options = field(default_factory=dict[str, Any])
     selector: Selector = None
 
     def has(self, member: Sequence[str]) -> bool:
-        """Whether it is announced with an option, given as a path; () is the capability itself."""
+        """Whether the announcement has an option. `member`: the path of the option; () is the capability itself."""
         return not member or at(self.options, *member) not in (None, False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A server's own registration, as it sent it."""
+    """A registration, as the server sent it."""
 
     id: str
     method: str
@@ -46,7 +46,7 @@ class Registration:
 
 
 class Abilities:
-    """What one server offers. An announcement that is not what LSP says is logged and left out."""
+    """The capabilities of one server. An announcement that is not valid LSP is logged and skipped."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Abilities:
         registered: Sequence[Registration] = (),
         wanted: Callable[[str], bool] = lambda method: True,
     ) -> None:
-        """`wanted`: whether the user wants the server to be asked for a method."""
+        """`wanted`: whether the user's settings allow sending a method to the server."""
         self.language_ids, self.wanted = language_ids, wanted
         self.static, self.registered = static, tuple(registered)
 
     @classmethod
     def of(cls, server: WrappedServer) -> Abilities:
-        """Those of a server as they are now."""
+        """Read the current capabilities of a server."""
         registered = [
             Registration(id=id, method=method, options=options)
             for id, (method, options) in server.announced.registered.items()
@@ -76,16 +76,19 @@ class Abilities:
         )
 
     def offers(self, row: Capability) -> list[Offer]:
-        """Every announcement of a capability, that of initialize first; none where no request of it is wanted."""
+        """Return every announcement of a capability, the one of initialize first.
+
+        Returns none if the user's settings exclude all requests of the capability.
+        """
         wanted = not row.requests or any(map(self.wanted, row.requests))
         return list(self._offers(row.key, row.method)) if wanted else []
 
     def later_offers(self, row: Capability) -> list[Offer]:
-        """Those that it registered."""
+        """Return the announcements that the server registered after initialize."""
         return list(self._offers("", row.method))
 
     def can(self, route: Route, uri: str | None = None, language_id: str = "") -> bool:
-        """Whether it answers a request, about this document if one is given."""
+        """Whether the server supports a request, for this document if one is given."""
         return not route.provider or any(
             offer.has(route.member) and (uri is None or selects(offer.selector, uri, language_id))
             for offer in self._offers(route.key, route.method)
@@ -95,7 +98,10 @@ class Abilities:
         return [offer.options for offer in self._offers(route.key, route.method)]
 
     def identifiers(self, route: Route, uri: str | None = None, language_id: str = "") -> list[str | None]:
-        """The identifiers of pulled diagnostics (DiagnosticOptions, LSP 3.17), each once; None for an announcement without one."""
+        """Return the identifiers of pulled diagnostics (DiagnosticOptions, LSP 3.17), each once.
+
+        An announcement without an identifier gives None.
+        """
         found: dict[str | None, None] = {}
         for offer in self._offers(route.key, route.method):
             if offer.has(route.member) and (uri is None or selects(offer.selector, uri, language_id)):
@@ -111,17 +117,20 @@ class Abilities:
             try:
                 yield _offer(options)
             except wire.Malformed as error:
-                log.warning("%s is announced with options that are none: %s", key or method, error)
+                log.warning("the options of %s are not valid: %s", key or method, error)
 
 
 def read_all(given: Json, kind: type[T]) -> list[T]:
-    """The elements of an array in a server's options, as `kind`; what is not one is logged and left out."""
+    """Read the elements of an array in a server's options as `kind`.
+
+    An element that is not valid is logged and skipped.
+    """
     found: list[T] = []
     for each in wire.as_array(given):
         try:
             found.append(wire.read(wire.raw(each), kind))
         except wire.WireError as error:
-            log.warning("an announcement is not what LSP says: %s", error)
+            log.warning("an option of a capability is not valid: %s", error)
     return found
 
 

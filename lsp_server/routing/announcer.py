@@ -1,4 +1,4 @@
-"""Keeps the editor's registrations as the wrapped servers are: sent when one joins, leaves or changes what it offers."""
+"""Keeps the editor's registrations up to date when a wrapped server starts, stops, or changes its capabilities."""
 
 from __future__ import annotations
 
@@ -46,30 +46,33 @@ class _Unregistrations(msgspec.Struct):
 
 
 class Announcer:
-    """`abilities` is what each server offers as the editor knows it; a server that never ran is not in it."""
+    """Tracks the capabilities of each server, as the editor knows them. A server that never ran has none."""
 
     def __init__(self, pool: Pool, state: EditorState, editor: EditorLink) -> None:
         self._pool, self._state, self._editor = pool, state, editor
         self._abilities: dict[str, Abilities] = {}
-        self._registered: dict[str, tuple[str, Wanted]] = {}  # by place: id, and what was registered
-        self._static: Json = {}  # the capabilities that the answer to initialize had
+        self._registered: dict[str, tuple[str, Wanted]] = {}  # by `Wanted.place`: the id, and the registration
+        self._static: Json = {}  # the capabilities in the response to initialize
         self._count = itertools.count(1)
 
     def answered(self, capabilities: Json) -> None:
-        """The editor got these capabilities with the answer to initialize."""
+        """Remember the capabilities in the response to initialize."""
         self._static = capabilities
 
     def abilities(self, server: WrappedServer) -> Abilities | None:
         return self._abilities.get(server.key)
 
     def register(self, server: WrappedServer, params: msgspec.Raw) -> None:
-        """A server's client/registerCapability. Raises Malformed."""
+        """Handle a server's client/registerCapability. Raises Malformed."""
         for each in wire.read(params, _Registrations).registrations:
             server.announced.registered[each.id] = each.method, each.register_options
         self.changed(server)
 
     def unregister(self, server: WrappedServer, params: msgspec.Raw) -> None:
-        """A server's client/unregisterCapability, of what it registered or announced under an id at its start. Raises Malformed."""
+        """Handle a server's client/unregisterCapability. Raises Malformed.
+
+        The id may be that of a registration, or one that the server announced in its initialize result.
+        """
         for each in wire.read(params, _Unregistrations).unregisterations:
             if server.announced.registered.pop(each.id, None) is None:
                 for row in TABLE:
@@ -78,22 +81,28 @@ class Announcer:
         self.changed(server)
 
     def changed(self, server: WrappedServer) -> None:
-        """A server runs, or has registered or unregistered something."""
+        """Update the registrations after a server started, or registered or unregistered a capability."""
         self._abilities[server.key] = Abilities.of(server)
         self.renew()
 
     def left(self, server: WrappedServer) -> None:
-        """A server does not run any more, and is not started again by itself."""
+        """Remove the registrations of a server that stopped and does not restart by itself."""
         if self._abilities.pop(server.key, None) is not None:
             self.renew()
 
     def renew(self) -> None:
-        """Send what has changed; nothing before the editor may be sent anything, nor at the session's end."""
+        """Send the registrations that changed.
+
+        Sends nothing before the editor is initialized or while the session is ending.
+        """
         if self._state.initialized.is_set() and not self._state.ending:
             self._renew()
 
     def announced(self, method: str) -> bool:
-        """Whether the editor may ask this of some document: some server offers it, or it was announced for any."""
+        """Whether the editor may send this request for some document.
+
+        It may if a server offers it, or if the response to initialize announced it.
+        """
         route = ROUTES.get(method)
         if route is None:
             return False
@@ -102,7 +111,10 @@ class Announcer:
         )
 
     def of_legend(self, servers: Sequence[WrappedServer]) -> WrappedServer | None:
-        """The one of a document's servers whose semantic tokens the editor can read."""
+        """Return the first of these servers with the semantic token legend that the editor knows.
+
+        Returns None if there is none. Every server matches if the response to initialize had no legend.
+        """
         announced = at(self._static, "semanticTokensProvider", "legend")
         for server in servers:
             abilities = self._abilities.get(server.key)
@@ -141,20 +153,20 @@ class Announcer:
 
 
 def watched_files() -> list[str]:
-    """Globs of the files that the workspace's index has."""
+    """Return globs for the files that the workspace index contains."""
     suffixes = sorted({suffix.removeprefix(".") for language in languages().values() for suffix in language.extensions})
     return [f"**/*.{{{','.join(suffixes)}}}"]
 
 
 def refresh_request(method: str, client: Json) -> str:
-    """The request that makes the editor ask for a method again; "" where there is none that it takes."""
+    """Return the request that makes the editor send a method again; "" if the editor supports none."""
     route = ROUTES.get(method)
     row = next((row for row in TABLE if route is not None and row.key == route.key), None)
     return row.refresh if row is not None and _refreshes(row, client) else ""
 
 
 def refresh_requests(abilities: Abilities, client: Json) -> list[str]:
-    """Those for all that a server offers and only requests bring."""
+    """Return the refresh requests that the editor supports for the capabilities of a server."""
     return [row.refresh for row in TABLE if _refreshes(row, client) and abilities.offers(row)]
 
 

@@ -1,6 +1,6 @@
-"""The editor's request, put to several wrapped servers, and their answers as one reply: what a route of the table says.
+"""Sends one request of the editor to several wrapped servers, and merges their answers as its route in the table says.
 
-Each server gets the params that are its own: without another server's token, result id, files or diagnostics.
+Each server gets its own params: they have no token, result id, file or diagnostic of another server.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ Params = dict[str, Raw]
 ParamsFor = Callable[[WrappedServer], Mapping[str, Raw]]
 Results = Sequence[tuple[WrappedServer, Raw]]
 
-SHOWN = 10.0  # seconds for what the editor shows in the background, where a late answer is not lost
-NOT_ASKED = ("workDoneToken", "partialResultToken", "previousResultId", "previousResultIds")  # of the question itself
+SHOWN = 10.0  # seconds to wait for results that the editor shows in the background
+# These members do not change what is asked.
+NOT_ASKED = ("workDoneToken", "partialResultToken", "previousResultId", "previousResultIds")
 
 
 class Unanswered(Exception):
-    """No server gave a result; carries the whole reply to the editor."""
+    """No server returned a result. `reply` is the whole response to the editor."""
 
     def __init__(self, reply: bytes) -> None:
         super().__init__("no server gave a result")
@@ -41,7 +42,11 @@ class Unanswered(Exception):
 
 
 class Answering:
-    """`text_version` counts the changes of a document; `can_refresh` says whether the editor can be told to ask again."""
+    """Asks servers and merges their answers.
+
+    `refresh` makes the editor send a method again. `can_refresh`: whether the editor supports that. `text_version`
+    returns how often a document was changed.
+    """
 
     def __init__(
         self,
@@ -57,7 +62,7 @@ class Answering:
     async def reply(
         self, id: Id, method: str, body: bytes, servers: Sequence[WrappedServer], params_for: ParamsFor, uri: str = ""
     ) -> bytes:
-        """The whole reply of these servers to a request. `uri`: the document that it is about, if it is about one."""
+        """Return the whole response of these servers. `uri`: the document of the request; "" if it has none."""
         route = ROUTES.get(method, OTHER)
         try:
             if route.wait is Wait.ORDER:
@@ -78,9 +83,9 @@ class Answering:
         *,
         again: bool = False,
     ) -> Results:
-        """The servers' results, in order of preference and marked. Raises Unanswered where there is none.
+        """Return the servers' results in order of preference, with marks. Raises Unanswered if there is none.
 
-        again: the servers have already got a request for the editor's: these need ids of their own.
+        again: the servers already got one request for this request of the editor, so these requests need other ids.
         """
         answers = await self._asked(id, method, body, servers, params_for, uri, again=again)
         route = ROUTES[method]
@@ -94,7 +99,7 @@ class Answering:
                 found.append((server, _marked(members.get("result", Raw(b"null")), server, route)))
         if answers.late and route.late is Late.ERROR:
             names = ", ".join(server.key for server in answers.late)
-            raise Unanswered(wire.failure(id, wire.REQUEST_FAILED, f"no answer to {method} of {names}"))
+            raise Unanswered(wire.failure(id, wire.REQUEST_FAILED, f"no answer to {method} from {names}"))
         if not found and failures:
             raise Unanswered(wire.with_id(failures[0], id))
         return found
@@ -122,7 +127,7 @@ class Answering:
         *,
         again: bool,
     ) -> Answers:
-        """Every server asked at once, or the answer taken that it still owes."""
+        """Ask every server at the same time. A server that still owes an answer to this question is not asked again."""
         route = ROUTES[method]
         refreshes = route.late is Late.REFRESH and self._can_refresh(method)
         questions: dict[WrappedServer, Question] = {}
@@ -156,7 +161,10 @@ class Answering:
 
 
 def _body(body: bytes, params: Mapping[str, Raw], *, with_tokens: bool) -> bytes:
-    """A request with these params. Its answer is read whole, and progress under one token is one server's."""
+    """Return the request with these params.
+
+    It asks for no partial results: the answer is read whole. Only one server may report on a progress token.
+    """
     left_out = ("partialResultToken",) if with_tokens else ("partialResultToken", "workDoneToken")
     kept = {name: value for name, value in params.items() if name not in left_out}
     return wire.dumps({**wire.fields(body), "params": kept})
@@ -167,14 +175,14 @@ def _marked(result: Raw, server: WrappedServer, route: Route) -> Raw:
 
 
 def _merged(results: Results, route: Route) -> Raw:
-    """One result of all that say something; without those that are not what LSP says."""
+    """Merge the results, skipping empty results and results that are not valid."""
     found = [result for _, result in results if bytes(memoryview(result)[:8]).strip() not in (b"null", b"[]")]
     if not found:
         return results[0][1] if results else Raw(b"null")
     try:
         return route.merge(found)
     except wire.WireError as error:
-        log.warning("a result of several servers is not what LSP says: %s", error)
+        log.warning("skipped a server's result that is not valid: %s", error)
         return route.merge([result for result in found if _is_readable(result, route)])
 
 

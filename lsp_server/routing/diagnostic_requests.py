@@ -1,4 +1,4 @@
-"""Requests in which diagnostics go both ways, where a document has several wrapped servers: pulled reports and code actions."""
+"""Handles pulled diagnostics and code actions for documents with several wrapped servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Sources = Mapping[WrappedServer, Sequence[Source]]
 
 
 class DiagnosticRequests:
-    """Knows what each server said of each document, pushed or pulled."""
+    """Knows which diagnostics each server reported for each document, published or pulled."""
 
     def __init__(
         self, answering: Answering, announcer: Announcer, published: PublishedDiagnostics, pulled: PulledDiagnostics
@@ -33,7 +33,10 @@ class DiagnosticRequests:
         self._answering, self._announcer, self._published, self._pulled = answering, announcer, published, pulled
 
     def sources(self, method: str, servers: Servers, uri: str = "", language_id: str = "") -> Sources:
-        """What each server announced reports under (for a document, if one is given): each `identifier` once."""
+        """Return each server's sources of reports, one for each `identifier` that it announced.
+
+        uri, language_id: return only the sources for this document.
+        """
         found: dict[WrappedServer, list[Source]] = {}
         for server in servers:
             abilities, route = self._announcer.abilities(server), ROUTES[method]
@@ -42,7 +45,7 @@ class DiagnosticRequests:
         return found
 
     async def reply(self, id: Id, method: str, body: bytes, params: Params, sources: Sources, uri: str) -> bytes:
-        """The reply to textDocument/diagnostic about a document, or to workspace/diagnostic."""
+        """Return the response to textDocument/diagnostic for a document, or to workspace/diagnostic."""
 
         def params_for(source: Source) -> Params:
             if method == DIAGNOSTIC:
@@ -66,9 +69,9 @@ class DiagnosticRequests:
         params_for: Callable[[Source], Params],
         uri: str,
     ) -> list[tuple[Source, Raw | None]]:
-        """Each source's result; None for one that gave an error, or nothing in time. Raises Unanswered where there is no result.
+        """Return each source's result; None if it failed or timed out. Raises Unanswered if there is no result at all.
 
-        A server with several identifiers gets a request for each, at the same time.
+        A server with several identifiers gets one request for each, all at the same time.
         """
 
         async def results(number: int) -> Results:
@@ -92,7 +95,7 @@ class DiagnosticRequests:
         return [(source, found.get(source)) for own in sources.values() for source in own]
 
     def own_context(self, server: WrappedServer, params: Params, uri: str) -> Params:
-        """Params of a code action with those diagnostics alone that the server made."""
+        """Return the params of a code action with only the diagnostics that this server made."""
         context = wire.fields(params["context"]) if "context" in params else {}
         if "diagnostics" not in context:
             return params

@@ -1,7 +1,7 @@
-"""Diagnostics that wrapped servers publish, a document's as the one list that an editor expects.
+"""Merges the diagnostics that several wrapped servers publish for a document into one list.
 
-The editor replaces a document's list by each that comes, so what the other servers said is said again. One document may be
-spelled in several ways; the editor gets it as it opened it.
+The editor replaces a document's list when a new one arrives, so every list must contain the diagnostics of all servers.
+Servers may spell the URI of a document differently. The editor gets the URI that it sent in didOpen.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class _Published(msgspec.Struct):
     diagnostics: list[msgspec.Raw]
 
 
-class _Likeness(msgspec.Struct, frozen=True):
-    """What editors leave as it is of a diagnostic that they send back."""
+class _Identity(msgspec.Struct, frozen=True):
+    """The parts of a diagnostic that editors send back unchanged."""
 
     range: msgspec.Raw
     message: msgspec.Raw
@@ -36,24 +36,27 @@ class _Likeness(msgspec.Struct, frozen=True):
 
 @dataclass
 class _Document:
-    uri: str  # as the editor is told
+    uri: str  # as the editor gets it
     lists: dict[str, list[msgspec.Raw]] = field(default_factory=dict[str, list[msgspec.Raw]])  # by server
 
     def params(self) -> dict[str, Json]:
-        """Equal diagnostics once."""
+        """Return the params of publishDiagnostics. Equal diagnostics appear once."""
         items = {bytes(item): item for items in self.lists.values() for item in items}
         return {"uri": self.uri, "diagnostics": list(items.values())}
 
 
 class PublishedDiagnostics:
-    """The last list of each server for each document. `spelled` gives a URI as the editor spells it."""
+    """Keeps the last list of each server for each document. `spelled` returns a URI as the editor spells it."""
 
     def __init__(self, spelled: Callable[[str], str]) -> None:
         self._spelled = spelled
         self._known: dict[str, _Document] = {}  # by the URI's key
 
     def published(self, server: str, body: bytes, params: msgspec.Raw) -> bytes:
-        """A server's publishDiagnostics with the lists of the others added; its version stays its own. Raises Malformed."""
+        """Add the diagnostics of the other servers to a server's publishDiagnostics.
+
+        The version stays. Raises Malformed.
+        """
         given = wire.read(params, _Published)
         key, uri = key_of(given.uri), self._spelled(given.uri)
         document = self._known.setdefault(key, _Document(uri))
@@ -67,7 +70,10 @@ class PublishedDiagnostics:
         return wire.notification(PUBLISH, {**wire.fields(params), **document.params()})
 
     def forget(self, server: str) -> list[bytes]:
-        """A server's process has gone. Returns the notifications that take its diagnostics back at the editor."""
+        """Forget a server after its process ended.
+
+        Returns the notifications that remove its diagnostics in the editor.
+        """
         told: list[bytes] = []
         for key, document in list(self._known.items()):
             if document.lists.pop(server, None):
@@ -77,12 +83,15 @@ class PublishedDiagnostics:
         return told
 
     def items_of(self, server: str, uri: str) -> list[msgspec.Raw]:
-        """The diagnostics that a server published last for a document."""
+        """Return the diagnostics that a server last published for a document."""
         document = self._known.get(key_of(uri))
         return [] if document is None else document.lists.get(server, [])
 
 
 def among(items: Iterable[msgspec.Raw], own: Iterable[msgspec.Raw]) -> list[msgspec.Raw]:
-    """Those diagnostics, as an editor sent them, that a server made: the same range and message. Raises Malformed."""
-    known = [wire.read(item, _Likeness).values for item in own]
-    return [item for item in items if wire.read(item, _Likeness).values in known]
+    """Return the editor's diagnostics that are also in `own`: they have the same range and message.
+
+    Raises Malformed.
+    """
+    known = [wire.read(item, _Identity).values for item in own]
+    return [item for item in items if wire.read(item, _Identity).values in known]

@@ -1,6 +1,7 @@
-"""Several servers' edits as one that an editor can apply: no edit twice, none over another, annotations apart.
+"""Merges the edits of several servers into one edit that an editor can apply.
 
-Pure functions over raw edits, the preferred server's first. They raise Malformed.
+Removes duplicates and overlapping edits, and keeps the servers' change annotations distinct. Pure functions over raw
+edits; the preferred server's edits come first. They raise Malformed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _TextEdit(msgspec.Struct, frozen=True, rename="camel"):
     new_text: str | None = None  # None for a SnippetTextEdit
 
     def overlaps(self, other: _TextEdit) -> bool:
-        """Insertions at one place, or at the edge of a range, do not."""
+        """Whether two edits overlap. Insertions at the same position or at the edge of a range do not overlap."""
         return self.range.start.point < other.range.end.point and other.range.start.point < self.range.end.point
 
 
@@ -59,14 +60,17 @@ class _WorkspaceEdit(msgspec.Struct, rename="camel"):
 
 
 def joined(lists: Iterable[Sequence[Raw]]) -> list[Raw]:
-    """TextEdits of one document from several servers. Equal ones once; a server's edits that overlap those before are left out."""
+    """Merge the TextEdits of several servers for one document. Equal edits appear once.
+
+    If one edit of a server overlaps an edit of a preferred server, all edits of that server are skipped.
+    """
     found: list[Raw] = []
     taken: list[_TextEdit] = []
     for given in lists:
         own = [edit for raw in given if (edit := _read(raw)) is not None]
         new = [edit for edit in own if edit not in taken]
         if any(edit.overlaps(other) for edit in new for other in taken):
-            log.warning("a server's edits overlap those of a preferred server; they are left out")
+            log.warning("skipped a server's edits: they overlap the edits of a preferred server")
             continue
         found += [raw for raw in given if (edit := _read(raw)) is None or edit.new_text is None or edit not in taken]
         taken += new
@@ -74,7 +78,7 @@ def joined(lists: Iterable[Sequence[Raw]]) -> list[Raw]:
 
 
 def _read(edit: Raw) -> _TextEdit | None:
-    """None for what is no text edit: that is for the editor to judge."""
+    """Read a TextEdit. Returns None if it is not one; it is then sent to the editor unchanged."""
     try:
         return wire.read(edit, _TextEdit)
     except wire.Malformed:
@@ -82,7 +86,7 @@ def _read(edit: Raw) -> _TextEdit | None:
 
 
 def workspace_edit(results: Sequence[Raw]) -> Raw:
-    """WorkspaceEdits as one. Where one has `documentChanges`, all are written so: editors then ignore `changes`."""
+    """Merge WorkspaceEdits. If one has `documentChanges`, the result has only these: editors then ignore `changes`."""
     parts = [wire.read(result, _WorkspaceEdit) for result in results]
     annotations: Members = {}
     for part in parts:
@@ -106,7 +110,7 @@ def _changes(parts: Iterable[_WorkspaceEdit]) -> dict[str, list[Raw]]:
 
 
 def _document_changes(parts: Iterable[_WorkspaceEdit]) -> list[Members]:
-    """Every change in its order; the edits of one document in one TextDocumentEdit, at the place of the first."""
+    """Return all changes in order. The edits of one document become one TextDocumentEdit, at the place of the first."""
     changes: list[Members] = []
     places: dict[str, int] = {}
     lists: dict[str, list[list[Raw]]] = {}
@@ -131,7 +135,7 @@ def _document_changes(parts: Iterable[_WorkspaceEdit]) -> list[Members]:
 
 
 def _as_document_changes(part: _WorkspaceEdit) -> list[Members]:
-    """`changes` as TextDocumentEdits; none where the edit has `documentChanges`, which is what an editor would take."""
+    """Convert `changes` to TextDocumentEdits. Returns none if the edit has `documentChanges`: editors prefer those."""
     if part.document_changes:
         return []
     return [
@@ -141,7 +145,7 @@ def _as_document_changes(part: _WorkspaceEdit) -> list[Members]:
 
 
 def _keep_annotations_apart(part: _WorkspaceEdit, known: Members) -> None:
-    """Add the annotations of an edit to the known ones; one whose id another edit uses otherwise gets a new id."""
+    """Add an edit's annotations to `known`. An id that already means another annotation is replaced by a new id."""
     renamed: dict[str, str] = {}
     for id, annotation in (part.change_annotations or {}).items():
         new, number = id, 1

@@ -1,6 +1,7 @@
-"""One request put to several wrapped servers: whom to wait for, and how long. Knows no method.
+"""Sends one request to several wrapped servers: decides which answers to wait for, and how long. Knows no method.
 
-An editor's cancel reaches every server that was asked; a server that is not waited for any more is told so, too.
+A cancel of the editor goes to every server that was asked. When Starling stops waiting for a server, it tells that
+server.
 """
 
 from __future__ import annotations
@@ -19,22 +20,20 @@ from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
-TARDY = 1.0  # seconds that other servers get after the first one that had something to say
-PREFERRED = 5.0  # seconds that the preferred server gets after another one: its answer is what the user chose it for
-WHOLE = 60.0  # seconds for an answer that must be whole
-SHORT = 256  # bytes of a list of items that may be empty
-STANDS = (
-    wire.REQUEST_CANCELLED,
-    -32801,
-    -32802,
-)  # error codes with which the editor asks again, or not (LSP 3.18, ErrorCodes)
+TARDY = 1.0  # seconds that the other servers get after the first answer that is not empty
+PREFERRED = 5.0  # seconds that the preferred server gets after that answer: the user prefers its answers
+WHOLE = 60.0  # seconds to wait for an answer that must be complete
+SHORT = 256  # bytes; a longer object is not checked for an empty `items`
+# RequestCancelled, ContentModified, ServerCancelled (LSP 3.18, ErrorCodes). These errors go to the editor, which
+# decides whether to ask again. No other server is asked.
+STANDS = (wire.REQUEST_CANCELLED, -32801, -32802)
 
 BodyFor = Callable[[WrappedServer], bytes]
 
 
 @dataclass
 class Answers:
-    """Whole replies in the order of preference, and the servers that have not answered yet, with what they will answer."""
+    """Whole responses in order of preference, and the pending responses of the servers that have not answered yet."""
 
     found: list[tuple[WrappedServer, bytes]] = field(default_factory=list[tuple[WrappedServer, bytes]])
     late: dict[WrappedServer, asyncio.Future[bytes]] = field(default_factory=dict[WrappedServer, asyncio.Future[bytes]])
@@ -45,14 +44,14 @@ class _Items(msgspec.Struct):
 
 
 def says_something(reply: bytes) -> bool:
-    """Whether a reply has a result other than null, [] and a list without items."""
+    """Whether a response has a result that is not null, [] or an object with empty `items`."""
     result = bytes(wire.fields(reply).get("result", b"null")).strip()
     if result in (b"null", b"[]"):
         return False
     if len(result) < SHORT and result.startswith(b"{"):
         try:
             return wire.read(result, _Items).items != []
-        except wire.Malformed:  # whatever it is, it is not empty
+        except wire.Malformed:  # not a list of items, so not empty
             return True
     return True
 
@@ -60,11 +59,15 @@ def says_something(reply: bytes) -> bool:
 async def in_order(
     requests: Requests, id: Id, targets: Sequence[WrappedServer], body_for: BodyFor
 ) -> tuple[WrappedServer, bytes]:
-    """The preferred server's reply; where it has none (null, or an error), that of the next."""
+    """Ask one server after the other, the preferred one first, until one returns a result that is not null.
+
+    If none does, returns the first null result, or else the first error. Stops at an error with a code in STANDS, and
+    after a cancel.
+    """
     answers: list[tuple[WrappedServer, bytes]] = []
     for server in targets:
         reply = await requests.ask(id, server, body_for(server))
-        if _stands(reply):
+        if _is_final(reply):
             return server, reply
         answers.append((server, reply))
         if requests.is_cancelled(id):
@@ -73,7 +76,7 @@ async def in_order(
     return (without_error or answers)[0]
 
 
-def _stands(reply: bytes) -> bool:
+def _is_final(reply: bytes) -> bool:
     members = wire.fields(reply)
     if "error" in members:
         return _code(members["error"]) in STANDS
@@ -92,7 +95,7 @@ def _code(error: msgspec.Raw) -> int:
 
 
 async def together(asking: dict[WrappedServer, asyncio.Future[bytes]], seconds: float) -> Answers:
-    """Every server's reply, as far as it comes in so many seconds."""
+    """Wait for the responses of all servers, at most `seconds`."""
     if asking:
         await asyncio.wait(asking.values(), timeout=seconds)
     return _answers(asking)
@@ -101,7 +104,10 @@ async def together(asking: dict[WrappedServer, asyncio.Future[bytes]], seconds: 
 async def with_grace(
     asking: dict[WrappedServer, asyncio.Future[bytes]], *, tardy: float = TARDY, preferred: float = PREFERRED
 ) -> Answers:
-    """The replies until one says something, and then a moment longer: so many seconds for the first server, and for the others."""
+    """Wait until one response is not empty.
+
+    Then wait `tardy` seconds for the others, and `preferred` for the first server.
+    """
     waiting = set(asking.values())
     while waiting and not any(reply.done() and says_something(reply.result()) for reply in asking.values()):
         _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

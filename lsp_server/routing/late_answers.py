@@ -1,7 +1,7 @@
-"""Answers that wrapped servers still owe, or gave after the editor's request had been answered without them.
+"""Keeps answers of wrapped servers that arrive after the editor's request was answered without them.
 
-The editor is told to ask again when one comes, and then gets it: the server is not asked twice for the same, and a server that
-is always late is not asked for ever.
+When one arrives, the editor is told to ask again and then gets it. So a server is not asked the same question twice,
+and a server that is always late is not asked again and again.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Give = Callable[[WrappedServer, asyncio.Future[bytes]], None]
 
 @dataclass(frozen=True)
 class Question:
-    """What two requests share of which one answer will do.
+    """What a server is asked. One answer serves all requests with equal questions.
 
-    `text`: the document's text version that it is about. `part`: the `identifier` of pulled diagnostics, under which a server may
-    be asked beside its others.
+    `text`: the version of the document's text. `part`: the `identifier` of pulled diagnostics; a server may have
+    several, which are asked at the same time.
     """
 
     method: str
@@ -32,19 +32,19 @@ class Question:
 
     @property
     def place(self) -> tuple[str, str, bytes]:
-        """Of the answers to one place, the newest counts."""
+        """The key of the kept answers: only the newest answer for each place is kept."""
         return self.method, self.document, self.part
 
 
 class LateAnswers:
-    """`give_up` tells a server that its answer is not waited for; `refresh` has the editor ask for a method again."""
+    """`give_up` tells a server that nobody waits for its answer; `refresh` makes the editor send a method again."""
 
     def __init__(self, give_up: Give, refresh: Callable[[str], None]) -> None:
         self._give_up, self._refresh = give_up, refresh
         self._kept: dict[tuple[WrappedServer, tuple[str, str, bytes]], tuple[Question, asyncio.Future[bytes]]] = {}
 
     def take(self, server: WrappedServer, question: Question) -> asyncio.Future[bytes] | None:
-        """The answer to this very question, come or still to come; one to an older text is dropped."""
+        """Remove and return the answer to this question, arrived or not. An answer to another question is dropped."""
         question_of, answer = self._kept.pop((server, question.place), (None, None))
         if answer is None or question_of == question:
             return answer
@@ -52,21 +52,21 @@ class LateAnswers:
         return None
 
     def keep(self, server: WrappedServer, question: Question, answer: asyncio.Future[bytes]) -> None:
-        """The editor's request was answered without this."""
+        """Keep the answer of a server, because the editor's request was answered without it."""
         self._kept[server, question.place] = question, answer
-        answer.add_done_callback(lambda done: self._came(server, question, done))
+        answer.add_done_callback(lambda done: self._arrived(server, question, done))
 
-    def _came(self, server: WrappedServer, question: Question, answer: asyncio.Future[bytes]) -> None:
+    def _arrived(self, server: WrappedServer, question: Question, answer: asyncio.Future[bytes]) -> None:
         kept = self._kept.get((server, question.place))
         if kept is not None and kept[1] is answer and not answer.cancelled():
             self._refresh(question.method)
 
     def forget_document(self, uri: str) -> None:
-        """The document was closed."""
+        """Drop the answers for a document that was closed."""
         for key in [key for key in self._kept if key[1][1] == key_of(uri)]:
             self._give_up(key[0], self._kept.pop(key)[1])
 
     def forget(self, server: WrappedServer) -> None:
-        """Its process has gone."""
+        """Drop the answers of a server after its process ended."""
         for key in [key for key in self._kept if key[0] is server]:
             del self._kept[key]

@@ -1,4 +1,7 @@
-"""A server a language, or several for one: each request goes to those that can answer it, and several answers become one."""
+"""The mode with one or more wrapped servers per language.
+
+Routes each request to the servers that support it, and merges their answers.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from lsp_server.servers import configuration
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.server import State, WrappedServer
 
-FIRST_PATIENCE = 15.0  # seconds that the answer to initialize waits for servers which an editor must hear of in it
+FIRST_PATIENCE = 15.0  # seconds that initialize waits for servers, if the editor does not support dynamic registration
 CODE_ACTION = "textDocument/codeAction"
 
 Raw = msgspec.Raw
@@ -61,12 +64,15 @@ class ManyServers:
             unknown = [*map(repr, {*server.plan.given.only, *server.plan.given.without} - {*ROUTES, PUBLISH})]
             if unknown:
                 editor.show(
-                    f"{server.key}: `only` and `without` name methods that LSP does not have: {', '.join(sorted(unknown))}."
+                    f"{server.key}: `only` and `without` contain unknown LSP methods: {', '.join(sorted(unknown))}."
                 )
-        self._news = asyncio.Event()  # set, and replaced, when a server has started or will not
+        self._news = asyncio.Event()  # set and replaced when a server has started or failed to start
 
     async def initialize(self, id: Id) -> bytes:
-        """At once where the editor takes registrations later; else with the workspace's servers merged."""
+        """Answer at once if the editor supports dynamic registration.
+
+        If it does not, wait for the workspace's servers and merge their capabilities into the response.
+        """
         client = self._state.client_capabilities
         results: list[Json] = []
         if registrations.needs_servers_first(client):
@@ -90,7 +96,10 @@ class ManyServers:
     # Requests
 
     def request(self, id: Id, method: str, body: bytes, envelope: Envelope) -> None:
-        """To the servers that the table names: one gets the bytes as they came, several answer as one."""
+        """Send a request to the servers that the table selects.
+
+        A single server gets the original bytes. The answers of several servers are merged.
+        """
         route = ROUTES.get(method, OTHER)
         params = wire.params_of(envelope)
         if route.target is For.ITEM:
@@ -101,7 +110,7 @@ class ManyServers:
             return
         given = wire.loads(params)
         if method in ROUTES and not wire.is_object(given):
-            raise wire.Malformed(f"{method} takes an object")
+            raise wire.Malformed(f"the params of {method} must be an object")
         servers = self._targets.of_request(method, given)
         if not servers and self._targets.waking(route, given):
             self._requests.run(id, self._when_ready(id, method, body, params))
@@ -115,14 +124,14 @@ class ManyServers:
         elif servers:
             self._requests.forward(id, servers[0], body)
         else:
-            self._requests.reply(id, self._nobody(id, method, params))
+            self._requests.reply(id, self._unanswerable(id, method, params))
 
     async def _when_ready(self, id: Id, method: str, body: bytes, params: Raw) -> bytes:
-        """The reply to a request that no server can answer yet: one that starts may be able to."""
+        """Return the response to a request that no running server can answer. Waits for servers that are starting."""
         given, route = wire.loads(params), ROUTES.get(method, OTHER)
         while not (servers := self._targets.of_request(method, given)):
             if self._state.ending or not self._targets.waking(route, given):
-                return self._nobody(id, method, params)
+                return self._unanswerable(id, method, params)
             await self._news.wait()
         answer = self._answer(id, method, body, params, servers)
         return await (self._requests.ask(id, servers[0], body) if answer is None else answer)
@@ -130,7 +139,10 @@ class ManyServers:
     def _answer(
         self, id: Id, method: str, body: bytes, params: Raw, servers: Servers
     ) -> Coroutine[Any, Any, bytes] | None:
-        """How the reply is made; None where it is one server's own, byte for byte, or there is no server."""
+        """Return a coroutine that makes the response.
+
+        Returns None if there is no server, or if one server's response is forwarded unchanged.
+        """
         if not servers:
             return None
         uri = document_of(wire.loads(params)) or ""
@@ -156,8 +168,11 @@ class ManyServers:
 
         return self._answering.reply(id, method, body, servers, params_for, uri)
 
-    def _nobody(self, id: Id, method: str, params: Raw) -> bytes:
-        """The reply where no server can answer: nothing, if the editor had to expect an answer; else why not."""
+    def _unanswerable(self, id: Id, method: str, params: Raw) -> bytes:
+        """Return the response if no server can answer.
+
+        It is null if the method was announced to the editor, and an error with the reason if it was not.
+        """
         if self._state.ending:
             return wire.failure(id, wire.REQUEST_CANCELLED, "the session is ending")
         route = ROUTES.get(method, OTHER)
@@ -165,7 +180,9 @@ class ManyServers:
             command = at(wire.loads(params), "command")
             return wire.failure(id, wire.INVALID_PARAMS, f"no wrapped server has the command {command!r}")
         if route.target is For.ITEM:
-            return wire.failure(id, wire.INVALID_PARAMS, f"{method}: no wrapped server made this item, or it is gone")
+            return wire.failure(
+                id, wire.INVALID_PARAMS, f"{method}: no wrapped server has made this item, or that server is gone"
+            )
         failed = [one for one in self._targets.candidates(route, wire.loads(params)) if one.state is State.FAILED]
         if failed and not failed[0].is_missing:
             return wire.failure(id, wire.REQUEST_FAILED, failed[0].why_not)
@@ -182,14 +199,17 @@ class ManyServers:
     # Documents
 
     def sent_first(self, method: str, body: bytes, params: Raw) -> None:
-        """Nothing is sent on before it is known which servers it is for."""
+        """Do nothing: a notification is sent only when it is known which servers it is for."""
 
     def initialized(self, body: bytes) -> None:
-        """Each server gets its own when it has started; the editor gets the registrations that need no server."""
+        """Send the registrations that need no server. Each server gets its own `initialized` when it has started."""
         self._announcer.renew()
 
     def opening(self, body: bytes, params: Json) -> tuple[bytes, Json]:
-        """With a languageId that some server knows: editors have names of their own ("js"), and then a file's name tells."""
+        """Replace a languageId that no server knows by one that is inferred from the file name.
+
+        Some editors send "js".
+        """
         item = params["textDocument"]
         language_id = self._pool.known_id(item.get("languageId", ""), str(item.get("uri")))
         if language_id == item.get("languageId"):
@@ -198,7 +218,7 @@ class ManyServers:
         return wire.dumps({**wire.fields(body), "params": params}), params
 
     def text(self, method: str, body: bytes, params: Json, *, cell: bool) -> None:
-        """To the servers of its language, each as it wants it."""
+        """Send a notification to the document's servers, in the form that each server asked for."""
         uri = str(document_of(params))
         language_id = params["textDocument"].get("languageId") if method == OPEN else self._state.language_of(uri)
         for server in self._pool:
@@ -232,7 +252,7 @@ class ManyServers:
             self._whole_text(params)
 
     def _whole_text(self, params: Json) -> None:
-        """For the servers that want a changed text whole."""
+        """Send the whole text after a change to the servers that asked for full synchronization."""
         document = self._state.documents.get(params["textDocument"]["uri"])
         if document is None:
             return
@@ -246,7 +266,10 @@ class ManyServers:
                 server.tell(body)
 
     def tell(self, method: str, body: bytes, params: Raw) -> None:
-        """Of files and folders to the servers that asked to hear of them, anything else to all."""
+        """Send a notification to every server.
+
+        If it is about files or folders, send it to the servers that asked for it.
+        """
         for server in self._pool:
             if server.state is not State.RUNNING:
                 continue
@@ -283,7 +306,10 @@ class ManyServers:
         return None
 
     def _configuration(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
-        """Put a server's workspace/configuration to an editor that takes it; else answer from what the editor has sent."""
+        """Forward a server's workspace/configuration.
+
+        If the editor does not support it, answer with its last configuration.
+        """
         sections = configuration.sections_of(wire.params_of(envelope))
         if at(self._state.client_capabilities, "workspace", "configuration"):
 
@@ -299,7 +325,7 @@ class ManyServers:
         return None
 
     def ready(self, server: WrappedServer) -> None:
-        """Register what it offers, and have the editor ask again for what only requests bring."""
+        """Register the server's capabilities, and send the refresh requests for them."""
         self._announcer.changed(server)
         self._tell_waiting()
         abilities = self._announcer.abilities(server)
@@ -308,7 +334,7 @@ class ManyServers:
                 self._ask_editor(method)
 
     def lost(self, server: WrappedServer) -> None:
-        """Take back what it published; what it registered only where it is not started again by itself."""
+        """Remove the server's diagnostics. Its registrations are removed only if it does not restart by itself."""
         self._answering.late.forget(server)
         self._pulled.forget(server.key)
         for body in self._published.forget(server.key):
@@ -316,7 +342,7 @@ class ManyServers:
         asyncio.get_running_loop().call_soon(self._settled, server)
 
     def failed(self, server: WrappedServer) -> None:
-        """It does not start."""
+        """Remove the registrations of a server that can't be started."""
         asyncio.get_running_loop().call_soon(self._settled, server)
 
     def _settled(self, server: WrappedServer) -> None:
@@ -328,7 +354,7 @@ class ManyServers:
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:
-        """Requests that wait for a server look again."""
+        """Wake the requests that wait for a server."""
         self._news.set()
         self._news = asyncio.Event()
 
@@ -338,6 +364,6 @@ class ManyServers:
             self._ask_editor(request)
 
     def _ask_editor(self, method: str) -> None:
-        """Send a request whose reply says nothing, after the registrations that are due."""
+        """Send a request to the editor after the registrations that are due. Its response is ignored."""
         body = wire.request(f"starling-refresh:{next(self._count)}", method, None)
         asyncio.get_running_loop().call_soon(self._editor.send, body)

@@ -1,7 +1,7 @@
-"""Several wrapped servers' results of one request as one result. Pure functions over raw results, the preferred server's first.
+"""Merges the results of several wrapped servers for one request. The preferred server's result comes first.
 
-A null or an error is no result: the functions get what is left, and it may be nothing. They raise Malformed for a result that
-is not what LSP says of its method. Edits, whose parts depend on each other, are in `edits`.
+Pure functions over raw results. Null and errors are removed before, so there may be no results. The functions raise
+Malformed for a result that is not valid for its method. Edits depend on each other: they are merged in `edits`.
 """
 
 from __future__ import annotations
@@ -56,28 +56,31 @@ class _Hover(msgspec.Struct):
 
 
 def first(results: Sequence[Raw]) -> Raw:
-    """The preferred server's result. Requests merged so are answered by one server only."""
+    """Return the preferred server's result. Used for requests that only one server answers."""
     return results[0] if results else NULL
 
 
 def concatenated(results: Sequence[Raw]) -> Raw:
-    """Arrays one after the other; a single object counts as an array of one."""
+    """Concatenate arrays. A single object counts as an array with one element."""
     return first(results) if len(results) < 2 else wire.raw([item for result in results for item in elements(result)])
 
 
 def elements(result: Raw) -> list[Raw]:
-    """The elements of an array; a single object is the only one."""
+    """Return the elements of an array. A single object counts as an array with one element."""
     return wire.read(result, list[Raw]) if _starts(result, b"[") else [result]
 
 
 def locations(results: Sequence[Raw]) -> Raw:
-    """Locations or LocationLinks, each place once. Links where some server gives links: an array has one kind only."""
+    """Merge Locations or LocationLinks, each place once.
+
+    If one of them is a link, all become links: an array must not mix the two.
+    """
     if len(results) < 2:
         return first(results)
     items = [wire.fields(item) for result in results for item in elements(result)]
     if any("targetUri" in item for item in items):
         items = [item if "targetUri" in item else _as_link(item) for item in items]
-    found = {_place(item): item for item in reversed(items)}  # the first of equal ones is kept
+    found = {_place(item): item for item in reversed(items)}  # keeps the first of equal items
     return wire.raw(list(reversed(found.values())))
 
 
@@ -94,7 +97,7 @@ def _as_link(location: dict[str, Raw]) -> dict[str, Raw]:
 
 
 def _place(item: dict[str, Raw]) -> object:
-    """What two locations of one place share; of what is no location, all of it."""
+    """Return a key that is equal for two locations of the same place. Anything else is its own key."""
     raw = wire.raw(item)
     try:
         if "targetUri" in item:
@@ -107,7 +110,7 @@ def _place(item: dict[str, Raw]) -> object:
 
 
 def hovers(results: Sequence[Raw]) -> Raw:
-    """Contents below each other, equal ones once; the range of the first that has one."""
+    """Join the contents of hovers, equal contents once. The range is that of the first hover with a range."""
     if len(results) < 2:
         return first(results)
     found = [wire.read(result, _Hover) for result in results]
@@ -118,7 +121,7 @@ def hovers(results: Sequence[Raw]) -> Raw:
 
 
 def _markdown(contents: _Contents | list[_Contents]) -> Iterable[str]:
-    """What a hover says, as markdown texts."""
+    """Yield the contents of a hover as markdown."""
     for part in contents if isinstance(contents, list) else [contents]:
         text = part if isinstance(part, str) else part.value
         if text:
@@ -127,12 +130,12 @@ def _markdown(contents: _Contents | list[_Contents]) -> Iterable[str]:
 
 
 def text_edits(results: Sequence[Raw]) -> Raw:
-    """TextEdits of one document; those of a server that overlap a preferred server's edits are left out."""
+    """Merge TextEdits of one document. A server's edits are skipped if they overlap a preferred server's edits."""
     return first(results) if len(results) < 2 else wire.raw(edits.joined([elements(result) for result in results]))
 
 
 def workspace_edits(results: Sequence[Raw]) -> Raw:
-    """WorkspaceEdits as one."""
+    """Merge WorkspaceEdits."""
     return first(results) if len(results) < 2 else edits.workspace_edit(results)
 
 

@@ -1,4 +1,4 @@
-"""How messages go between the editor and the wrapped servers. Two ways, of which `initialize` chooses one for the session."""
+"""How messages are routed between the editor and the wrapped servers. `initialize` chooses one mode for the session."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Read = Callable[[msgspec.Raw], Any]
 
 
 class Mode(Protocol):
-    """`OneCommand`: all is one server's, as it came. `ManyServers`: a server a language, or several."""
+    """`OneCommand` forwards everything to one server. `ManyServers` has one or more servers per language."""
 
-    encodings: Sequence[Encoding]  # that servers are offered; none for those that the editor offers
-    marks_lists: bool  # whether items say which server they are of
+    encodings: Sequence[Encoding]  # position encodings offered to servers; empty: the encodings of the editor
+    marks_lists: bool  # whether completion items are marked with the server that made them
 
     async def initialize(self, id: Id) -> bytes:
-        """The whole reply to the editor."""
+        """Return the whole response for the editor."""
         ...
 
     async def shutdown(self, id: Id, body: bytes) -> bytes: ...
@@ -29,49 +29,49 @@ class Mode(Protocol):
     # Requests
 
     def request(self, id: Id, method: str, body: bytes, envelope: Envelope) -> None:
-        """One that Starling does not own."""
+        """Handle a request that no feature of Starling answers."""
         ...
 
     def completion_targets(self, where: Json, context: Json) -> list[WrappedServer]:
-        """The servers that are asked for items at a place; `context`: a CompletionContext, or None."""
+        """Return the servers to ask for completion items at a position. `context`: a CompletionContext, or None."""
         ...
 
     def server_of_item(self, key: str | None) -> WrappedServer | None:
-        """The server that made an item, by its mark (None: it has none)."""
+        """Return the server that made an item. `key`: the mark of the item; None if it has no mark."""
         ...
 
-    # What documents' notifications are to servers: `sent_first` and then, once it is read, `text` or `notebook`
+    # Notifications about documents: first `sent_first`, then, once the params are decoded, `text` or `notebook`
 
     def sent_first(self, method: str, body: bytes, params: msgspec.Raw) -> None: ...
     def initialized(self, body: bytes) -> None: ...
     def opening(self, body: bytes, params: Json) -> tuple[bytes, Json]:
-        """A didOpen as servers get it."""
+        """Return a didOpen as servers get it."""
         ...
 
     def text(self, method: str, body: bytes, params: Json, *, cell: bool) -> None:
-        """Of one text, not yet followed."""
+        """Send a notification about one text. Our own copy is not updated yet."""
         ...
 
     def followed(self, method: str, params: Json) -> None:
-        """Our own copy is as the editor has it."""
+        """Our own copy was updated by this notification."""
         ...
 
     def notebook(self, body: bytes) -> None: ...
     def tell(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        """Any other notification."""
+        """Send any other notification."""
         ...
 
     # From servers
 
     def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
-        """A request or notification of a server, as the editor gets it; None where Starling answers it."""
+        """Return a server's request or notification as the editor gets it; None if the editor does not get it."""
         ...
 
     def ready(self, server: WrappedServer) -> None: ...
     def lost(self, server: WrappedServer) -> None:
-        """A process of it has gone; another may be started."""
+        """A process of the server has ended. Another one may be started."""
         ...
 
     def failed(self, server: WrappedServer) -> None:
-        """It does not start, or not again."""
+        """The server can't be started or restarted."""
         ...

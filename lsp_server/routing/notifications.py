@@ -1,6 +1,6 @@
-"""The editor's notifications: what servers and the ranker hear of them, and what the session takes in.
+"""Handles the editor's notifications: forwards them to servers and to the ranker, and updates the session's state.
 
-Bytes go on first: following a change costs time on long texts.
+A notification is forwarded before our own copy is updated, because updating large documents is slow.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from lsp_server.protocol.capabilities import document_of
 from lsp_server.routing.mode import Mode
 from lsp_server.servers.pool import Pool
 
-TEXTS = frozenset((OPEN, CHANGE, *(notebooks.PREFIX + name for name in ("didOpen", "didChange"))))  # say what a text is
+# These contain the text of a document.
+TEXTS = frozenset((OPEN, CHANGE, *(notebooks.PREFIX + name for name in ("didOpen", "didChange"))))
+# The other LSP notifications that are forwarded.
 PASSED_ON = frozenset((
     "$/setTrace", "$/progress", "notebookDocument/didSave", "textDocument/willSave", "textDocument/didSave",
     *(f"workspace/did{name}Files" for name in ("ChangeWatched", "Create", "Delete", "Rename")),
-))  # fmt: skip  # those of LSP of which nothing is read here
+))  # fmt: skip
 FOR_RANKER = frozenset((OPEN, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"))
 
 
 class RankerLink(Protocol):
-    """What the ranker hears of documents."""
+    """Sends notifications about documents to the ranker."""
 
     def forward(self, body: bytes) -> None: ...
     def forward_change(self, uri: Callable[[], str], body: bytes) -> None: ...
@@ -37,7 +39,7 @@ class RankerLink(Protocol):
 
 
 class Notifications:
-    """`configure` takes Starling's own part of the editor's configuration."""
+    """`configure` applies Starling's own section of the editor's configuration."""
 
     def __init__(
         self, mode: Mode, pool: Pool, *, state: EditorState, ranker: RankerLink, configure: Callable[[Json], None]
@@ -52,7 +54,7 @@ class Notifications:
         }
 
     def take(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        """Send one notification on, and take in what it says."""
+        """Forward one notification, and update the session's state."""
         if method in self._special:
             self._special[method](method, body, params)
         elif method.startswith(("textDocument/", notebooks.PREFIX)):
@@ -114,7 +116,7 @@ class Notifications:
                 self._ranker.forward(told)
 
     def _of_text(self, method: str, body: bytes, params: Json, *, cell: bool = False) -> None:
-        """Of one text: on to its servers, into our copy, and then what is to be known only after it."""
+        """Forward a notification about one text, update our copy, then do what needs the updated copy."""
         if method == OPEN:
             body, params = self._mode.opening(body, params)
         self._mode.text(method, body, params, cell=cell)

@@ -1,6 +1,6 @@
-"""Everything is one wrapped server's: a command that the user gave. Its initialize result and every byte are its own.
+"""The mode with one wrapped server: a command that the user gave. Messages are forwarded to it and from it unchanged.
 
-One message is Starling's: while the server watches no files, the editor is asked to watch the source files for the index.
+While the server watches no files, Starling itself asks the editor to watch the source files, for the index.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class OneCommand:
         self._server, self._state, self._requests, self._editor = server, state, requests, editor
         self._published = PublishedDiagnostics(lambda uri: uri)
         self._registrations = itertools.count(1)
-        self._watching = ""  # the id of Starling's own registration; "" for none
+        self._watching = ""  # the id of Starling's own registration; "" if there is none
 
     async def initialize(self, id: Id) -> bytes:
-        """The wrapped server's own result, with what Starling adds."""
+        """Start the server, and return its initialize result with Starling's additions."""
         server = self._server
         try:
             result = wire.loads(await server.start())
@@ -58,7 +58,7 @@ class OneCommand:
         return wire.response(id, capabilities.announced(result))
 
     async def shutdown(self, id: Id, body: bytes) -> bytes:
-        """The server's own answer; ours where it is gone or silent."""
+        """Return the server's response. If the server has ended or is silent, return null."""
         if self._server.state is State.RUNNING and self._server.alive:
             try:
                 return await asyncio.wait_for(self._requests.ask(id, self._server, body), SHUTDOWN_PATIENCE)
@@ -76,7 +76,7 @@ class OneCommand:
         return self._server
 
     def sent_first(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        """As it came; a change before anything is read of it."""
+        """Forward a notification unchanged. A didChange is forwarded before it is decoded."""
 
         def uri() -> str:
             return str(capabilities.document_of(wire.loads(params)))
@@ -98,17 +98,17 @@ class OneCommand:
         return body, params
 
     def text(self, method: str, body: bytes, params: Json, *, cell: bool) -> None:
-        """It has been sent."""
+        """Do nothing: `sent_first` has sent it."""
 
     def followed(self, method: str, params: Json) -> None:
         if method == OPEN:
-            self._server.wake()  # where it could not be started before
+            self._server.wake()  # if an earlier start failed
 
     def notebook(self, body: bytes) -> None:
-        """It has been sent."""
+        """Do nothing: `sent_first` has sent it."""
 
     def tell(self, method: str, body: bytes, params: msgspec.Raw) -> None:
-        if method != WATCHED or not self._watching:  # else Starling asked for it, not the server
+        if method != WATCHED or not self._watching:  # otherwise only Starling registered for it
             self._server.tell(body)
 
     def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
@@ -120,22 +120,22 @@ class OneCommand:
         return forwarded
 
     def ready(self, server: WrappedServer) -> None:
-        """It was started again. Its capabilities went with the answer to initialize; what only requests bring is asked for anew."""
+        """Send the refresh requests after a restart. The capabilities were in the response to initialize."""
         abilities = Abilities.of(server)
         for number, method in enumerate(refresh_requests(abilities, self._state.client_capabilities)):
             self._editor.send(wire.request(f"starling-refresh:{server.names.generation}:{number}", method, None))
 
     def lost(self, server: WrappedServer) -> None:
-        """The process that takes its place may have nothing to say of the same documents."""
+        """Remove the diagnostics of the process that ended: the next process may not report on the same documents."""
         for body in self._published.forget(server.key):
             self._editor.send(body)
         self._watch()
 
     def failed(self, server: WrappedServer) -> None:
-        """The editor has been told; requests are answered with the reason."""
+        """Do nothing: the editor has been told, and requests are answered with the reason."""
 
     def _watch(self) -> None:
-        """Register for source files if the server watches no files, and take that back if it does (LSP 3.17, DidChangeWatchedFiles)."""
+        """Watch source files while the server watches no files (LSP 3.17, DidChangeWatchedFiles)."""
         takes_it = takes_registration(self._state.client_capabilities, ROWS[WATCHED])
         theirs = any(method == WATCHED for method, _ in self._server.announced.registered.values())
         if theirs and self._watching:

@@ -1,6 +1,6 @@
-"""Marks on results that come back in a later request (codeLens/resolve and its like): which server made them.
+"""Marks items that come back in a later request (such as codeLens/resolve) with the server that made them.
 
-A mark is put around an item's own `data` and taken off again; nothing else of an item is changed.
+The mark wraps the `data` of an item and is removed again. Nothing else in an item changes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ KEY = "starling"
 
 
 def marked(result: msgspec.Raw, server: str, member: str = "") -> msgspec.Raw:
-    """A result with the server's mark in each item: an object, or the elements of an array; anything else as it is.
+    """Return a result with the server's mark in each item: in an object, or in the elements of an array.
 
-    member: the member of each element that is the item; "" for the element itself.
+    Any other result is returned unchanged.
+
+    member: the member of each element that is the item; "" if the element itself is the item.
     """
     start = _start(result)
     if start == b"[":
@@ -37,9 +39,9 @@ def _marked(element: msgspec.Raw, server: str, member: str) -> msgspec.Raw:
 
 
 def unmarked(params: msgspec.Raw, member: str = "") -> tuple[str | None, msgspec.Raw]:
-    """The server that made an item (None where it carries no mark), and the params with the item as that server made it.
+    """Return the server that made an item (None if it has no mark), and the params with the original item.
 
-    member: the member of the params that is the item; "" where the params are.
+    member: the member of the params that is the item; "" if the params themselves are the item.
     """
     if _start(params) != b"{":
         return None, params

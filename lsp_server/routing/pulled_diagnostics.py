@@ -1,7 +1,7 @@
-"""Reports of pulled diagnostics (LSP 3.18, "Pull Diagnostics") of several wrapped servers as one report a document.
+"""Merges the pulled diagnostics of several wrapped servers (LSP 3.18, "Pull Diagnostics") into one report per document.
 
-A result id that the editor gets is ours and stands for one of each server: each server is asked with its own, and where it
-says "unchanged", what it reported under that id is still there.
+The editor gets result ids that Starling makes. Each stands for one result id of each server. Each server is asked with
+its own result id. If it answers "unchanged", the items that it reported under that id are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Raw = msgspec.Raw
 T = TypeVar("T")
 _NULL = b"null"
 DOCUMENT, WORKSPACE = "document", "workspace"
-REMEMBERED = 3  # result ids a document that the editor may still know, where a reply did not reach it
+REMEMBERED = 3  # result ids kept per document; the editor may use an older one if a response did not reach it
 
 
 class _Report(msgspec.Struct, rename="camel"):
@@ -32,7 +32,7 @@ class _Report(msgspec.Struct, rename="camel"):
     result_id: str | None = None
     items: list[Raw] = []
     related_documents: dict[str, _Report] | None = None
-    uri: str = ""  # of a report of the workspace
+    uri: str = ""  # only in reports of workspace/diagnostic
     version: int | None = None
 
 
@@ -47,7 +47,7 @@ class _PreviousId(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Source:
-    """A server, by its key, and the `identifier` under which it is asked; a server may have announced several."""
+    """A server's key, and one `identifier` that it announced. A server may announce several."""
 
     server: str
     identifier: str | None = None
@@ -55,7 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """What one source last reported of a document."""
+    """The last report of one source for a document."""
 
     id: str | None
     items: Sequence[Raw]
@@ -63,7 +63,7 @@ class Part:
 
 @dataclass
 class _Given:
-    """A report that the editor got: of which document, and whose parts it was made of."""
+    """A report that was sent to the editor, with the parts that it was made of."""
 
     id: str
     scope: str
@@ -72,7 +72,10 @@ class _Given:
 
 
 class PulledDiagnostics:
-    """`found` are the sources' results in order of preference, None for one that has none (yet)."""
+    """Merges reports.
+
+    `found`: the sources' results in order of preference; None for a source without a result (yet).
+    """
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
@@ -81,14 +84,14 @@ class PulledDiagnostics:
     # Requests
 
     def document_params(self, source: Source, uri: str, params: Mapping[str, Raw]) -> dict[str, Raw]:
-        """Params of textDocument/diagnostic for one source."""
+        """Return the params of textDocument/diagnostic for one source."""
         previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
         theirs = None if previous is None else previous.parts.get(source)
         own = {"previousResultId": None if theirs is None else theirs.id, "identifier": source.identifier}
         return _replaced(params, own)
 
     def workspace_params(self, source: Source, params: Mapping[str, Raw]) -> dict[str, Raw]:
-        """Params of workspace/diagnostic for one source."""
+        """Return the params of workspace/diagnostic for one source."""
         known: list[Json] = []
         for each in _previous_ids(params):
             previous = self._previous(WORKSPACE, each.uri, each.value)
@@ -100,7 +103,7 @@ class PulledDiagnostics:
     # Reports
 
     def document_report(self, uri: str, params: Mapping[str, Raw], found: Sequence[tuple[Source, Raw | None]]) -> Json:
-        """One report of a document. What a source said before stands where it says nothing now."""
+        """Merge the results into one report of a document. A source without a result keeps its last report."""
         reports = [(source, _report(result)) for source, result in found]
         previous = self._previous(DOCUMENT, uri, _text(params, "previousResultId"))
         merged = self._joined(DOCUMENT, uri, reports, previous)
@@ -116,7 +119,7 @@ class PulledDiagnostics:
         return merged
 
     def workspace_report(self, params: Mapping[str, Raw], found: Sequence[tuple[Source, Raw | None]]) -> Json:
-        """One report of the workspace, each document once."""
+        """Merge the results into one report of the workspace. Each document appears once."""
         previous = {key_of(each.uri): each for each in _previous_ids(params)}
         reports: dict[str, list[tuple[Source, _Report]]] = {}
         for source, result in found:
@@ -133,7 +136,7 @@ class PulledDiagnostics:
         return {"items": items}
 
     def items_of(self, server: str, uri: str) -> list[Raw]:
-        """The diagnostics that a server reported last of a document."""
+        """Return the diagnostics that a server last reported for a document."""
         return [
             item
             for scope in (DOCUMENT, WORKSPACE)
@@ -143,13 +146,13 @@ class PulledDiagnostics:
         ]
 
     def forget(self, server: str) -> None:
-        """Its process has gone: its result ids mean nothing any more, and what it reported is to be reported again."""
+        """Forget the reports of a server after its process ended. Its result ids are not valid any more."""
         for given in self._given.values():
             for each in given:
                 each.parts = {source: part for source, part in each.parts.items() if source.server != server}
 
     def forget_document(self, uri: str) -> None:
-        """The document was closed: an editor pulls it anew."""
+        """Forget a document that was closed. An editor that opens it again asks for a full report."""
         self._given.pop((DOCUMENT, key_of(uri)), None)
 
     def _joined(
@@ -183,7 +186,7 @@ class PulledDiagnostics:
 
 
 def _report(result: Raw | None) -> _Report | None:
-    """A document's report; a null is one without diagnostics; None where there is none, or none that can be read."""
+    """Read a document's report. Null means no diagnostics. Returns None if there is no result or it can't be read."""
     if result is None:
         return None
     return _Report(kind="full") if bytes(result).strip() == _NULL else _readable(result, _Report)
@@ -193,7 +196,7 @@ def _readable(result: Raw, kind: type[T]) -> T | None:
     try:
         return wire.read(result, kind)
     except wire.Malformed as error:
-        log.warning("a report of diagnostics is malformed and left out: %s", error)
+        log.warning("skipped a malformed report of diagnostics: %s", error)
         return None
 
 
@@ -202,12 +205,12 @@ def _previous_ids(params: Mapping[str, Raw]) -> list[_PreviousId]:
 
 
 def _text(params: Mapping[str, Raw], name: str) -> str | None:
-    """A text among params; None where it is absent or null."""
+    """Return a string from the params; None if it is absent or null."""
     given = params.get(name, Raw(_NULL))
     return None if bytes(given).strip() == _NULL else wire.read(given, str)
 
 
 def _replaced(params: Mapping[str, Raw], members: Mapping[str, Json]) -> dict[str, Raw]:
-    """Params with these members; without those that are None."""
+    """Return the params with these members replaced. A member that is None is removed."""
     kept = {name: value for name, value in params.items() if name not in members}
     return {**kept, **{name: wire.raw(value) for name, value in members.items() if value is not None}}

@@ -1,7 +1,8 @@
-"""What Starling announces to the editor for several wrapped servers together. Pure functions.
+"""Merges the capabilities of several wrapped servers into what Starling announces to the editor. Pure functions.
 
-For each capability and document there is one registration, however many servers offer it: an editor asks every registration,
-and Starling asks every server. Where the editor takes no registrations, the answer to initialize has the capabilities merged.
+Each capability is registered once for each document, even if several servers offer it: an editor sends a request for
+every registration, and Starling sends each request to every server. If the editor does not support dynamic
+registration, the response to initialize contains the merged capabilities.
 """
 
 from __future__ import annotations
@@ -20,28 +21,30 @@ from lsp_server.protocol.capabilities import COMPLETION, KEY, at, with_resolve
 from lsp_server.routing.abilities import Abilities, Offer, Options
 from lsp_server.routing.table import REGISTRABLE, ROWS, TABLE, Capability
 
-# An editor that takes registrations for these gets its answer before any server has started.
+# If the editor supports dynamic registration of these, initialize is answered before any server has started.
 _ENOUGH = ("hoverProvider", "definitionProvider", "referencesProvider", "documentSymbolProvider", "codeActionProvider")
 
-# For an editor that must be told at once when nothing tells which servers there will be (a file without a folder).
+# Announced if the editor does not support dynamic registration and some servers are not known yet (for example, because
+# no folder is open).
 _ANY = ("hover", "signatureHelp", "declaration", "definition", "typeDefinition", "implementation", "references",
         "documentHighlight", "documentSymbol", "codeAction", "rename", "foldingRange", "selectionRange", "inlayHint")  # fmt: skip
 ANY: dict[str, Any] = {"capabilities": {f"{name}Provider": {} if name == "signatureHelp" else True for name in _ANY}}
 
 WATCHED = "workspace/didChangeWatchedFiles"
-SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))  # announced at once
+# Announced in the response to initialize.
+SYNCHRONISED = frozenset(f"textDocument/did{name}" for name in ("Open", "Change", "Close", "Save"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A registration that the editor is to have."""
+    """A registration that the editor should have."""
 
     method: str
     options: Options
 
     @property
     def place(self) -> str:
-        """What two registrations share of which the editor may have one only."""
+        """The method and the documents. The editor has at most one registration for each place."""
         return f"{self.method} {json.dumps(self.options.get('documentSelector'))}"
 
 
@@ -50,15 +53,15 @@ def takes_registration(client: Json, capability: Capability) -> bool:
 
 
 def needs_servers_first(client: Json) -> bool:
-    """Whether the editor takes capabilities only with the answer to initialize."""
+    """Whether the editor accepts capabilities only in the response to initialize."""
     return not all(takes_registration(client, c) for c in REGISTRABLE if c.key in _ENOUGH)
 
 
-# With the answer to initialize
+# In the response to initialize
 
 
 def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]) -> Json:
-    """The result of initialize for these servers' results (perhaps none). `triggers` start completion."""
+    """Merge the servers' results of initialize; there may be none. `triggers`: the characters that start completion."""
     found: list[Mapping[str, Any]] = [at(result, "capabilities") or {} for result in results]
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for one in found for name in one):
@@ -71,7 +74,7 @@ def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]
     merged["textDocumentSync"] = _synchronisation(merged.get("textDocumentSync"), client)
     for capability in REGISTRABLE:
         if takes_registration(client, capability) and capability.method not in SYNCHRONISED:
-            merged = without(merged, capability.key)  # registered as its server starts
+            merged = without(merged, capability.key)  # registered when its server starts
     if at(client, "workspace", "workspaceFolders"):
         folders = {"supported": True, "changeNotifications": True}
         merged["workspace"] = {**(merged.get("workspace") or {}), "workspaceFolders": folders}
@@ -88,7 +91,7 @@ def merged_result(results: Sequence[Json], client: Json, triggers: Iterable[str]
 
 
 def _synchronisation(merged: Json, client: Json) -> Json:
-    """What Starling itself needs, and what some server wants to hear before a document is saved."""
+    """Return the synchronization that Starling needs, with the willSave options that some server wants."""
     if takes_registration(client, ROWS["textDocument/willSave"]):
         return synchronisation.ANNOUNCED
     return {
@@ -98,7 +101,7 @@ def _synchronisation(merged: Json, client: Json) -> Json:
 
 
 def without(capabilities: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Capabilities without the one at a path ("a.b")."""
+    """Return the capabilities without the one at a path ("a.b")."""
     first, _, rest = path.partition(".")
     inner = capabilities.get(first)
     if rest and wire.is_object(inner):
@@ -106,15 +109,16 @@ def without(capabilities: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {name: value for name, value in capabilities.items() if rest or name != first}
 
 
-# As servers start
+# When servers start
 
 
 def wanted(
     servers: Mapping[str, Sequence[Abilities]], everyone: Sequence[Abilities], client: Json, watched: Sequence[str]
 ) -> list[Wanted]:
-    """All registrations for servers that run, each method and document once.
+    """Return all registrations for the running servers. Each method is registered once for each document.
 
-    servers: by languageId, the preferred first. everyone: each of them once. watched: globs of the files that Starling itself reads.
+    servers: by languageId, the preferred first. everyone: each server once.
+    watched: globs of the files that Starling itself reads.
     """
     found: list[Wanted] = []
     for row in (*REGISTRABLE, ROWS[WATCHED]):
@@ -132,7 +136,7 @@ def wanted(
 
 
 def _by_document(row: Capability, servers: Mapping[str, Sequence[Abilities]]) -> list[Wanted]:
-    """One registration for all languages in which the same servers offer the same."""
+    """Return the registrations of one capability. Languages with equal options share one registration."""
     groups: dict[str, tuple[dict[str, Any], list[Filter]]] = {}
     for language_id in sorted(servers):
         found = [
@@ -158,7 +162,7 @@ def _by_document(row: Capability, servers: Mapping[str, Sequence[Abilities]]) ->
 
 
 def _filters(offer: Offer, language_id: str) -> list[Filter]:
-    """An offer's filters as far as they are for documents of this language."""
+    """Return the filters of an offer that apply to documents of this language."""
     if offer.selector is None:
         return [Filter(language=language_id)]
     return [
@@ -169,7 +173,7 @@ def _filters(offer: Offer, language_id: str) -> list[Filter]:
 
 
 def _unknown(everyone: Sequence[Abilities]) -> list[Wanted]:
-    """Registrations of methods that the table does not have, equal ones once."""
+    """Return the registrations of methods that are not in the table, equal ones once."""
     found: dict[str, Wanted] = {}
     for one in everyone:
         for each in one.registered:
@@ -183,15 +187,15 @@ def _unknown(everyone: Sequence[Abilities]) -> list[Wanted]:
 
 
 def selector(language_ids: Iterable[str]) -> Json:
-    """All documents of a server, as registrations name them."""
+    """Return the document selector for all documents of a server."""
     return [{"language": language_id} for language_id in sorted(language_ids)]
 
 
-# Options of several servers as one
+# Merging the options of several servers
 
 
 def options_of(row: Capability, offers: Sequence[Offer]) -> dict[str, Any]:
-    """The options of a capability that several servers offer."""
+    """Merge the options of a capability that several servers offer."""
     merged = merged_option([dict(offer.options) for offer in offers])
     special = _SPECIAL.get(row.key)
     merged = merged if special is None else special(offers)
@@ -199,12 +203,16 @@ def options_of(row: Capability, offers: Sequence[Offer]) -> dict[str, Any]:
 
 
 def merged_option(values: Sequence[Json]) -> Json:
-    """One capability of several servers: objects by member, arrays joined, else the first that says something."""
+    """Merge one capability of several servers.
+
+    Objects are merged by member, and arrays are concatenated. Otherwise the first value that is not null or false is
+    used.
+    """
     said = [value for value in values if value not in (None, False)]
     objects: list[Mapping[str, Any]] = [value for value in said if isinstance(value, Mapping)]
     if not objects:
         return said[0] if said else (values[0] if values else None)
-    if any("legend" in one for one in objects):  # token numbers mean what one server's legend says
+    if any("legend" in one for one in objects):  # token numbers refer to one server's legend
         return next(one for one in objects if "legend" in one)
     merged: dict[str, Any] = {}
     for name in dict.fromkeys(name for one in objects for name in one):
@@ -218,7 +226,10 @@ def merged_option(values: Sequence[Json]) -> Json:
 
 
 def _kinds(offers: Sequence[Offer]) -> dict[str, Any]:
-    """Code actions: `codeActionKinds` limits what an editor asks for, so every server must have named its own."""
+    """Merge code action options.
+
+    `codeActionKinds` limits what an editor asks for: it is kept only if every server has it.
+    """
     merged: dict[str, Any] = merged_option([dict(offer.options) for offer in offers])
     if not all("codeActionKinds" in offer.options for offer in offers):
         merged.pop("codeActionKinds", None)
@@ -226,7 +237,7 @@ def _kinds(offers: Sequence[Offer]) -> dict[str, Any]:
 
 
 def _typed(offers: Sequence[Offer]) -> dict[str, Any]:
-    """Formatting while typing: the characters of all servers, one of them apart as LSP wants it."""
+    """Merge the trigger characters of on-type formatting. LSP puts the first character in a member of its own."""
     characters: dict[str, None] = {}
     for offer in offers:
         first, more = offer.options.get("firstTriggerCharacter"), offer.options.get("moreTriggerCharacter")
@@ -236,7 +247,10 @@ def _typed(offers: Sequence[Offer]) -> dict[str, Any]:
 
 
 def _reports(offers: Sequence[Offer]) -> dict[str, Any]:
-    """Pulled diagnostics: each server is asked under its own `identifier`, the editor needs none."""
+    """Merge the options of pulled diagnostics.
+
+    Each server is asked with its own `identifier`; the editor needs none.
+    """
     merged: dict[str, Any] = merged_option([dict(offer.options) for offer in offers])
     if len(offers) > 1:
         merged.pop("identifier", None)
@@ -244,7 +258,7 @@ def _reports(offers: Sequence[Offer]) -> dict[str, Any]:
 
 
 def _saves(offers: Sequence[Offer]) -> dict[str, Any]:
-    """didSave: Starling has the text itself."""
+    """Return didSave options without the text: Starling has the text itself."""
     return {"includeText": False}
 
 

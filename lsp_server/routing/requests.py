@@ -1,4 +1,4 @@
-"""The editor's requests that are not answered yet: each gets exactly one reply."""
+"""The editor's requests that are not answered yet. Each request gets exactly one response."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
-APART = "starling-apart:"  # ids of requests that may be answered after the editor's own has been
-CANCEL_GRACE = 0.5  # seconds a wrapped server gets to answer a cancelled request itself
+APART = "starling-apart:"  # prefix of the ids of requests that may be answered after the editor's own request
+CANCEL_GRACE = 0.5  # seconds that a wrapped server gets to answer a cancelled request itself
 
 
 @dataclass(kw_only=True)
 class Pending:
-    """A request, and the wrapped servers that it was put to."""
+    """A request, and the wrapped servers that it was sent to."""
 
     id: Id
     method: str
     asked: list[tuple[WrappedServer, ForwardedRequest]] = field(
         default_factory=list[tuple[WrappedServer, ForwardedRequest]]
     )
-    waiting: int = 0  # servers that have not answered
+    waiting: int = 0  # number of servers that have not answered
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
 
 
 class Requests:
-    """`on_stopped` hears the method of a request whose work was stopped because it had been answered otherwise."""
+    """`on_stopped` gets the method of a request if its task is stopped because it was answered another way."""
 
     def __init__(self, editor: EditorLink, on_stopped: Callable[[str], None]) -> None:
         self._editor = editor
@@ -45,20 +45,20 @@ class Requests:
         self._pending: dict[tuple[type, Id], Pending] = {}
         self._asks: dict[
             asyncio.Future[bytes], tuple[Pending, WrappedServer, ForwardedRequest]
-        ] = {}  # that a server has not answered
+        ] = {}  # requests that a server has not answered
         self._count = itertools.count(1)
-        self.begun = 0  # tasks that `run` has made: each starts at the loop's next turn
+        self.begun = 0  # number of tasks that `run` has created; each starts in the loop's next iteration
         self._background: set[asyncio.Task[object]] = set()
 
     def open(self, id: Id, method: str) -> bool:
-        """A request has come. False for an id that is in use."""
+        """Add a request of the editor. Returns False if its id is in use."""
         if wire.key_of(id) in self._pending:
             return False
         self._pending[wire.key_of(id)] = Pending(id=id, method=method)
         return True
 
     def reply(self, id: Id, body: bytes) -> None:
-        """Answer a request, unless it has been answered."""
+        """Answer a request, unless it was already answered."""
         pending = self._pending.pop(wire.key_of(id), None)
         if pending is None:
             return
@@ -68,7 +68,10 @@ class Requests:
             self._on_stopped(pending.method)
 
     def run(self, id: Id, answer: Awaitable[bytes | None]) -> None:
-        """Have a request answered with what this comes to (None: it is answered otherwise); a defect in it is an error reply."""
+        """Run `answer` in a task, and answer a request with its result. None: the request is answered another way.
+
+        An exception in `answer` becomes an error response.
+        """
 
         async def work() -> None:
             try:
@@ -87,7 +90,7 @@ class Requests:
         self.begun += 1
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
-        """Something that no request waits for; a defect in it is logged."""
+        """Run work that no request waits for. A failure is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background_done)
@@ -98,13 +101,13 @@ class Requests:
             log.error("a feature failed", exc_info=error)
 
     def forward(self, id: Id, server: WrappedServer, body: bytes) -> None:
-        """To one server, whose reply goes on as the bytes it comes as."""
+        """Send a request to one server, and forward its response unchanged."""
         self._put(id, server, body, lambda reply: self.reply(id, reply), id)
 
     def ask(self, id: Id, server: WrappedServer, body: bytes, *, apart: bool = False) -> asyncio.Future[bytes]:
-        """Put a request to a server at once: its whole reply, when it comes.
+        """Send a request to a server now. Returns a future of the whole response.
 
-        apart: under an id of ours instead of the editor's, so that the answer may still come after the editor has its reply.
+        apart: use an id of ours instead of the editor's, so that the answer may come after the editor has its response.
         """
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         own = f"{APART}{next(self._count)}" if apart else id
@@ -126,7 +129,7 @@ class Requests:
             on_reply(reply)
 
         ask = ForwardedRequest(id=own, body=body, on_reply=replied, reads=ROUTES.get(pending.method, OTHER).reads)
-        if pending.cancelled:  # the editor did not wait until it could be sent on
+        if pending.cancelled:  # the editor cancelled it before it could be sent
             replied(wire.failure(own, wire.REQUEST_CANCELLED, "cancelled"))
             return ask
         pending.asked.append((server, ask))
@@ -134,19 +137,19 @@ class Requests:
         return ask
 
     def is_cancelled(self, id: Id) -> bool:
-        """Whether the editor has cancelled a request, or has its reply."""
+        """Whether the editor has cancelled a request, or already has the response."""
         pending = self._pending.get(wire.key_of(id))
         return pending is None or pending.cancelled
 
     def give_up(self, server: WrappedServer, answer: asyncio.Future[bytes]) -> None:
-        """An answer is not waited for any more; the server is told."""
+        """Stop waiting for an answer, and tell the server."""
         pending, _, ask = self._asks.pop(answer, (None, None, None))
         if pending is not None and ask is not None and server.forget(ask):
             pending.waiting -= 1
         answer.cancel()
 
     def cancel(self, id: Id, body: bytes) -> None:
-        """The editor cancels a request ($/cancelRequest, whose whole message `body` is)."""
+        """Handle the editor's $/cancelRequest. `body`: the whole message."""
         pending = self._pending.get(wire.key_of(id))
         if pending is None or pending.cancelled:
             return
@@ -154,7 +157,7 @@ class Requests:
         for server, ask in pending.asked:
             server.cancel(ask, body if ask.id == pending.id else wire.notification("$/cancelRequest", {"id": ask.id}))
         cancelled = wire.failure(pending.id, wire.REQUEST_CANCELLED, "cancelled")
-        if pending.asked and not pending.waiting:  # a feature is still at work, for nobody
+        if pending.asked and not pending.waiting:  # all servers have answered; only a feature is still working
             self.reply(id, cancelled)
         else:
             asyncio.get_running_loop().call_later(CANCEL_GRACE, self._overdue, pending, cancelled)
@@ -164,7 +167,7 @@ class Requests:
             self.reply(pending.id, cancelled)
 
     async def drop(self) -> None:
-        """The session ends: what is not answered yet is answered so, and what is at work on an answer stops."""
+        """Answer all open requests and stop their tasks, because the session ends."""
         open_ones = list(self._pending.values())
         for pending in open_ones:
             ended = wire.failure(pending.id, wire.REQUEST_CANCELLED, "the session has ended")

@@ -1,6 +1,7 @@
-"""Semantic tokens where a language has several wrapped servers: changes are asked only of the process that gave the result id.
+"""Handles semantic tokens for documents with several wrapped servers.
 
-Any other process is asked for all tokens, which a request for changes may be answered with (LSP 3.18, "Semantic Tokens").
+A delta request goes only to the process that returned the result id. Any other process is asked for all tokens, which
+is a valid answer to a delta request (LSP 3.18, "Semantic Tokens").
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ class _Tokens(msgspec.Struct, rename="camel"):
 
 
 class SemanticTokens:
-    """Remembers of each document which process gave the last result id."""
+    """Remembers for each document which process returned the last result id."""
 
     def __init__(self) -> None:
         self._given: dict[
             str, tuple[WrappedServer, int, str]
-        ] = {}  # by the document's key: server, its process, result id
+        ] = {}  # by document key: server, generation of its process, result id
 
     async def reply(
         self, requests: Requests, id: Id, body: bytes, server: WrappedServer, abilities: Abilities | None, uri: str
     ) -> bytes:
-        """The server's reply to a request for all tokens, or for what has changed since a result id."""
+        """Return the server's response to a request for all tokens, or for the changes since a result id."""
         members = wire.fields(body)
         if members.get("method") == wire.raw(DELTA):
             params = wire.fields(members["params"])

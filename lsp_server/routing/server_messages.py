@@ -1,6 +1,6 @@
-"""Messages that a wrapped server sends on its own: the few that carry its own names, or say what it can do.
+"""Rewrites a wrapped server's requests and notifications: those with its ids or tokens, and registrations.
 
-Everything else goes to the editor as the bytes it came as.
+All other messages go to the editor as the bytes that were received.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Rewrite = Callable[[WrappedServer, bytes, Envelope], bytes]
 
 
 def for_editor(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
-    """A server's request or notification as the editor gets it."""
+    """Return a server's request or notification as the editor gets it."""
     rewrite = REWRITES.get(str(envelope.method))
     if rewrite is not None:
         return rewrite(server, body, envelope)
@@ -55,7 +55,10 @@ def for_editor(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
 
 
 def is_anothers_progress(server: WrappedServer, envelope: Envelope, others: Iterable[WrappedServer]) -> bool:
-    """Whether a $/progress is on a token on which another server was reporting first: the editor expects one beginning and one end."""
+    """Whether another server already reports on the token of this $/progress.
+
+    The editor expects one begin and one end.
+    """
     params = wire.read(wire.params_of(envelope), _Progress)
     names, kind = server.names, _kind(params.value)
     if names.known_token(params.token) is not None:
@@ -69,7 +72,7 @@ def is_anothers_progress(server: WrappedServer, envelope: Envelope, others: Iter
 
 
 def take_back(server: WrappedServer, left: Left, editor: EditorLink) -> None:
-    """Take back at the editor what a process that has gone had there."""
+    """End the progress, requests and registrations that a process had in the editor when it ended."""
     for token in left.tokens:
         editor.notify("$/progress", {"token": token, "value": {"kind": "end"}})
     for ours in left.asked:
@@ -77,7 +80,7 @@ def take_back(server: WrappedServer, left: Left, editor: EditorLink) -> None:
     if left.registrations:
         taken = [{"id": id, "method": method} for id, method in left.registrations]
         id = server.names.ask("unregister", "client/unregisterCapability")
-        server.names.answered(id)  # nobody waits for the reply
+        server.names.answered(id)  # the response is ignored
         editor.send(wire.request(id, "client/unregisterCapability", {"unregisterations": taken}))
 
 
@@ -104,7 +107,7 @@ def _unregistering(server: WrappedServer, body: bytes, envelope: Envelope) -> by
 
 
 def _elements(envelope: Envelope, name: str) -> list[dict[str, msgspec.Raw]]:
-    """The objects of an array in the params. Raises Malformed."""
+    """Return the objects of an array in the params. Raises Malformed."""
     return wire.read(_params(envelope).get(name, msgspec.Raw(b"[]")), list[dict[str, msgspec.Raw]])
 
 
@@ -133,7 +136,7 @@ def _progress(server: WrappedServer, body: bytes, envelope: Envelope) -> bytes:
 
 
 def _kind(value: msgspec.Raw) -> str:
-    """The kind of a progress value; "" for a partial result, which may be anything."""
+    """Return the kind of a progress value; "" for a partial result, which may be any value."""
     try:
         return wire.read(value, _ProgressValue).kind
     except wire.Malformed:

@@ -1,8 +1,8 @@
-"""What wrapped servers offer and the requests that they answer: one row a capability of LSP, all that is known of it.
+"""The table of LSP's capabilities and their requests. Each row has everything that routing knows of one capability.
 
-A capability says which servers can answer. A request's route says which of these are asked, how long their answers are waited
-for, how several become one, and what a late one causes. docs/several-servers.md is this table in words; a test compares them.
-`tests/lsp_server/routing/test_table.py` sets the table against every message of LSP 3.18.
+A capability tells which servers can answer. The route of a request tells which of them are asked, how long to wait, how
+the answers are merged, and what happens with a late answer. docs/several-servers.md shows this table; a test compares
+the two. `tests/lsp_server/routing/test_table.py` checks the table against every message of LSP 3.18.
 """
 
 from __future__ import annotations
@@ -26,31 +26,32 @@ class For(Enum):
 
 
 class Wait(Enum):
-    """How long answers are waited for."""
+    """How long to wait for answers."""
 
-    ORDER = "one at a time: the preferred, the next on null or an error"
-    ALL = "all of them"
-    GRACE = "all of them; once one has something, the others a moment longer"
+    ORDER = "one at a time: the preferred server, then the next one on null or an error"
+    ALL = "until all have answered"
+    GRACE = "until one answer is not empty, then a moment longer for the others"
 
 
 class Late(Enum):
-    """What an answer causes that came after the reply to the editor was sent."""
+    """What happens with an answer that arrives after the response was sent to the editor."""
 
-    NOTHING = "nothing"
-    INCOMPLETE = "the list was marked incomplete: the editor asks again"
-    REFRESH = "the editor is told to ask again, and gets the late answer then"
-    ERROR = "the reply was an error: a part is not sent as the whole"
+    NOTHING = "it is dropped"
+    INCOMPLETE = "the list was marked incomplete, so the editor asks again"
+    REFRESH = "it is kept, and the editor is told to ask again; dropped if the editor does not support that"
+    ERROR = "it is dropped; the response was an error, because the result would be incomplete"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """How one request is answered.
 
-    provider: the path in ServerCapabilities that says whether a server answers it; "" where none does.
-    item: for `For.ITEM`, the member of the params that is the item; "" where the params are.
-    marks: the member of each element of the result that comes back in a request `For.ITEM`; "" for the element itself, None for none.
-    reads: asking again after a crash changes nothing in the editor.
-    key, method: of the row that the request belongs to.
+    provider: the path in ServerCapabilities that tells whether a server answers it; "" if there is none.
+    item: for `For.ITEM`, the member of the params that is the item; "" if the params themselves are the item.
+    marks: the member of each element of the result that comes back in a request `For.ITEM`; "" if the element itself
+        does; None if nothing does.
+    reads: the request changes nothing in the editor, so it can be sent again after a crash.
+    key, method: those of the row that the request belongs to.
     """
 
     provider: str = ""
@@ -66,17 +67,20 @@ class Route:
 
     @property
     def member(self) -> tuple[str, ...]:
-        """The path below the capability's own key: which of its options the request needs; () for none."""
+        """The path, below the capability's key, of the option that the request needs; () if it needs none."""
         return tuple(self.provider[len(self.key) + 1 :].split(".")) if self.provider != self.key else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capability:
-    """A row.
+    """One row of the table.
 
-    key: its path in ServerCapabilities; "" where servers can only register it.
-    method: what it is registered under; "" where it can't be. client: where a client's capabilities say that it takes the registration.
-    refresh: the request that makes an editor ask again, and refresh_client: where a client says that it takes this request.
+    key: its path in ServerCapabilities; "" if servers can only register it.
+    method: the method of its registration; "" if it can't be registered.
+    client: the path in the client's capabilities that has `dynamicRegistration` for it.
+    by_document: whether its registrations have a document selector.
+    refresh: the request that makes an editor ask again.
+    refresh_client: the path in the client's capabilities that has `refreshSupport` for this request.
     """
 
     key: str = ""
@@ -91,10 +95,10 @@ class Capability:
 def _row(
     name: str, key: str, own: Route | None = None, *, client: str = "", refresh: str = "", **others: Route
 ) -> Capability:
-    """The usual row: a request about a document, registered under its own name.
+    """Return the usual row: a request about a document, registered under its own name.
 
-    own: its route. others: further requests of the capability by name, with `__` for a slash. refresh: in the names of both the
-    request and the client capability, "request client" where they differ.
+    own: the route of the request. others: more requests of the capability, by method with `__` for a slash.
+    refresh: the name in the refresh request and in the client capability; "request client" if the two names differ.
     """
     method = f"textDocument/{name}"
     request, _, refresh_client = refresh.partition(" ")
@@ -113,9 +117,8 @@ def _row(
 
 READ = Route(reads=True)
 WRITE = Route()
-SHOWN = Route(
-    reads=True, wait=Wait.GRACE, merge=merging.locations
-)  # the editor shows it at once, and only while it is asked for
+# The editor shows the result at once and does not take a later one.
+SHOWN = Route(reads=True, wait=Wait.GRACE, merge=merging.locations)
 WHOLE = Route(reads=True, wait=Wait.ALL, late=Late.ERROR, merge=merging.locations)
 EDITS = Route(target=For.EVERYONE, wait=Wait.ALL, late=Late.ERROR, merge=merging.workspace_edits)
 LISTED = Route(reads=True, wait=Wait.ALL, merge=merging.concatenated)
@@ -124,7 +127,7 @@ RESOLVE = Route(target=For.ITEM)
 
 
 def _of_item(marks: str) -> Route:
-    """A request about an item of a hierarchy, whose results have items too."""
+    """Return the route of a request about an item of a hierarchy. Its results contain items too."""
     return Route(target=For.ITEM, item="item", marks=marks, reads=True)
 
 
@@ -208,7 +211,7 @@ _ROWS: tuple[Capability, ...] = (
 
 
 def _named(row: Capability) -> Capability:
-    """The row, its routes with its own names."""
+    """Return the row with its key and method in each route."""
     named = {method: replace(route, key=row.key, method=row.method) for method, route in row.requests.items()}
     return replace(row, requests=named)
 
@@ -216,5 +219,5 @@ def _named(row: Capability) -> Capability:
 TABLE: tuple[Capability, ...] = tuple(map(_named, _ROWS))
 ROUTES: Mapping[str, Route] = {method: route for row in TABLE for method, route in row.requests.items()}
 ROWS: Mapping[str, Capability] = {row.method: row for row in TABLE if row.method}
-REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.client and row.key)  # what servers announce
-OTHER = Route()  # of a request that LSP does not have
+REGISTRABLE: tuple[Capability, ...] = tuple(row for row in TABLE if row.client and row.key)  # announced or registered
+OTHER = Route()  # for requests that LSP does not define

@@ -1,4 +1,4 @@
-"""Which wrapped servers a request or a notification is for: those that offer it, for its document, files or command."""
+"""Selects the wrapped servers for a message: those that support it for its document, files or command."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class _Change(msgspec.Struct):
 
 
 class _File(msgspec.Struct, rename="camel"):
-    """FileCreate, FileDelete or FileRename: filters look at the old name."""
+    """FileCreate, FileDelete or FileRename. Filters are matched against the old name."""
 
     uri: str | None = None
     old_uri: str | None = None
 
 
 class _FilePattern(msgspec.Struct):
-    """LSP 3.18, "FileOperationPattern". `matches` ("file" or "folder") is not looked at: a deleted file is neither."""
+    """LSP 3.18, "FileOperationPattern". `matches` ("file" or "folder") is ignored: a deleted file is neither."""
 
     glob: str
 
@@ -63,7 +63,7 @@ class _FileFilter(msgspec.Struct):
 
 
 class Targets:
-    """Looks at the pool and at what its servers offer; sends nothing."""
+    """Reads the pool and the capabilities of its servers. Sends nothing."""
 
     def __init__(self, pool: Pool, state: EditorState, announcer: Announcer) -> None:
         self._pool, self._state, self._announcer = pool, state, announcer
@@ -71,7 +71,7 @@ class Targets:
     # Requests
 
     def of_request(self, method: str, params: Json) -> Servers:
-        """The servers that can answer, the preferred first; [] where nobody can (yet)."""
+        """Return the servers that can answer, the preferred one first; [] if none can (yet)."""
         route = ROUTES.get(method, OTHER)
         asked = [server for server in self.candidates(route, params) if server.plan.answers(method)]
         able = [server for server in asked if self._can(server, route, params)]
@@ -79,7 +79,10 @@ class Targets:
         return able if narrow is None else narrow(self, able, params)
 
     def of_completion(self, where: Json, context: Json) -> Servers:
-        """Those that asked for completion here; where none runs, those that are starting."""
+        """Return the servers that offer completion here. If none runs, return those that are starting.
+
+        After a trigger character, only the servers that announced this character are returned.
+        """
         route = ROUTES[COMPLETION]
         found = self.of_request(COMPLETION, where)
         if at(context, "triggerKind") == TRIGGER_CHARACTER:
@@ -89,7 +92,7 @@ class Targets:
         return found or self.waking(route, where)
 
     def candidates(self, route: Route, params: Json) -> Servers:
-        """The servers that a request may be for, whatever they offer."""
+        """Return the servers that a request may be for. Their capabilities are not checked."""
         uri = document_of(params) if route.target in (For.DOCUMENT, For.LEGEND) else None
         found = list(self._pool) if uri is None else self._pool.of_document(uri)
         if route.target is For.LEGEND:
@@ -98,7 +101,7 @@ class Targets:
         return found
 
     def waking(self, route: Route, params: Json) -> Servers:
-        """Of these, the servers that are starting: what they offer is not known yet."""
+        """Return the candidates that are starting. Their capabilities are not known yet."""
         states = (State.STARTING, State.RESTARTING) if route.reads else (State.STARTING,)
         if route.target is For.LEGEND:
             return [server for server in self._pool.of_document(document_of(params) or "") if server.state in states]
@@ -112,7 +115,7 @@ class Targets:
         return abilities.can(route, uri, "" if uri is None else self._state.language_of(uri))
 
     def _values(self, server: WrappedServer, route: Route, *names: str) -> list[Json]:
-        """What all announcements of a capability list together under these options."""
+        """Return the values of these options in all announcements of a capability, as one list."""
         abilities = self._announcer.abilities(server)
         found: list[Json] = []
         for options in () if abilities is None else abilities.options_of(route):
@@ -122,7 +125,10 @@ class Targets:
         return found
 
     def of_command(self, able: Servers, params: Json) -> Servers:
-        """The server that announced the command; of several, one of a document that its arguments name."""
+        """Return the server that announced the command.
+
+        If several did, prefer a server of a document that the arguments contain.
+        """
         route = ROUTES["workspace/executeCommand"]
         found = [one for one in able if at(params, "command") in self._values(one, route, "commands")]
         if len(found) > 1:
@@ -142,7 +148,10 @@ class Targets:
     # Notifications
 
     def own_files(self, server: WrappedServer, method: str, params: Mapping[str, Raw]) -> dict[str, Raw]:
-        """Params of a file operation, or of changed files, with those that a server asked to hear of; {} without any."""
+        """Return the params of a file operation or of changed files, with only the files that a server asked for.
+
+        Returns {} if there are none.
+        """
         name = "changes" if method == WATCHED else "files"
         files = wire.read(params[name], list[Raw]) if name in params else []
         own = self._changes_for(server, files) if method == WATCHED else self._files_for(server, method, files)
@@ -155,12 +164,12 @@ class Targets:
 
     def _changes_for(self, server: WrappedServer, changes: Sequence[Raw]) -> list[Raw]:
         if not takes_registration(self._state.client_capabilities, ROWS[WATCHED]):
-            return list(changes)  # the editor watches by its own settings
+            return list(changes)  # the editor decides which files it watches
         watchers = [each for given in self._given(server, WATCHED, "watchers") for each in read_all(given, _Watcher)]
         return [change for change in changes if _watched(wire.read(change, _Change), watchers)]
 
     def _given(self, server: WrappedServer, method: str, option: str) -> list[Json]:
-        """An option as each announcement of a capability has it."""
+        """Return the value of an option in each announcement of a capability."""
         abilities = self._announcer.abilities(server)
         return [] if abilities is None else [offer.options.get(option) for offer in abilities.offers(ROWS[method])]
 
@@ -175,7 +184,7 @@ class Targets:
         if abilities is None:
             return False
         if method == SAVE and not isinstance(abilities.static.get("textDocumentSync"), Mapping):
-            return True  # a number asks for all that LSP 2 had
+            return True  # a number asks for every notification of LSP 2
         language_id = self._state.language_of(uri)
         return any(selects(offer.selector, uri, language_id) for offer in abilities.offers(ROWS[method]))
 
@@ -201,7 +210,7 @@ _NARROWED: Mapping[str, Callable[[Targets, Servers, Json], Servers]] = {
 
 
 def _uris_in(value: Json) -> Iterator[str]:
-    """The file URIs in a command's arguments."""
+    """Yield the file URIs in a command's arguments."""
     if isinstance(value, str) and value.startswith("file:"):
         yield value
     elif wire.is_object(value):
@@ -213,7 +222,7 @@ def _uris_in(value: Json) -> Iterator[str]:
 
 
 def _filtered(file: _File, filters: Sequence[_FileFilter]) -> bool:
-    """Whether some filter matches; without filters, every file does."""
+    """Whether some filter matches the file. Without filters, every file matches."""
     uri = file.old_uri or file.uri or ""
     return not filters or any(each.matches(uri) for each in filters)
 

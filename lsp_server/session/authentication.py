@@ -11,10 +11,12 @@ from lsp_server.jsonrpc.wire import Json
 
 @dataclass(kw_only=True)
 class Authentication:
-    """What a client must send, and what it may do then. On standard streams the client is the process that started us; on a
-    socket it may be anyone.
+    """What a client must send, and what it may do then.
 
-    `trusted`: the client's initializationOptions may choose which commands and models run. If not, only the command line may.
+    On standard streams the client is the process that started us; on a socket it may be anyone.
+
+    `trusted`: the client's initializationOptions may choose which commands and models run. If not, only the command
+    line may.
     """
 
     token: str = ""  # the token that initialize must contain; "" if none is needed
@@ -26,7 +28,7 @@ class Authentication:
         return replace(self, succeeded=False)
 
     def check(self, options: Json) -> bool:
-        """Whether these options (`initializationOptions.starling`) contain the token. The comparison takes constant time."""
+        """Whether these options (`initializationOptions.starling`) contain the token. Compares in constant time."""
         given = options.get("token") if wire.is_object(options) else None
         given = given if isinstance(given, str) else ""
         self.succeeded = not self.token or hmac.compare_digest(given.encode(), self.token.encode())

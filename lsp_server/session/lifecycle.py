@@ -1,4 +1,7 @@
-"""Handles initialize, and ends every process when the session ends. `servers.server` starts and ends one wrapped server."""
+"""Handles initialize, and ends every process when the session ends.
+
+`servers.server` starts and ends one wrapped server.
+"""
 
 from __future__ import annotations
 
@@ -110,6 +113,6 @@ def _roots(params: dict[str, Json]) -> list[str]:
     """The URIs of the workspace's folders, from workspaceFolders or rootUri. Raises Malformed."""
     folders: Json = params.get("workspaceFolders") or []
     if not wire.is_array(folders):
-        raise wire.Malformed("workspaceFolders is an array")
+        raise wire.Malformed("workspaceFolders must be an array")
     uris = [str(folder["uri"]) for folder in folders if wire.is_object(folder) and "uri" in folder]
     return uris or [uri for uri in (params.get("rootUri"),) if isinstance(uri, str)]

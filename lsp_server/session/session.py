@@ -117,8 +117,9 @@ class Session:
     def from_client(self, body: bytes | wire.WireError) -> None:
         """Handle one message of the editor. Never raises.
 
-        A request that a task answers reaches the wrapped server only when the task starts, in the loop's next iteration.
-        Messages after it are deferred until then, so that no didChange overtakes a request about the older text.
+        A request that a task answers reaches the wrapped server only when the task starts, in the loop's next
+        iteration. Messages after it are deferred until then, so that no didChange overtakes a request about the older
+        text.
         """
         if self._resume_handle is not None:
             self._deferred.append(body)
@@ -165,7 +166,7 @@ class Session:
             self.requests.reply(id, wire.failure(id, code, why))
 
     def _oversized(self, error: Oversized) -> None:
-        """Handle a message that was discarded for its size. If it changed a document, the session can't go on and ends."""
+        """Handle a message that was discarded for its size. The session ends if the message changed a document."""
         id, method = wire.guess(error.edges)
         if id is not msgspec.UNSET:
             failure = wire.failure(id, wire.REQUEST_FAILED, str(error))

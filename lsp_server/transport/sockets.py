@@ -1,8 +1,8 @@
 """Serves editors over a socket: TCP, or a Unix socket that only its owner can use.
 
 Socket clients are not trusted, because even a web page can reach a local port. A client must send the token in its
-`initialize` request, and it can't choose a command or a model (see `session.authentication`). A connection that does not begin with an
-LSP header is closed.
+`initialize` request, and it can't choose a command or a model (see `session.authentication`). A connection that does
+not begin with an LSP header is closed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ ConnectionFactory = Callable[[Authentication], Connection]  # makes the connecti
 async def serve_tcp(connect: ConnectionFactory, host: str, port: int, *, allow_remote: bool = False) -> int:
     """Serve every editor that connects, each with its own session and wrapped servers, until a signal stops it.
 
-    Returns the exit code. Raises ListenError if `host` is not a loopback address and `allow_remote` is not set; raises OSError
-    if the port can't be opened.
+    Returns the exit code. Raises ListenError if `host` is not a loopback address and `allow_remote` is not set. Raises
+    OSError if the port can't be opened.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -70,8 +70,9 @@ async def serve_tcp(connect: ConnectionFactory, host: str, port: int, *, allow_r
 
 
 async def serve_pipe(connect: ConnectionFactory, path: Path) -> int:
-    """Serve over a Unix socket: connect to `path` if an editor listens there (LSP's `--pipe`), else listen there (mode 0600).
+    """Serve over a Unix socket.
 
+    If an editor listens on `path` (LSP's `--pipe`), connects to it; if not, listens there (mode 0600).
     Returns the exit code. Raises ListenError and OSError.
     """
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Threads that read and write standard streams, for streams that the event loop can't wait for: on Windows, and regular files."""
+"""Threads that read and write standard streams that the event loop can't wait for: on Windows, and regular files."""
 
 from __future__ import annotations
 
@@ -104,7 +104,10 @@ class ThreadWriter:
 
 
 class ThreadReader:
-    """The part of asyncio.ReadTransport that Connection uses. Calls `on_data` and, at the end of file, `on_eof` on the loop."""
+    """The part of asyncio.ReadTransport that Connection uses.
+
+    Calls `on_data` and, at the end of the file, `on_eof` on the event loop.
+    """
 
     def __init__(self, fd: int, on_data: Callable[[bytes], None], on_eof: Callable[[], object]) -> None:
         self._fd, self._on_data, self._on_eof = fd, on_data, on_eof

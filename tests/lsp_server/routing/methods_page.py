@@ -1,4 +1,4 @@
-"""The table in docs/several-servers.md, made of routing/table.py. Run it to write the table anew:
+"""Makes the table in docs/several-servers.md from routing/table.py. Run it to update the page:
 
 python -m tests.lsp_server.routing.methods_page
 """
@@ -14,14 +14,14 @@ from lsp_server.routing.table import ROUTES, For, Late, Route, Wait
 
 PAGE = Path(__file__).parents[3] / "docs" / "several-servers.md"
 BEGIN, END = "<!-- methods -->\n", "<!-- end of methods -->"
-HEAD = "| request | who is asked | whose answers | how they join | a late answer |\n| --- | --- | --- | --- | --- |\n"
+HEAD = "| request | servers asked | answers waited for | how they are merged | a late answer |\n| --- | --- | --- | --- | --- |\n"
 JOINED = {
     merging.first: "",
     merging.concatenated: "one list, the preferred server's first",
     merging.locations: "one list, each place once",
-    merging.hovers: "below each other, equal texts once",
-    merging.workspace_edits: "one edit; equal changes once, annotations apart, none over a preferred server's",
-    merging.text_edits: "one list; equal edits once, none over a preferred server's",
+    merging.hovers: "their texts joined, equal texts once",
+    merging.workspace_edits: "one edit; equal changes once, annotations kept distinct; skipped if they overlap a preferred server's",
+    merging.text_edits: "one list; equal edits once; skipped if they overlap a preferred server's",
 }
 ASKED = {
     For.DOCUMENT: "the document's servers",
@@ -33,15 +33,15 @@ ASKED = {
 WAITED = {
     Wait.ORDER: "the preferred server's; the next one's on null or an error",
     Wait.ALL: "all",
-    Wait.GRACE: "all; once one has something, the preferred gets 5 s and the others 1 s more",
+    Wait.GRACE: "all; after the first one that is not empty, the preferred gets 5 s and the others 1 s more",
 }
 LATE = {
     Late.NOTHING: "is dropped",
-    Late.INCOMPLETE: "the list is marked incomplete: the editor asks again",
-    Late.REFRESH: "is kept, and the editor told to ask again, where it can be",
-    Late.ERROR: "none: after 60 s the request fails",
+    Late.INCOMPLETE: "the list is marked incomplete, so the editor asks again",
+    Late.REFRESH: "is kept, and the editor is told to ask again; dropped if the editor does not support that",
+    Late.ERROR: "there is none: the request fails after 60 s",
 }
-OWN_WORDS = {  # what modules of their own join
+OWN_WORDS = {  # merged by modules of their own
     "textDocument/completion": "one ranked list, equal items once; the others get 0.1 s, the preferred 2 s",
     "textDocument/diagnostic": "one report, equal problems once; result ids by server",
     "workspace/diagnostic": "one report a document; result ids by server",
@@ -69,7 +69,7 @@ def notifications() -> str:
 
 
 def written() -> str:
-    """The table as the page has it."""
+    """Return the table as it is in the page."""
     return PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
 
 
