@@ -1,4 +1,4 @@
-"""A wrapped server's own settings: what the editor says, over the preset's defaults, under what the user set for this server."""
+"""A wrapped server's settings: the preset's defaults, overridden by the editor's, overridden by the user's for this server."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class _Asked(msgspec.Struct):
 
 
 def has_settings(plan: Plan) -> bool:
-    """Whether the server gets other settings than the editor's."""
+    """Whether the server's settings differ from the editor's."""
     return bool(plan.defaults or plan.given.settings)
 
 
 def sections_of(params: msgspec.Raw) -> list[str]:
-    """The sections that a workspace/configuration asks for; "" for all settings. Raises Malformed."""
+    """Return the sections that a workspace/configuration requests; "" means all settings. Raises Malformed."""
     return [item.section or "" for item in wire.read(params, _Asked).items]
 
 
 def answer(plan: Plan, sections: list[str], reply: bytes) -> bytes:
-    """The editor's reply to workspace/configuration as this server gets it. Raises Malformed."""
+    """Convert the editor's reply to workspace/configuration for this server. Raises Malformed."""
     members = wire.fields(reply)
     given: list[Json] = wire.read(members["result"], list[Any]) if "result" in members else []
     values = given + [None] * (len(sections) - len(given))
@@ -43,7 +43,7 @@ def answer(plan: Plan, sections: list[str], reply: bytes) -> bytes:
 
 
 def changed(plan: Plan, body: bytes | None) -> bytes | None:
-    """The editor's last didChangeConfiguration (None: it sent none) as this server gets it; None where there is nothing to say."""
+    """Convert the editor's last didChangeConfiguration (None: none was sent) for this server. Returns None if nothing is to be sent."""
     if not has_settings(plan):
         return body
     params = None if body is None else wire.loads(wire.fields(body).get("params", msgspec.Raw(b"{}")))
@@ -52,13 +52,13 @@ def changed(plan: Plan, body: bytes | None) -> bytes | None:
 
 
 def of_sections(plan: Plan, sections: list[str], body: bytes | None) -> list[Json]:
-    """The answer to workspace/configuration where the editor takes no such request, from its last didChangeConfiguration."""
+    """Answer workspace/configuration from the editor's last didChangeConfiguration, for an editor that does not support the request."""
     all_settings = wire.loads(wire.fields(changed(plan, body) or b"{}").get("params", msgspec.Raw(b"{}")))
     return [_at(all_settings.get("settings"), section) for section in sections]
 
 
 def settings(plan: Plan, section: str, value: Json) -> Json:
-    """A section ("a.b"; "" for all) of the settings, of which the editor has this value (None for none)."""
+    """Return a section ("a.b"; "" for all) of the server's settings. `value` is the editor's value of it, or None."""
     return _over(_over(_at(plan.defaults, section), value), _at(plan.given.settings, section))
 
 
@@ -70,7 +70,7 @@ def _at(given: Json, section: str) -> Json:
 
 
 def _over(below: Json, above: Json) -> Json:
-    """One value over another: objects by member, else the upper one unless it is null."""
+    """Merge two values. Objects are merged by member; otherwise the upper value wins unless it is null."""
     if above is None:
         return below
     if not (wire.is_object(below) and wire.is_object(above)):
@@ -79,7 +79,7 @@ def _over(below: Json, above: Json) -> Json:
 
 
 def initialize_params(plan: Plan, params: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Params of initialize for this server: its own options, its project's folder, and that it may ask for its settings."""
+    """Make the params of initialize for this server: its options, its project's folder, and the capability workspace/configuration."""
     params = dict(params)
     if plan.given.initialization_options:
         options = wire.loads(params.get("initializationOptions", msgspec.Raw(b"null")))

@@ -15,25 +15,25 @@ from lsp_server.jsonrpc.wire import Id, Json
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A server's request that the client is working on."""
+    """A request of a server that the editor has not answered."""
 
     generation: int
     id: Id
     method: str
-    rewrite: Callable[[bytes], bytes] = bytes  # the reply as the server gets it
+    rewrite: Callable[[bytes], bytes] = bytes  # makes the server's reply of the editor's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What the editor holds of a server's process that has gone."""
+    """What the editor still has of a process that has ended."""
 
-    tokens: list[Json]  # of progress, to be ended
-    registrations: list[tuple[str, str]]  # (id, method), to be taken back
-    asked: list[str]  # requests that it is working on, to be cancelled
+    tokens: list[Json]  # progress tokens; their progress must be ended
+    registrations: list[tuple[str, str]]  # (id, method); must be unregistered
+    asked: list[str]  # requests that the editor has not answered; must be cancelled
 
 
 class ServerNames:
-    """What one wrapped server named, over its restarts (generations)."""
+    """The ids and tokens of one wrapped server. A restart begins a new generation."""
 
     def __init__(self, prefix: str = "starling") -> None:
         self._prefix = prefix
@@ -41,24 +41,24 @@ class ServerNames:
         self._count = 0
         self._asked: dict[str, Asked] = {}
         self._tokens: dict[Any, str] = {}
-        self._editors_tokens: dict[Any, Json] = {}  # made by the editor, on which the server has begun to report
-        self._unseen: set[Any] = set()  # those of them whose progress the editor does not see
+        self._editors_tokens: dict[Any, Json] = {}  # the editor's tokens on which the server has begun to report
+        self._unseen: set[Any] = set()  # those of them whose progress is not forwarded
         self._registered: dict[str, str] = {}  # our registration id -> method
 
     def ask(self, id: Id, method: str, rewrite: Callable[[bytes], bytes] = bytes) -> str:
-        """The id under which the editor gets a server's request. `rewrite` makes the server's reply of the editor's."""
+        """Return the id under which the editor gets a server's request. `rewrite` converts the editor's reply into the server's."""
         self._count += 1
         ours = f"{self._prefix}:{self._count}"
         self._asked[ours] = Asked(generation=self.generation, id=id, method=method, rewrite=rewrite)
         return ours
 
     def answered(self, ours: Id) -> Asked | None:
-        """The server's request that the client's reply belongs to; None for one that nobody waits for."""
+        """Return the server's request that a reply of the editor belongs to, or None if no request waits for it."""
         asked = self._asked.pop(ours, None) if isinstance(ours, str) else None
         return asked if asked is not None and asked.generation == self.generation else None
 
     def asked_as(self, id: Id) -> str | None:
-        """Our id of a server's open request, for its $/cancelRequest."""
+        """Return our id of a pending request of the server, for its $/cancelRequest."""
         for ours, asked in self._asked.items():
             same = asked.id == id and type(asked.id) is type(id)
             if same and asked.generation == self.generation:
@@ -66,7 +66,7 @@ class ServerNames:
         return None
 
     def token(self, theirs: Json) -> str:
-        """The client's name for a progress token that the server made."""
+        """Return the token under which the editor knows a progress token of the server."""
         return self._tokens.setdefault(
             _key(theirs), f"{self._prefix}:{self.generation}:{type(theirs).__name__}:{theirs}"
         )
@@ -75,14 +75,14 @@ class ServerNames:
         return self._tokens.get(_key(theirs))
 
     def token_of(self, ours: Json) -> Json | None:
-        """The server's own name for a token of ours, for window/workDoneProgress/cancel."""
+        """Return the server's own token for one that the editor knows, for window/workDoneProgress/cancel."""
         return next((key[1] for key, name in self._tokens.items() if name == ours), None)
 
     def token_ended(self, theirs: Json) -> None:
         self._tokens.pop(_key(theirs), None)
 
     def editors_token_began(self, token: Json, *, unseen: bool = False) -> None:
-        """unseen: another server reports on it, so the editor does not see what this one says until its end."""
+        """The server has begun to report on a token of the editor. unseen: another server reports on it, so its progress is not forwarded."""
         self._editors_tokens[_key(token)] = token
         if unseen:
             self._unseen.add(_key(token))
@@ -91,7 +91,7 @@ class ServerNames:
         return _key(token) in self._unseen
 
     def reports_on(self, token: Json) -> bool:
-        """Whether the editor sees what the server reports on a token of the editor, and it has not ended."""
+        """Whether the server is reporting on a token of the editor, and its progress is forwarded."""
         return _key(token) in self._editors_tokens and _key(token) not in self._unseen
 
     def editors_token_ended(self, token: Json) -> None:
@@ -108,7 +108,7 @@ class ServerNames:
         self._registered.pop(ours, None)
 
     def next_generation(self) -> Left:
-        """Forget a process that has gone. Returns what the editor still holds of it."""
+        """Forget a process that has ended. Returns what the editor still has of it."""
         left = Left(
             tokens=[*self._tokens.values(), *(one for one in self._editors_tokens.values() if self.reports_on(one))],
             registrations=list(self._registered.items()),

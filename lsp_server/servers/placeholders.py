@@ -1,4 +1,4 @@
-"""Placeholders in a preset's command: what differs from machine to machine. A user's own command has none.
+"""Expands placeholders in a preset's command, for what differs between machines. A user's own command has none.
 
 {package:NAME}  folder of an installed Python package: beside the command's executable, else beside Starling
 {cache}         a folder for this workspace alone, below the user's cache folder, mode 0700
@@ -26,7 +26,7 @@ CACHE = "{cache}"
 
 
 def expanded(command: Sequence[str], *, workspace: Path | None = None) -> tuple[str, ...]:
-    """A preset's command as it is started. `workspace` is the current folder where nothing is given."""
+    """Expand the placeholders of a preset's command. `workspace` defaults to the current folder."""
     words: list[str] = [command[0]]
     for word in command[1:]:
         resolved = _resolved(word, command, workspace)
@@ -54,7 +54,7 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 
 def _site_folders(command: Sequence[str]) -> Iterator[Path]:
-    """Where packages are installed: the environment that the executable belongs to, then our own."""
+    """Return the folders of installed packages: those of the executable's environment, then ours."""
     executable = find_command(command)
     if executable is not None:
         for place in (Path(executable), Path(executable).resolve()):

@@ -1,4 +1,4 @@
-"""Which wrapped servers a session may start, and whose documents each gets. Data in, plans out; starts nothing."""
+"""Plans the wrapped servers of a session: which may be started, and which documents each gets. Starts nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lsp_server.settings import ServerSettings, Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One wrapped server: what to start, and the LSP languageIds of its documents (none: it gets everything).
+    """One wrapped server: its command, and the LSP languageIds of its documents (if empty, it gets all documents).
 
     places: languageId to the server's place in the language's order of preference. given: what the user said of it.
     defaults: settings that count where neither the editor nor the user says otherwise. folder: of a project's own server, the
@@ -41,20 +41,20 @@ class Plan:
         return self.places.get(language_id, 0)
 
     def started_by(self, workspace: Path | None) -> tuple[str, ...]:
-        """The command as it is started; this may make a folder that the server wants for the workspace."""
+        """Return the command without placeholders. May create a folder that the server needs for the workspace."""
         return expanded(self.command, workspace=workspace) if self.has_placeholders else self.command
 
     def starts_in(self, workspace: Path | None) -> Path | None:
-        """The folder it starts in: `cwd` (from the workspace on, where it is relative), its project, or the workspace."""
+        """Return the folder in which it starts: `cwd` (relative to the workspace), else its project, else the workspace."""
         above = self.folder or workspace
         return (above or Path.cwd()) / self.given.cwd if self.given.cwd else above
 
     def answers(self, method: str) -> bool:
-        """Whether the user wants it to be asked for a method."""
+        """Whether the user's settings allow it to be asked for a method."""
         return method not in self.given.without and (not self.given.only or method in self.given.only)
 
     def environment(self) -> dict[str, str] | None:
-        """The environment it starts with; None for our own."""
+        """Return its environment, or None for ours."""
         if not self.given.env:
             return None
         changed = {**os.environ, **self.given.env}
@@ -62,7 +62,7 @@ class Plan:
 
 
 def plans(settings: Settings, problems: list[str] | None = None) -> list[Plan]:
-    """The one command that the user gave, or each language's servers in order of preference.
+    """Plan the one command that the user gave, or each language's servers in order of preference.
 
     A name that no preset has is left out, and told in `problems`; a language whose servers are all left out gets its default.
     """
@@ -73,7 +73,7 @@ def plans(settings: Settings, problems: list[str] | None = None) -> list[Plan]:
     for language_ids, given in chosen_servers(settings, problems):
         for place, server in enumerate(given):
             plan = replace(_plan(server, language_ids), places=dict.fromkeys(language_ids, place))
-            key = repr((plan.command, plan.given))  # one process for all languages that it serves
+            key = repr((plan.command, plan.given))  # one process for all of its languages
             known = found.get(key)
             if known is not None:
                 places = {**plan.places, **known.places}
@@ -83,7 +83,7 @@ def plans(settings: Settings, problems: list[str] | None = None) -> list[Plan]:
 
 
 def plan_for(settings: Settings, language_id: str) -> Plan | None:
-    """The first server that a document of this language gets."""
+    """Return the preferred server of a language."""
     fitting = [plan for plan in plans(settings) if not plan.language_ids or language_id in plan.language_ids]
     return min(fitting, key=lambda plan: plan.place_in(language_id), default=None)
 
@@ -91,7 +91,7 @@ def plan_for(settings: Settings, language_id: str) -> Plan | None:
 def chosen_servers(
     settings: Settings, problems: list[str] | None = None
 ) -> list[tuple[frozenset[str], Sequence[ServerSettings]]]:
-    """(languageIds, servers) by language: those of the setting `servers`, those named by `server`, else the default."""
+    """Return (languageIds, servers) per language: from the setting `servers`, else from `server`, else the default."""
     problems = [] if problems is None else problems
     known = languages()
     named = [preset for name in settings.server.split(",") if (preset := _preset(name.strip(), problems)) is not None]
@@ -104,7 +104,7 @@ def chosen_servers(
             own = [ServerSettings(server=name) for name in names]
         found.append((frozenset(language.language_ids), own))
     taken = {language_id: place for place, (ids, _) in enumerate(found) for language_id in ids}
-    for language_id, servers in given.items():  # a languageId of its own, of a folder's language or of none
+    for language_id, servers in given.items():  # the languageId may belong to a language folder or not
         if servers is None:
             continue
         if language_id in taken:
@@ -115,7 +115,7 @@ def chosen_servers(
 
 
 def _preset(name: str, problems: list[str]) -> ServerPreset | None:
-    """The preset of a name; None, and a problem, where there is none."""
+    """Return the preset with this name, or None and a problem if there is none."""
     try:
         return by_name(name) if name else None
     except UnknownPreset as error:
@@ -125,7 +125,7 @@ def _preset(name: str, problems: list[str]) -> ServerPreset | None:
 
 
 def _known(servers: Sequence[Any], problems: list[str]) -> list[ServerSettings] | None:
-    """A language's servers that can be started; None where some were given and none of them can be."""
+    """Return a language's servers that can be started, or None if servers were given and none can be started."""
     given = [
         msgspec.convert(server, ServerSettings) if isinstance(server, dict) else ServerSettings(server=server)
         for server in servers
@@ -135,7 +135,7 @@ def _known(servers: Sequence[Any], problems: list[str]) -> list[ServerSettings] 
 
 
 def _default(language: Language) -> str:
-    """The first of a language's servers that is installed, else the first: its absence is told when it is needed."""
+    """Return the first server that is installed. If none is, return the first: the user is told when it is needed."""
     able = [server for server in language.servers if not server.only_beside]
     if len(able) == 1:
         return able[0].name
@@ -143,7 +143,7 @@ def _default(language: Language) -> str:
 
 
 def _named_apart(plans: Iterable[Plan]) -> list[Plan]:
-    """The plans, none of their names twice: the session calls a server by it."""
+    """Make the names of the plans unique, because the session identifies a server by its name."""
     count: Counter[str] = Counter()
     found: list[Plan] = []
     for plan in plans:

@@ -23,7 +23,7 @@ SKIPPED = frozenset(("node_modules", "target", "build", "dist", "venv", "__pycac
 
 
 class Pool:
-    """None before `choose`."""
+    """The servers are chosen by `choose`; before it there is none."""
 
     def __init__(self, editor: EditorState, events: ServerEvents) -> None:
         self._editor, self._events = editor, events
@@ -31,7 +31,7 @@ class Pool:
         self.servers: list[WrappedServer] = []
 
     def choose(self) -> list[str]:
-        """Settle which servers there are, from the settings. Starts none. Returns what is wrong with the settings."""
+        """Choose the servers by the settings. Starts none. Returns the problems of the settings, as messages."""
         problems: list[str] = []
         self.servers = [self._server(plan) for plan in plans(self._editor.settings, problems)]
         return problems
@@ -46,13 +46,13 @@ class Pool:
         return WrappedServer(plan=plan, editor=self._editor, events=self._events, has=has)
 
     def dropped(self) -> list[WrappedServer]:
-        """The servers, which are this session's no more: whoever asks ends them."""
+        """Remove the servers from the session and return them. The caller must end them."""
         servers, self.servers = self.servers, []
         return servers
 
     @property
     def one(self) -> WrappedServer | None:
-        """The server that everything is for, where the user gave a command."""
+        """The only server, if the user gave a command."""
         return self.servers[0] if len(self.servers) == 1 and not self.servers[0].plan.language_ids else None
 
     def __iter__(self) -> Iterator[WrappedServer]:
@@ -60,7 +60,7 @@ class Pool:
 
     @property
     def trigger_characters(self) -> list[str]:
-        """What starts completion in any language that there is a server for."""
+        """The characters that trigger completion in any language that has a server."""
         served = [x for x in languages().values() if any(map(self._serves, x.language_ids))]
         return list(dict.fromkeys(character for language in served for character in language.trigger_characters))
 
@@ -71,14 +71,14 @@ class Pool:
         return next((server for server in self.servers if server.key == key), None)
 
     def known_id(self, language_id: str, uri: str) -> str:
-        """A languageId that a server of ours goes by: the given one, else that of the file's name, else the given one."""
+        """Return a languageId that some server supports: prefer the editor's; else infer it from the file name."""
         if self._serves(language_id):
             return language_id
         language = language_for(language_id, uri)
         return language_id if language is None or language_id in language.language_ids else language.language_ids[0]
 
     def of_document(self, uri: str) -> list[WrappedServer]:
-        """Its servers, the preferred first."""
+        """The servers of the document, the preferred one first."""
         return [server for server in self.of_language(self._editor.language_of(uri)) if server.has(uri)]
 
     def of_language(self, language_id: str) -> list[WrappedServer]:
@@ -88,7 +88,7 @@ class Pool:
     # Documents come and go
 
     def opened(self, uri: str, language_id: str) -> None:
-        """Wake the document's servers; a project that has none of its own yet gets one."""
+        """Start the document's servers if they do not run. Create the server of its project if it is the project's first document."""
         for server in list(self.servers):
             if server.plan.given.roots and server.plan.folder is None and server.handles(language_id):
                 self._of_project(server, uri)
@@ -97,7 +97,7 @@ class Pool:
                 server.wake()
 
     def _of_project(self, server: WrappedServer, uri: str) -> None:
-        """Make the server of the document's project, beside the one of the workspace."""
+        """Create the server of the document's project. The workspace's server stays."""
         plan = server.plan
         folder = self._projects.folder_of(uri, plan.given.roots, self._editor.roots)
         if folder is None:
@@ -108,7 +108,7 @@ class Pool:
             self.servers.insert(place, self._server(replace(plan, name=name, folder=folder)))
 
     def closed(self) -> None:
-        """Servers whose last document was closed rest after a while."""
+        """Stop a server some time after its last document was closed."""
         seconds = self._editor.settings.idle
         if not seconds:
             return
@@ -118,7 +118,7 @@ class Pool:
                 server.rest_after(seconds)
 
     def of_workspace(self, roots: Iterable[str]) -> list[WrappedServer]:
-        """The servers of languages that the workspace has files of, as far as a quick look tells."""
+        """The servers of the languages that occur in the workspace. Looks at a limited number of files."""
         found = languages_below(path for path in map(path_of, roots) if path is not None)
         return [server for server in self.servers if any(map(server.handles, found))]
 
@@ -134,7 +134,7 @@ def languages_below(roots: Iterable[Path]) -> list[str]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
-            continue  # what can't be looked into tells nothing
+            continue  # skip a folder that can't be read
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith(".") and entry.name not in SKIPPED:

@@ -1,4 +1,4 @@
-"""The wrapped servers that language folders name."""
+"""Presets of wrapped servers, read from the language folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lsp_server.servers.backend import find_command
 
 
 class UnknownPreset(ValueError):
-    """A preset's name that no language has; carries the names there are."""
+    """No preset has this name. Carries the names that exist."""
 
     def __init__(self, name: str, names: list[str]) -> None:
         near = difflib.get_close_matches(name, names, 1)
@@ -23,7 +23,7 @@ def presets() -> list[ServerPreset]:
 
 
 def by_name(name: str) -> ServerPreset:
-    """The preset of that name. Raises UnknownPreset."""
+    """Return the preset with this name. Raises UnknownPreset."""
     for server in presets():
         if server.name == name:
             return server
@@ -31,5 +31,5 @@ def by_name(name: str) -> ServerPreset:
 
 
 def installed(server: ServerPreset) -> str | None:
-    """Where a preset's command is; None where it is not, or where what is there is only a stand-in."""
+    """Return the path of a preset's command, or None if it is not installed or only a placeholder is."""
     return find_command(server.command, server.check)
