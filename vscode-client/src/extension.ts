@@ -25,8 +25,7 @@ let starling: Starling | undefined;
 
 /** Waits for nothing: looking for a Python and starting a server go on behind it. */
 export function activate(context: vscode.ExtensionContext): void {
-  starling = new Starling(context);
-  void openOnce(context);
+  starling = new Starling(context, openOnce(context));
   void starling.start();
 }
 
@@ -48,7 +47,10 @@ class Starling {
   private companions: vscode.Disposable[] = [];
   private turn = 0; // of starts and stops: only the last counts
 
-  constructor(private readonly context: vscode.ExtensionContext) {
+  constructor(
+    private readonly context: vscode.ExtensionContext,
+    private readonly walkthrough: Promise<void>,
+  ) {
     this.environment = new Environment(context, this.log);
     this.switches = new Switches(context.workspaceState, ALL);
     const isOff = (id: string) => this.switches.isOff(id);
@@ -131,7 +133,7 @@ class Starling {
       return;
     }
     this.found = found;
-    await vscode.commands.executeCommand('setContext', 'starling.ready', found !== undefined);
+    void this.tellReady(found !== undefined);
     if (found === undefined) {
       await this.notInstalled();
       return;
@@ -155,6 +157,12 @@ class Starling {
     this.configure();
     await this.environment.removeOld();
     this.installing.offerUpdate(found);
+  }
+
+  /** VS Code ticks a walkthrough's step where its key becomes true while the walkthrough is known: not before it was opened. */
+  private async tellReady(isReady: boolean): Promise<void> {
+    await this.walkthrough.catch((error: unknown) => this.log.warn(`the walkthrough did not open: ${error}`));
+    await vscode.commands.executeCommand('setContext', 'starling.ready', isReady);
   }
 
   private async notInstalled(): Promise<void> {

@@ -97,7 +97,7 @@ function running({ languageId, mode, isOff, status }: Here): Face | undefined {
     ['mode', mode === 'server' ? `server (${named(own)})` : 'companion of another extension'] as const,
     ['index', ranker?.index ? counted(ranker.files, 'file') : 'being made'] as const,
     ['model', ranker?.model === 'failed' ? `none: ${ranker.reason}` : (ranker?.model ?? 'not started')] as const,
-    ['adapter', adapter(ranker?.last?.adapter)] as const,
+    ...(ranker?.model === 'off' ? [] : [['adapter', adapter(ranker?.last?.adapter)] as const]),
     ...(ranker?.last ? [['last list', lastList(ranker.last)] as const] : []),
   ];
   if (failed.length > 0 || isDead) {

@@ -66,6 +66,11 @@ test('the tooltip counts in words', () => {
   assert.equal(counted(2100, 'file'), '2,100 files');
 });
 
+test('where no model is wanted, nothing is said of adapters', () => {
+  const signals = { ...STATUS, ranker: { ...STATUS.ranker, model: 'off' } } as ServerStatus;
+  assert.equal(new Map(face(RUNNING, { ...PYTHON, status: signals })?.rows).has('adapter'), false);
+});
+
 test('versions are compared by number', () => {
   assert.ok(isOlder('0.9.0', '0.10.0'));
   assert.ok(!isOlder('0.10.0', '0.10.0'));
