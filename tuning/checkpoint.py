@@ -120,8 +120,17 @@ def _embeddings(tuner: Tuner) -> dict[str, Tensor]:
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         base = module.base_layer if isinstance(module, AdaptedLayer) else module
         if isinstance(base, nn.Module) and not isinstance(base, SavedModule):
-            found |= {f"{PREFIX}{paths[id(base)]}.{own}": tensor for own, tensor in base.named_parameters()}
+            path = paths[id(base)]
+            if hasattr(module, "token_adapter"):
+                path = f"{path.removesuffix(OF_LAYER)}{OF_TOKENS}"
+            found |= {f"{PREFIX}{path}.{own}": tensor for own, tensor in base.named_parameters()}
     return found
+
+
+OF_LAYER, OF_TOKENS = (
+    ".base_layer",
+    ".token_adapter.base_layer",
+)  # where the base is: here, and in PEFT with tokens beside LoRA
 
 
 @contextlib.contextmanager
@@ -242,6 +251,7 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
     if any(name in layer.merged_adapters for layer in adapted_layers(tuner.model).values()):
         raise AdapterError(f"'{name}' is merged: unmerge it before its weights are changed")
     family = tuner.family(name)
+    tensors = {key.replace(f"{OF_TOKENS}.", f"{OF_LAYER}."): tensor for key, tensor in tensors.items()}
     tensors = family.before_load(tuner.peft_config[name], _methods(tuner, name), tensors)
     wanted = keys(tuner, name)
     everything = keys(tuner, name, tied=True)

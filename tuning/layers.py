@@ -30,6 +30,7 @@ class LayerMethod(Placed, ABC):
 
     tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
     saved = True  # whether a checkpoint has its parameters
+    saves_embedding = True  # whether a checkpoint has the embedding that it sits on, as PEFT does it
     follows_ties = False  # whether merging it changes layers that share a weight alike
 
     @abstractmethod
@@ -43,6 +44,9 @@ class LayerMethod(Placed, ABC):
     @abstractmethod
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         """The inverse of `merged`."""
+
+    def check_merging(self, others: Sequence[LayerMethod]) -> None:
+        """Raises ConfigError where this can't be merged after others, which are merged into the same layer."""
 
     def by_weights(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         """What `forward` gives where it is computed from the changed weight: for layers that are no plain product."""
@@ -302,6 +306,10 @@ class AdaptedLayer(nn.Module):
         except AttributeError:
             if name in ("base_layer", "_modules", "frozen"):
                 raise
+            if (
+                name == "original_module" and "token_adapter" in self._modules
+            ):  # PEFT's name, where it has trained tokens
+                return self.base_layer
             return getattr(self.base_layer, name)  # in_features, num_embeddings, …
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ parameters, buffers and modules are the owner's, and it reads and writes them th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ class _Parts(MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         modules = self.owner._modules
         if isinstance(value, Placed):
-            space = modules.setdefault(name, value.owner or nn.Module())
+            space = modules.setdefault(name, value.owner or value.space(self.owner))
             if value.owner is None:
                 value.place(space, self.adapter)  # type: ignore[arg-type]
             self.names[name] = value
@@ -148,6 +148,9 @@ class Placed(nn.Module):
 
     owner: nn.Module | None
     adapter: str
+    space: Callable[[nn.Module], nn.Module] = staticmethod(
+        lambda owner: nn.Module()
+    )  # what holds it, where it is a part of another
 
     def __init__(self) -> None:
         self.__dict__.update(owner=None, adapter="")

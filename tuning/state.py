@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tuning import checkpoint
 from tuning.errors import AdapterError
+from tuning.kinds import EMBEDDING
 from tuning.prompts import Prompts
 from tuning.tuner import Tuner
 
@@ -100,12 +101,10 @@ def tuner_of(model: nn.Module, what: str) -> Tuner:
 
 def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
     """Whether an adapter sits on an embedding: its base is then saved with it, as PEFT does."""
-    if (
-        getattr(tuner.peft_config[name], "trainable_token_indices", None) is not None
-        or tuner.family(name).name == "TRAINABLE_TOKENS"
-    ):
-        return False
-    return any(layer.frozen.role == "embedding" for layer in tuner.layers(name).values()) or _resized(tuner, name)
+    adapted = any(
+        layer.frozen.role == EMBEDDING and layer.adapters[name].saves_embedding for layer in tuner.layers(name).values()
+    )
+    return adapted or _resized(tuner, name)
 
 
 def _resized(tuner: Tuner, name: str) -> bool:

@@ -141,28 +141,6 @@ def candidates(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
             yield name, base
 
 
-def embedding_path(model: nn.Module) -> str:
-    """The path of the input embedding. Raises TargetError."""
-    of_model: Any = getattr(model, "get_input_embeddings", None)
-    embedding = base_of(of_model()) if of_model is not None else None
-    for name, module in candidates(model):
-        if module is embedding:
-            return name
-    raise TargetError(f"{type(model).__name__} has no input embedding of its own: name the layer")
-
-
-def tied_paths(model: nn.Module) -> list[str]:
-    """The paths of linear layers whose weight is the input embedding's: a tied output head."""
-    if getattr(getattr(model, "config", None), "tie_word_embeddings", False) is False:
-        return []
-    layers = dict(candidates(model))
-    weight = layers[embedding_path(model)].get_parameter("weight")
-    return [
-        name for name, module in layers.items()
-        if getattr(module, "weight", None) is weight and _role(module) == LINEAR
-    ]  # fmt: skip
-
-
 def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Frozen]:
     """The layers that an adapter is to sit on. Raises TargetError where there are none, or one can't be adapted."""
     found: list[Frozen] = []

@@ -18,7 +18,8 @@ from tuning.merge import mark_untied, without_adapters
 from tuning.registry import LayerFamily, method_named
 from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
 from tuning.switching import Switching
-from tuning.targets import embedding_path, find, resolved, tied_paths
+from tuning.targets import find, resolved
+from tuning.tied import embedding_path, tied_paths, warn_of_ties
 
 
 class Tuner(Switching):
@@ -85,6 +86,7 @@ class Tuner(Switching):
         config.check_here()
         self._same_parameters(config)
         self._one_with_bias(config)
+        warn_of_ties(config, self.model)
         family.prepared(config, self.model)
         config.target_modules = resolved(self.model, config, family)
         found = find(self.model, config, family)

@@ -189,11 +189,11 @@ def test_a_padding_token_takes_no_gradient_and_scaled_embeddings_scale() -> None
         (lambda: tuning.TrainableTokensConfig(token_indices=[3, 3]), r"there twice: \[3\]"),
         (
             lambda: tuning.LoraConfig(trainable_token_indices={"embed_tokns": [1]}),
-            "names 0 layers; the nearest are 'embed_tokens'",
+            "not found in the base model.; the nearest are 'embed_tokens'",
         ),
         (
             lambda: tuning.LoraConfig(trainable_token_indices=[1], target_modules=["embed_tokens"]),
-            "is in target_modules and has trainable_token_indices",
+            "already marked to be adapted",
         ),
         (
             lambda: tuning.LoraConfig(trainable_token_indices=[1], modules_to_save=["embed_tokens"]),
@@ -203,7 +203,7 @@ def test_a_padding_token_takes_no_gradient_and_scaled_embeddings_scale() -> None
             lambda: tuning.LoraConfig(
                 trainable_token_indices={"embed_tokens": [1], "lm_head": [2]}, ensure_weight_tying=True
             ),
-            "layers that are tied have other token indices",
+            "different token indices are specified for tied layers",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tuning import targets
+from tuning import targets, tied
 from tuning.checkpoint import Loaded
 from tuning.config import LayerConfig, PeftConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError
@@ -192,7 +192,7 @@ def maybe_include_all_linear_layers(peft_config: LayerConfig, model: nn.Module) 
 
 def get_module_names_tied_with_embedding(model: nn.Module) -> list[str]:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return targets.tied_paths(base)
+    return tied.tied_layers(base)
 
 
 def get_no_split_modules(model: nn.Module) -> set[str]:

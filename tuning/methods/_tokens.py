@@ -11,29 +11,36 @@ from torch.nn import functional
 
 from tuning.errors import ConfigError, TargetError, nearest
 from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen, kind_of
-from tuning.layers import Layer, LayerMethod
-from tuning.placement import Placed
+from tuning.layers import AdaptedLayer, Layer, LayerMethod
+from tuning.placement import OfAdapter, Placed
 from tuning.targets import candidates
 
 
 @final
 class Tokens(LayerMethod):
     """ids ↦ base(ids), with trained rows (tokens, dimensions) for some ids; of an output head x ↦ base(x), with the logits of
-    these. A tied head has the embedding's own rows. The rows take the weight's place: of two adapters with one id the last holds.
+    these. Layers that share the embedding's weight have its rows. The rows take the weight's place: of two stacked adapters with
+    one id the last holds, and they can't both be merged.
     """
+
+    saves_embedding = False
+    token_indices = OfAdapter[list[int]]()
 
     def __init__(self, frozen: Frozen, indices: Sequence[int], *, initial: bool = True, nested: bool = False) -> None:
         super().__init__()
         weight = frozen.weight
         check_indices(indices, len(weight), frozen.name)
-        self.indices = torch.tensor(list(indices))
+        self.token_indices = list(indices)
+        self.indices = torch.tensor(self.token_indices)
         rows = (
             weight.detach()[self.indices.to(weight.device)] if initial else torch.randn(len(indices), weight.shape[1])
         )
+        original = weight.detach()[self.indices.to(weight.device)]
         if nested:
-            self.token_adapter = _Rows(rows)
+            self.token_adapter = _Rows(rows, original, self.token_indices)
         else:
             self.trainable_tokens_delta = nn.Parameter(rows.clone())
+            self.register_buffer("trainable_tokens_original", original, persistent=False)
         self.before: Tensor | None = None  # the rows before merging
         self.of: list[
             Tokens
@@ -45,6 +52,7 @@ class Tokens(LayerMethod):
             self.token_adapter = other.token_adapter
         else:
             self.trainable_tokens_delta = other.trainable_tokens_delta
+            self.trainable_tokens_original = other.trainable_tokens_original
         self.of, self.tied, self.saved = [other], True, not hasattr(self, "token_adapter")  # as PEFT does in each case
         self.follows_ties = other.follows_ties = True
         return self
@@ -69,6 +77,13 @@ class Tokens(LayerMethod):
         own = own * getattr(module, "embed_scale", 1)  # some models scale in their embedding's forward
         return torch.where(found.any(-1, keepdim=True), own.to(result.dtype), result)
 
+    def check_merging(self, others: Sequence[LayerMethod]) -> None:
+        rows = {index for other in others if isinstance(other, Tokens) for index in other.indices.tolist()}
+        if both := sorted(rows & set(self.indices.tolist())):
+            raise ConfigError(
+                f"Token indices {both} of adapter '{self.adapter}' are already defined and would result in undefined merging behavior"
+            )
+
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         indices = self.indices.to(affine.weight.device)
         self.before = affine.weight[indices].clone()
@@ -80,12 +95,33 @@ class Tokens(LayerMethod):
         return affine._replace(weight=affine.weight.index_copy(0, self.indices.to(before.device), before))
 
 
+class TokenAdapter(nn.Module):
+    """What PEFT calls a layer's `token_adapter`: the rows of all adapters of one layer, where they are beside LoRA."""
+
+    def __init__(self, layer: AdaptedLayer) -> None:
+        super().__init__()
+        self.of = [layer]  # in a list, so that it is no part of this
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name == "of":
+                raise
+            return getattr(self.of[0], name)  # base_layer, active_adapters, merged_adapters, …
+
+
 class _Rows(Placed):
     """Under the name that PEFT gives them where they are beside LoRA: `token_adapter.trainable_tokens_delta`."""
 
-    def __init__(self, rows: Tensor) -> None:
+    space = TokenAdapter
+    token_indices = OfAdapter[list[int]]()
+
+    def __init__(self, rows: Tensor, original: Tensor, indices: list[int]) -> None:
         super().__init__()
+        self.token_indices = indices
         self.trainable_tokens_delta = nn.Parameter(rows.clone())
+        self.register_buffer("trainable_tokens_original", original, persistent=False)
 
 
 def check_indices(indices: Sequence[int], count: int, name: str) -> None:
@@ -109,12 +145,10 @@ def frozen_at(model: nn.Module, path: str) -> Frozen:
     return Frozen(name=path, module=module, kind=kind)
 
 
-def named(model: nn.Module, name: str) -> str:
-    """The path of the one layer whose path is or ends with a name. Raises TargetError."""
+def named(model: nn.Module, name: str) -> list[str]:
+    """The paths of the layers whose path is or ends with a name. Raises TargetError."""
     paths = [path for path, _ in candidates(model) if path == name or path.endswith(f".{name}")]
-    if len(paths) != 1:
-        found = f"names {len(paths)} layers" + (f": {', '.join(paths[:3])}" if paths else "")
-        raise TargetError(
-            f"'{name}' {found}{nearest(name, [path.rsplit('.', 1)[-1] for path, _ in candidates(model)])}"
-        )
-    return paths[0]
+    if not paths:
+        hint = nearest(name, [path.rsplit(".", 1)[-1] for path, _ in candidates(model)])
+        raise TargetError(f"Target modules {{{name!r}}} not found in the base model.{hint}")
+    return paths

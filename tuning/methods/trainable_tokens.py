@@ -13,7 +13,7 @@ from tuning.kinds import EMBEDDING, LINEAR, Frozen
 from tuning.layers import LayerMethod
 from tuning.methods._tokens import Tokens, frozen_at
 from tuning.registry import LayerFamily
-from tuning.targets import embedding_path, tied_paths
+from tuning.tied import embedding_path, tied_layers
 
 
 @dataclass(kw_only=True)
@@ -38,11 +38,11 @@ def _prepared(config: TrainableTokensConfig, model: nn.Module) -> None:
 def _tied(
     config: TrainableTokensConfig, model: nn.Module, made: Mapping[str, LayerMethod]
 ) -> Sequence[tuple[Frozen, LayerMethod]]:
-    """The head that shares the embedding's weight has its rows too, and not its own where it was targeted itself."""
+    """Layers that share the embedding's weight have its rows too, and not their own where they were targeted themselves."""
     embedding = made.get(embedding_path(model)) if hasattr(model, "get_input_embeddings") else None
     if not isinstance(embedding, Tokens):
         return []
-    layers = [frozen_at(model, path) for path in tied_paths(model)]
+    layers = [frozen_at(model, path) for path in tied_layers(model)]
     return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
 
 

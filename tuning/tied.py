@@ -1,0 +1,95 @@
+"""Layers that share the input embedding's weight: which they are, and what a config does with them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+from torch import nn
+
+from tuning.config import LayerConfig
+from tuning.errors import PeftWarning, TargetError
+from tuning.kinds import EMBEDDING, LINEAR, kind_of
+from tuning.targets import ALL_LINEAR, base_of, candidates, matching
+
+NAMES = ("embed_tokens", "lm_head")  # PEFT 0.21 ties what has one of these names, and nothing else
+
+
+def embedding_path(model: nn.Module) -> str:
+    """The path of the input embedding. Raises TargetError."""
+    of_model: Any = getattr(model, "get_input_embeddings", None)
+    embedding = base_of(of_model()) if of_model is not None else None
+    for name, module in candidates(model):
+        if module is embedding:
+            return name
+    raise TargetError(f"{type(model).__name__} has no input embedding of its own: name the layer")
+
+
+def tied_paths(model: nn.Module) -> list[str]:
+    """The paths of the other layers whose weight is the input embedding's: a tied output head, T5's embeddings of encoder and decoder."""
+    if getattr(getattr(model, "config", None), "tie_word_embeddings", False) is False:
+        return []
+    layers = dict(candidates(model))
+    embedding = embedding_path(model)
+    weight = layers[embedding].get_parameter("weight")
+    return [
+        name
+        for name, module in layers.items()
+        if name != embedding and getattr(module, "weight", None) is weight and _ties(module)
+    ]
+
+
+def _ties(module: nn.Module) -> bool:
+    kind = kind_of(module)
+    return kind is not None and kind.role in (LINEAR, EMBEDDING)
+
+
+def tied_layers(model: nn.Module) -> list[str]:
+    """As `tied_paths`, of any model: none where it has no input embedding."""
+    return tied_paths(model) if hasattr(model, "get_input_embeddings") else []
+
+
+def targets_tied(config: LayerConfig, model: nn.Module) -> bool:
+    """Whether `target_modules` name the input embedding, or a layer that PEFT ties."""
+    asked = config.target_modules
+    if asked is None or asked == ALL_LINEAR:
+        return False
+    if hasattr(model, "get_input_embeddings") and matching(asked, embedding_path(model)):
+        return True
+    if isinstance(asked, str):
+        return any(re.fullmatch(asked, name) for name in NAMES)
+    return any(name.rpartition(".")[2] in NAMES for name in asked)
+
+
+def saves_tied(config: LayerConfig) -> bool:
+    """Whether `modules_to_save` name a layer that PEFT ties."""
+    return any(name.rpartition(".")[2] in NAMES for name in config.modules_to_save or ())
+
+
+def warn_of_ties(config: LayerConfig, model: nn.Module) -> None:
+    """Warn where a config adapts one of several layers with one weight, or asks for ties that there are not."""
+    asked = getattr(config, "ensure_weight_tying", None)
+    tokens = getattr(config, "trainable_token_indices", None) is not None
+    meant = targets_tied(config, model) or saves_tied(config)
+    if not asked and not meant:
+        return
+    tied = bool(tied_layers(model))
+    if asked and tokens and not tied:
+        text = "ensure_weight_tying=True but the model does not have tied weights: each layer has rows of its own"
+    elif asked and not tied:
+        text = "You have requested `ensure_weight_tying`, but no tied modules were found in the model"
+    elif asked and not meant and not tokens:
+        text = "You have requested `ensure_weight_tying`, but no tied modules are added in either `modules_to_save` or `target_modules`"
+    elif asked is None and tied:
+        text = f"The model ties a layer that {config.METHOD} adapts, but no implementation exists to tie the adapters: {_CHANGES}"
+    elif not asked and tied:
+        text = (
+            f"The model ties a layer that the adapter changes, but `ensure_weight_tying` is not set to True: {_CHANGES}"
+        )
+    else:
+        return
+    warnings.warn(text, PeftWarning, stacklevel=5)
+
+
+_CHANGES = "the others keep the base's weight, so that the merged model has untied weights"
