@@ -123,8 +123,6 @@ class OnDisk:
         check_not_offloaded(model)
         folder = hub.resolved(model_id, subfolder, **kwargs)
         config = config or PeftConfig.from_pretrained(folder)
-        if config.is_prompt_learning and is_trainable and cls.PEFTS_REFUSALS:
-            raise ConfigError("Cannot set a prompt learning adapter to trainable when loading pretrained adapter.")
         config.inference_mode = not is_trainable
         if config.task_type is None and cls.TASK is not None:
             config.task_type = str(cls.TASK)

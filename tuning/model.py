@@ -19,6 +19,7 @@ from tuning.errors import AdapterError, ConfigError
 from tuning.invocation import invoking
 from tuning.layers import NO_ADAPTER, AdaptedLayer
 from tuning.offload import check_not_offloaded
+from tuning.pefts_class import OfPeftsClass
 from tuning.prompts import Prompts
 from tuning.quantised import check_library, prepare_model_for_gradient_checkpointing
 from tuning.saved import SavedModule
@@ -37,11 +38,10 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
 ONLY_ON_LAYERS = ("merge_adapter", "unmerge_adapter", "merge_and_unload")
 
 
-class PeftModel(OnDisk, nn.Module):
+class PeftModel(OfPeftsClass, OnDisk, nn.Module):
     """A base model and its adapters. Everything that is not ours is the base model's own."""
 
     TASK: ClassVar[TaskType | None] = None  # what a config that names no task is for
-    PEFTS_REFUSALS: ClassVar[bool] = False
     _hf_peft_config_loaded = True  # for transformers: what is here is no plain base
 
     def __init__(
@@ -200,7 +200,6 @@ class PeftModel(OnDisk, nn.Module):
         """The model's own forward. `adapter_names`: for each row of the batch which adapter it uses."""
         if labels is not None:
             kwargs["labels"] = labels
-        """The model's own forward; `adapter_names` says for each row of the batch which adapter it uses."""
         with self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
             return self._inner(*args, **kwargs)
 

@@ -1,19 +1,19 @@
 """The methods there are: one for each file in `tuning/methods/`, found by its name.
 
-A method's file says `METHOD = LayerFamily(…)` or `METHOD = PromptFamily(…)`, and holds the config's class, named so that the file's
-name without underscores is the class's without `Config`, in lower case: `LNTuningConfig` in `ln_tuning.py`. Nothing else knows of it.
+A method's file says `METHOD = X()`, X a class that derives from `LayerFamily` or `PromptFamily`, and holds the config's class, named so that the
+file's name without underscores is the class's without `Config`, in lower case: `LNTuningConfig` in `ln_tuning.py`. Nothing else knows of it.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuning.compat.absent import TYPES
 from tuning.config import LayerConfig, PromptConfig
@@ -29,71 +29,98 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "methods"
 
 
-def _nothing_shared(config: Any, layers: Sequence[Frozen]) -> None:
-    return None
+class LayerFamily(ABC):
+    """A method that adapts layers: what a method's file derives its `METHOD` from. The hooks below do nothing unless it has its own.
 
-
-def _as_they_are(config: Any, layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    return tensors
-
-
-def _no_difference(config: Any, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> Any:
-    raise ConfigError(
-        f"{config.METHOD} has no form for an adapter less what it began as (path_initial_model_for_weight_conversion)"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerFamily:
-    """A method that adapts layers.
-
-    `prefix`: what the names of its parameters begin with, as PEFT says it. `roles`: the kinds of layer it can do (`tuning.kinds`). `targets`: layers that are meant where none is named, as lists of
-    names to try in turn; `targets_of`: by a model's `model_type`, where PEFT means others. `shared`: makes what all layers of an adapter have in common, a module whose parameters and buffers are saved with it, or None.
-    `penalty`: what an adapter adds to the loss, `end_of_step`: what it does after an optimiser's step; None where that is nothing.
-    `prepared`: what it fills in in a config for a model. `beside`: the layers that it adapts beside its targets, whose methods, by
-    path, it is given; these take the place of a target's own.
-    `before_load`, `before_save`: what it changes in a checkpoint's tensors, or in its layers for them; both have keys as in a
-    checkpoint, a layer's key being the start of its tensors'.
-    `difference`: an adapter's tensors less those that it began as, and the config for it. `learning`: what layers (by path) need to go on training, beside parameters and buffers; `go_on` gives it back to them.
+    Checkpoints' tensors have keys as in a checkpoint; a layer's key is the start of its tensors'.
     """
 
-    name: str
-    prefix: str
-    config: type[LayerConfig]
-    layer: Callable[[Frozen, Any, Any], LayerMethod]
-    roles: frozenset[str] = frozenset({"linear"})
-    on_quantised: bool = True  # whether its layers' weights may be quantised
-    targets: Sequence[Sequence[str]] = ()
-    targets_of: Mapping[str, Sequence[str] | str] = field(default_factory=dict)
-    shared: Callable[[Any, Sequence[Frozen]], Placed | None] = _nothing_shared
-    prepared: Callable[[Any, nn.Module], None] = lambda config, model: None
-    beside: Callable[[Any, nn.Module, Mapping[str, LayerMethod]], Sequence[tuple[Frozen, LayerMethod]]] = lambda *_: ()
-    shared_saved: Callable[[Any], bool] = lambda config: True
-    penalty: Callable[[Any, Sequence[LayerMethod]], Tensor | None] | None = None
-    end_of_step: Callable[[Any, Mapping[str, AdaptedLayer], str, int], None] | None = None
-    before_load: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
-    before_save: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
-    learning: Callable[[Mapping[str, Any]], Mapping[str, Tensor]] = lambda layers: {}
-    go_on: Callable[[Any, Mapping[str, Any], Mapping[str, Tensor]], None] = lambda *_: None
-    difference: Callable[[Any, Mapping[str, Tensor], Mapping[str, Tensor]], tuple[Mapping[str, Tensor], Any]] = (
-        _no_difference
-    )
-    saved_as: Mapping[str, str] = field(default_factory=dict)  # a parameter's name here -> in a checkpoint
+    name: ClassVar[str]
+    prefix: ClassVar[str]  # what the names of its parameters begin with, as PEFT says it
+    config: ClassVar[type[LayerConfig]]
+    roles: ClassVar[frozenset[str]] = frozenset({"linear"})  # the kinds of layer it can do (`tuning.kinds`)
+    on_quantised: ClassVar[bool] = True  # whether its layers' weights may be quantised
+    ties: ClassVar[bool] = False  # whether it adapts layers that share a weight alike, unasked
+    targets: ClassVar[
+        Sequence[Sequence[str]]
+    ] = ()  # layers that are meant where none is named: lists of names to try in turn
+    targets_of: ClassVar[
+        Mapping[str, Sequence[str] | str]
+    ] = {}  # the same by a model's `model_type`, where PEFT means others
+    saved_as: ClassVar[Mapping[str, str]] = {}  # a parameter's name here -> in a checkpoint
+
+    @abstractmethod
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        """The adapter of one layer; `shared` is what the hook of this name made."""
+
+    def prepare(self, config: Any, model: nn.Module) -> None:  # noqa: B027
+        """Fill in what a config leaves to the model."""
+
+    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+        """What all layers of an adapter have in common: its parameters and buffers are saved with it. `others`: the configs of the
+        adapters that are there. Raises ConfigError where they can't be together.
+        """
+        return None
+
+    def shared_saved(self, config: Any) -> bool:
+        """Whether a checkpoint has what is shared."""
+        return True
+
+    def beside(
+        self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
+    ) -> Sequence[tuple[Frozen, LayerMethod]]:
+        """What it adapts beside its targets, whose methods it is given by path; these take the place of a target's own."""
+        return ()
+
+    def penalty(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
+        """What an adapter adds to the loss."""
+        return None
+
+    def end_of_step(self, config: Any, layers: Mapping[str, AdaptedLayer], name: str, step: int) -> None:  # noqa: B027
+        """What it does after an optimiser's step."""
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """A checkpoint's tensors as the layers take them; the layers may be changed for them."""
+        return tensors
+
+    def before_save(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """An adapter's tensors as a checkpoint has them."""
+        return tensors
+
+    def learning(self, methods: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """What layers (by path) need to go on training, beside parameters and buffers."""
+        return {}
+
+    def go_on(self, config: Any, methods: Mapping[str, Any], learned: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Give layers back what `learning` gave."""
+
+    def difference(
+        self, config: Any, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor], Any]:
+        """An adapter's tensors less those that it began as, and the config for it. Raises ConfigError."""
+        raise ConfigError(
+            f"{self.name} has no form for an adapter less what it began as (path_initial_model_for_weight_conversion)"
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PromptFamily:
-    """A method that puts virtual tokens before the input: `encoder` makes them.
+class PromptFamily(ABC):
+    """A method that puts virtual tokens before the input: what a method's file derives its `METHOD` from."""
 
-    `encoder(config, word_embeddings)`: a module that, called with nothing, gives (virtual tokens, dimensions) to put before the
-    embedded input, or with `as_keys` the keys and values (virtual tokens, layers · 2 · dimensions) of each layer's attention.
-    The config is one that `tuning.virtual.complete` has filled in.
-    """
+    name: ClassVar[str]
+    config: ClassVar[type[PromptConfig]]
+    as_keys: ClassVar[bool] = False  # whether its tokens are keys and values of each layer's attention
 
-    name: str
-    config: type[PromptConfig]
-    encoder: Callable[[Any, nn.Module], nn.Module]
-    as_keys: bool = False
+    @abstractmethod
+    def encoder(self, config: Any, words: nn.Module) -> nn.Module:
+        """A module that, called with nothing, gives (virtual tokens, dimensions) to put before the embedded input, or with `as_keys`
+        the keys and values (virtual tokens, layers · 2 · dimensions) of each layer's attention.
+
+        `words` are the model's word embeddings; the config is one that `tuning.virtual.complete` has filled in.
+        """
 
 
 Family = LayerFamily | PromptFamily

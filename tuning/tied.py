@@ -11,6 +11,7 @@ from torch import nn
 from tuning.config import LayerConfig
 from tuning.errors import PeftWarning, TargetError
 from tuning.kinds import EMBEDDING, LINEAR, kind_of
+from tuning.registry import LayerFamily
 from tuning.targets import ALL_LINEAR, base_of, candidates, matching
 
 NAMES = ("embed_tokens", "lm_head")  # PEFT 0.21 ties what has one of these names, and nothing else
@@ -67,7 +68,7 @@ def saves_tied(config: LayerConfig) -> bool:
     return any(name.rpartition(".")[2] in NAMES for name in config.modules_to_save or ())
 
 
-def warn_of_ties(config: LayerConfig, model: nn.Module) -> None:
+def warn_of_ties(config: LayerConfig, model: nn.Module, family: LayerFamily) -> None:
     """Warn where a config adapts one of several layers with one weight, or asks for ties that there are not."""
     asked = getattr(config, "ensure_weight_tying", None)
     tokens = getattr(config, "trainable_token_indices", None) is not None
@@ -81,9 +82,9 @@ def warn_of_ties(config: LayerConfig, model: nn.Module) -> None:
         text = "You have requested `ensure_weight_tying`, but no tied modules were found in the model"
     elif asked and not meant and not tokens:
         text = "You have requested `ensure_weight_tying`, but no tied modules are added in either `modules_to_save` or `target_modules`"
-    elif asked is None and tied:
+    elif asked is None and tied and not family.ties:
         text = f"The model ties a layer that {config.METHOD} adapts, but no implementation exists to tie the adapters: {_CHANGES}"
-    elif not asked and tied:
+    elif asked is False and tied:
         text = (
             f"The model ties a layer that the adapter changes, but `ensure_weight_tying` is not set to True: {_CHANGES}"
         )

@@ -48,8 +48,7 @@ class Tuner(Switching):
         """What the active adapters add to a loss, or None where they add nothing."""
         found: Tensor | None = None
         for name in self.routing.active:
-            penalty = self.family(name).penalty
-            if penalty is not None and (added := penalty(self.peft_config[name], self.methods(name))) is not None:
+            if (added := self.family(name).penalty(self.peft_config[name], self.methods(name))) is not None:
                 found = added if found is None else found + added
         return found
 
@@ -86,11 +85,11 @@ class Tuner(Switching):
         config.check_here()
         self._same_parameters(config)
         self._one_with_bias(config)
-        warn_of_ties(config, self.model)
-        family.prepared(config, self.model)
+        warn_of_ties(config, self.model, family)
+        family.prepare(config, self.model)
         config.target_modules = resolved(self.model, config, family)
         found = find(self.model, config, family)
-        shared = family.shared(config, found)
+        shared = family.shared(config, found, self._alike(family))
         made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
         beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
         taken = {frozen.name for frozen, _ in beside}
@@ -117,6 +116,9 @@ class Tuner(Switching):
         self._look()
         self.set_requires_grad(name, False)
         self.train_biases(config)
+
+    def _alike(self, family: LayerFamily) -> dict[str, LayerConfig]:
+        return {name: config for name, config in self.peft_config.items() if self.family(name) is family}
 
     def _same_parameters(self, config: LayerConfig) -> None:
         """Raises ConfigError where two adapters target other parameters: their layers are nested by these."""
@@ -247,8 +249,7 @@ class Tuner(Switching):
     def update_and_allocate(self, global_step: int) -> None:
         """After each optimiser's step: what the active adapters' methods do then (AdaLoRA's budget)."""
         for name in self.routing.active:
-            if (act := self.family(name).end_of_step) is not None:
-                act(self.peft_config[name], self.layers(name), name, global_step)
+            self.family(name).end_of_step(self.peft_config[name], self.layers(name), name, global_step)
 
 
 def _is_untied(model: nn.Module) -> bool:

@@ -111,10 +111,15 @@ class TokenAdapter(nn.Module):
             return getattr(self.of[0], name)  # base_layer, active_adapters, merged_adapters, …
 
 
+def _space(layer: nn.Module) -> nn.Module:
+    assert isinstance(layer, AdaptedLayer)
+    return TokenAdapter(layer)
+
+
 class _Rows(Placed):
     """Under the name that PEFT gives them where they are beside LoRA: `token_adapter.trainable_tokens_delta`."""
 
-    space = TokenAdapter
+    space = staticmethod(_space)
     token_indices = OfAdapter[list[int]]()
 
     def __init__(self, rows: Tensor, original: Tensor, indices: list[int]) -> None:

@@ -62,7 +62,7 @@ class TiedLora(Additive):
         return result + (low @ self.lora_embedding_A * self.scaling).to(result.dtype)
 
 
-def prepared(config: Any, model: nn.Module) -> None:
+def prepare(config: Any, model: nn.Module) -> None:
     """With `ensure_weight_tying`: where a tied layer is meant, the embedding is, and the others follow it."""
     others = tied_layers(model) if config.ensure_weight_tying else []
     if not others:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tuning.config import fraction, one_of, positive
 from tuning.errors import AdapterError, ConfigError
 from tuning.kinds import CONV, LINEAR, Frozen
-from tuning.layers import AdaptedLayer, Additive, Layer, as_computed
+from tuning.layers import AdaptedLayer, Additive, Layer, LayerMethod, as_computed
 from tuning.methods.lora import LoraConfig
 from tuning.registry import LayerFamily
 
@@ -252,13 +252,13 @@ def _go_on(config: AdaLoraConfig, layers: Mapping[str, AdaLora], tensors: Mappin
         config.rank_pattern = {f"{path}.lora_E": _pattern(method, config.init_r) for path, method in layers.items()}
 
 
-METHOD = LayerFamily(
-    name="ADALORA",
-    prefix="lora_",
-    config=AdaLoraConfig,
-    layer=AdaLora,
-    roles=frozenset({LINEAR, CONV}),
-    targets=(
+@final
+class AdaLoraFamily(LayerFamily):
+    name = "ADALORA"
+    prefix = "lora_"
+    config = AdaLoraConfig
+    roles = frozenset({LINEAR, CONV})
+    targets = (
         ("q", "k", "v", "o", "wi", "wo"),
         ("q", "k", "v", "o", "wi_0", "wi_1", "wo"),
         ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
@@ -268,11 +268,32 @@ METHOD = LayerFamily(
         ("c_attn",),
         ("query_key_value",),
         ("in_proj",),
-    ),
-    penalty=penalty,
-    end_of_step=update_and_allocate,
-    before_load=_resized,
-    before_save=_without_cut_ranks,
-    learning=_learning,
-    go_on=_go_on,
-)
+    )
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return AdaLora(frozen, config, shared)
+
+    def penalty(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
+        return penalty(config, methods)
+
+    def end_of_step(self, config: Any, layers: Mapping[str, AdaptedLayer], name: str, step: int) -> None:
+        update_and_allocate(config, layers, name, step)
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return _resized(config, methods, tensors)
+
+    def before_save(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return _without_cut_ranks(config, methods, tensors)
+
+    def learning(self, methods: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        return _learning(methods)
+
+    def go_on(self, config: Any, methods: Mapping[str, Any], learned: Mapping[str, Tensor]) -> None:
+        _go_on(config, methods, learned)
+
+
+METHOD = AdaLoraFamily()

@@ -149,13 +149,22 @@ def _with_factors_of(config: Any, layers: Mapping[str, BOFT], tensors: Mapping[s
     return tensors
 
 
-METHOD = LayerFamily(
-    name="BOFT",
-    prefix="boft_",
-    config=BOFTConfig,
-    layer=BOFT,
-    roles=frozenset({LINEAR, CONV}),
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-    before_load=_with_factors_of,
-)
+@final
+class BOFTFamily(LayerFamily):
+    name = "BOFT"
+    prefix = "boft_"
+    config = BOFTConfig
+    roles = frozenset({LINEAR, CONV})
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return BOFT(frozen, config, shared)
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return _with_factors_of(config, methods, tensors)
+
+
+METHOD = BOFTFamily()

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -87,11 +88,18 @@ def _places(out: int, into: int, count: int, seed: int) -> Tensor:
     return torch.stack([flat // into, flat % into])
 
 
-METHOD = LayerFamily(
-    name="FOURIERFT",
-    prefix="fourierft_",
-    config=FourierFTConfig,
-    layer=FourierFT,
-    targets_of=LORA.targets_of,
-    targets=[["mlp.c_proj"] if list(group) == ["c_attn"] else group for group in LORA.targets],
-)
+@final
+class FourierFTFamily(LayerFamily):
+    name = "FOURIERFT"
+    prefix = "fourierft_"
+    config = FourierFTConfig
+    targets_of = LORA.targets_of
+    targets: ClassVar[Sequence[Sequence[str]]] = [
+        ["mlp.c_proj"] if list(group) == ["c_attn"] else group for group in LORA.targets
+    ]
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return FourierFT(frozen, config, shared)
+
+
+METHOD = FourierFTFamily()

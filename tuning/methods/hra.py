@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -88,12 +88,17 @@ class HRA(LayerMethod):
         return affine._replace(weight=affine.weight - (affine.weight @ u) @ k.T)
 
 
-METHOD = LayerFamily(
-    name="HRA",
-    prefix="hra_",
-    config=HRAConfig,
-    layer=HRA,
-    roles=frozenset({LINEAR, CONV}),
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-)
+@final
+class HRAFamily(LayerFamily):
+    name = "HRA"
+    prefix = "hra_"
+    config = HRAConfig
+    roles = frozenset({LINEAR, CONV})
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return HRA(frozen, config, shared)
+
+
+METHOD = HRAFamily()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -17,6 +17,7 @@ from tuning.config import LayerConfig
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod
+from tuning.placement import Placed
 from tuning.registry import LayerFamily
 
 SMALL = 1e-4  # what is divided by less than this does not come back from merging as it was
@@ -113,13 +114,13 @@ def _with_feedforward(config: IA3Config, layers: Sequence[Frozen]) -> None:
         }
 
 
-METHOD = LayerFamily(
-    name="IA3",
-    prefix="ia3_",
-    config=IA3Config,
-    layer=IA3,
-    roles=frozenset({LINEAR, CONV}),
-    targets=(  # section 3.3 of the paper: keys, values, and the second feed-forward layer
+@final
+class IA3Family(LayerFamily):
+    name = "IA3"
+    prefix = "ia3_"
+    config = IA3Config
+    roles = frozenset({LINEAR, CONV})
+    targets = (  # section 3.3 of the paper: keys, values, and the second feed-forward layer
         ("k_proj", "v_proj", "down_proj"),
         ("k_proj", "v_proj", "fc2"),
         ("q_proj", "v_proj", "fc_out"),
@@ -127,8 +128,8 @@ METHOD = LayerFamily(
         ("query_key_value", "dense_4h_to_h"),
         ("key", "value", "output.dense"),
         ("k", "v", "wo"),
-    ),
-    targets_of={  # PEFT's own for these, which are others
+    )
+    targets_of: ClassVar[Mapping[str, Sequence[str] | str]] = {  # PEFT's own for these, which are others
         **dict.fromkeys(
             ("gemma", "gemma2", "gemma3_text", "llama4", "qwen2", "qwen3"), ("q_proj", "v_proj", "down_proj")
         ),
@@ -139,6 +140,13 @@ METHOD = LayerFamily(
         "mt5": ("k", "v", "wi_1"),
         "deberta": ("in_proj", "output.dense"),
         "deberta-v2": ("key_proj", "value_proj", "output.dense"),
-    },
-    shared=_with_feedforward,
-)
+    }
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return IA3(frozen, config, shared)
+
+    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+        return _with_feedforward(config, layers)
+
+
+METHOD = IA3Family()

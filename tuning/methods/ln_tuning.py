@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -62,14 +63,15 @@ def _copied(affine: Affine) -> Affine:
 LLAMA = ("input_layernorm", "post_attention_layernorm", "norm")
 GEMMA = (*LLAMA, "pre_feedforward_layernorm", "post_feedforward_layernorm")
 
-METHOD = LayerFamily(
-    name="LN_TUNING",
-    prefix="ln_tuning_",
-    config=LNTuningConfig,
-    layer=LNTuning,
-    roles=frozenset({NORM, LINEAR}),
-    on_quantised=False,
-    targets=(
+
+@final
+class LNTuningFamily(LayerFamily):
+    name = "LN_TUNING"
+    prefix = "ln_tuning_"
+    config = LNTuningConfig
+    roles = frozenset({NORM, LINEAR})
+    on_quantised = False
+    targets = (
         GEMMA,
         LLAMA,
         ("ln_1", "ln_2", "ln_f"),
@@ -80,9 +82,14 @@ METHOD = LayerFamily(
         ("layer_norm", "final_layer_norm"),
         ("input_layernorm", "final_layernorm"),
         ("LayerNorm",),
-    ),
-    targets_of={  # PEFT's own for these, which are fewer
+    )
+    targets_of: ClassVar[Mapping[str, Sequence[str] | str]] = {  # PEFT's own for these, which are fewer
         **dict.fromkeys(("qwen2", "qwen3"), ("post_attention_layernorm",)),
         "falcon": ("input_layernorm", "post_attention_layernorm", "ln_f"),
-    },
-)
+    }
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return LNTuning(frozen, config, shared)
+
+
+METHOD = LNTuningFamily()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuning.config import one_of
 from tuning.kinds import CONV, LINEAR, Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
@@ -104,12 +104,17 @@ class Hadamard(torch.autograd.Function):
         return first @ b1.T, a1.T @ first, second @ b2.T, a2.T @ second
 
 
-METHOD = LayerFamily(
-    name="LOHA",
-    prefix="hada_",
-    config=LoHaConfig,
-    layer=LoHa,
-    roles=frozenset({LINEAR, CONV}),
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-)
+@final
+class LoHaFamily(LayerFamily):
+    name = "LOHA"
+    prefix = "hada_"
+    config = LoHaConfig
+    roles = frozenset({LINEAR, CONV})
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return LoHa(frozen, config, shared)
+
+
+METHOD = LoHaFamily()

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tuning.config import one_of
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
@@ -138,12 +138,17 @@ def split(dimension: int, wanted: int) -> tuple[int, int]:
     return m, dimension // m
 
 
-METHOD = LayerFamily(
-    name="LOKR",
-    prefix="lokr_",
-    config=LoKrConfig,
-    layer=LoKr,
-    roles=frozenset({LINEAR, CONV}),
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-)
+@final
+class LoKrFamily(LayerFamily):
+    name = "LOKR"
+    prefix = "lokr_"
+    config = LoKrConfig
+    roles = frozenset({LINEAR, CONV})
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return LoKr(frozen, config, shared)
+
+
+METHOD = LoKrFamily()

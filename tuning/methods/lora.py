@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -221,16 +221,13 @@ def _difference(
     )
 
 
-METHOD = LayerFamily(
-    name="LORA",
-    prefix="lora_",
-    prepared=_tying.prepared,
-    beside=_tying.beside,
-    before_load=_tying.before_load,
-    config=LoraConfig,
-    layer=Lora,
-    roles=frozenset({LINEAR, EMBEDDING, CONV, ATTENTION, PARAMETER}),
-    targets=(
+@final
+class LoraFamily(LayerFamily):
+    name = "LORA"
+    prefix = "lora_"
+    config = LoraConfig
+    roles = frozenset({LINEAR, EMBEDDING, CONV, ATTENTION, PARAMETER})
+    targets = (
         ("q_proj", "v_proj"),
         ("query", "value"),
         ("query_proj", "value_proj"),
@@ -239,8 +236,8 @@ METHOD = LayerFamily(
         ("Wqkv",),
         ("qkv_proj",),
         ("q", "v"),
-    ),
-    targets_of={  # PEFT's own for these, which are others
+    )
+    targets_of: ClassVar[Mapping[str, Sequence[str] | str]] = {  # PEFT's own for these, which are others
         "blip-2": ("q", "v", "q_proj", "v_proj"),
         "btlm": ("c_proj", "c_attn"),
         "deberta": ("in_proj",),
@@ -249,7 +246,29 @@ METHOD = LayerFamily(
         "phi": ("q_proj", "v_proj", "fc1", "fc2"),
         "rwkv": ("key", "value", "receptance", "output"),
         "rwkv7": ("r_proj", "k_proj", "v_proj", "o_proj", "key", "value"),
-    },
-    difference=_difference,
-    saved_as={"lora_magnitude_vector.weight": "lora_magnitude_vector"},
-)
+    }
+    saved_as: ClassVar[Mapping[str, str]] = {"lora_magnitude_vector.weight": "lora_magnitude_vector"}
+
+    def prepare(self, config: Any, model: nn.Module) -> None:
+        _tying.prepare(config, model)
+
+    def beside(
+        self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
+    ) -> Sequence[tuple[Frozen, LayerMethod]]:
+        return _tying.beside(config, model, made)
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return _tying.before_load(config, methods, tensors)
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return Lora(frozen, config, shared)
+
+    def difference(
+        self, config: Any, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor], Any]:
+        return _difference(config, tensors, start)
+
+
+METHOD = LoraFamily()

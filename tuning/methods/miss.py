@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,16 @@ class Miss(LayerMethod):
         )
 
 
-METHOD = LayerFamily(
-    name="MISS", prefix="miss_", config=MissConfig, layer=Miss, targets=LORA.targets, targets_of=LORA.targets_of
-)
+@final
+class MissFamily(LayerFamily):
+    name = "MISS"
+    prefix = "miss_"
+    config = MissConfig
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return Miss(frozen, config, shared)
+
+
+METHOD = MissFamily()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -144,12 +144,17 @@ def _neumann(skewed: Tensor, terms: int) -> Tensor:
     return total
 
 
-METHOD = LayerFamily(
-    name="OFT",
-    prefix="oft_",
-    config=OFTConfig,
-    layer=OFT,
-    roles=frozenset({LINEAR, EMBEDDING, CONV}),
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-)
+@final
+class OFTFamily(LayerFamily):
+    name = "OFT"
+    prefix = "oft_"
+    config = OFTConfig
+    roles = frozenset({LINEAR, EMBEDDING, CONV})
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return OFT(frozen, config, shared)
+
+
+METHOD = OFTFamily()

@@ -53,4 +53,14 @@ def _encoder(config: PrefixTuningConfig, words: Any) -> nn.Module:
     return table
 
 
-METHOD = PromptFamily(name="PREFIX_TUNING", config=PrefixTuningConfig, encoder=_encoder, as_keys=True)
+@final
+class PrefixTuningFamily(PromptFamily):
+    name = "PREFIX_TUNING"
+    config = PrefixTuningConfig
+    as_keys = True
+
+    def encoder(self, config: Any, words: nn.Module) -> nn.Module:
+        return _encoder(config, words)
+
+
+METHOD = PrefixTuningFamily()

@@ -76,4 +76,13 @@ class PromptEncoder(nn.Module):
         return self.mlp_head(self.lstm_head(tokens)[0] if self.recurrent else tokens)
 
 
-METHOD = PromptFamily(name="P_TUNING", config=PromptEncoderConfig, encoder=PromptEncoder)
+@final
+class PromptEncoderFamily(PromptFamily):
+    name = "P_TUNING"
+    config = PromptEncoderConfig
+
+    def encoder(self, config: Any, words: nn.Module) -> nn.Module:
+        return PromptEncoder(config, words)
+
+
+METHOD = PromptEncoderFamily()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
+from torch import nn
 
 from tuning.config import PromptConfig, one_of
 from tuning.errors import ConfigError
@@ -78,4 +79,13 @@ def _of_text(config: PromptTuningConfig) -> list[int]:
     return list(ids)
 
 
-METHOD = PromptFamily(name="PROMPT_TUNING", config=PromptTuningConfig, encoder=_encoder)
+@final
+class PromptTuningFamily(PromptFamily):
+    name = "PROMPT_TUNING"
+    config = PromptTuningConfig
+
+    def encoder(self, config: Any, words: nn.Module) -> nn.Module:
+        return _encoder(config, words)
+
+
+METHOD = PromptTuningFamily()

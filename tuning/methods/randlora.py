@@ -5,7 +5,7 @@ https://arxiv.org/abs/2502.00987).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._projections import Projections, largest, once
 from tuning.methods.lora import METHOD as LORA
+from tuning.placement import Placed
 from tuning.registry import LayerFamily
 
 
@@ -135,14 +136,27 @@ def _signs(drawn: Tensor, kept: float) -> Tensor:
     return (drawn > 1 - kept / 2).float() - (drawn < kept / 2).float()
 
 
-METHOD = LayerFamily(
-    name="RANDLORA",
-    prefix="randlora_",
-    config=RandLoraConfig,
-    layer=RandLora,
-    targets=LORA.targets,
-    targets_of=LORA.targets_of,
-    shared=_shared,
-    shared_saved=lambda config: config.save_projection,
-    before_load=once,
-)
+@final
+class RandLoraFamily(LayerFamily):
+    name = "RANDLORA"
+    prefix = "randlora_"
+    config = RandLoraConfig
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return RandLora(frozen, config, shared)
+
+    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+        return _shared(config, layers)
+
+    def shared_saved(self, config: Any) -> bool:
+        return config.save_projection
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return once(config, methods, tensors)
+
+
+METHOD = RandLoraFamily()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, final
 
 from torch import nn
 
@@ -46,12 +46,24 @@ def _tied(
     return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
 
 
-METHOD = LayerFamily(
-    name="TRAINABLE_TOKENS",
-    prefix="trainable_tokens_",
-    config=TrainableTokensConfig,
-    layer=_layer,
-    roles=frozenset({EMBEDDING, LINEAR}),
-    prepared=_prepared,
-    beside=_tied,
-)
+@final
+class TrainableTokensFamily(LayerFamily):
+    name = "TRAINABLE_TOKENS"
+    prefix = "trainable_tokens_"
+    config = TrainableTokensConfig
+    roles = frozenset({EMBEDDING, LINEAR})
+    ties = True
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return _layer(frozen, config, shared)
+
+    def prepare(self, config: Any, model: nn.Module) -> None:
+        _prepared(config, model)
+
+    def beside(
+        self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
+    ) -> Sequence[tuple[Frozen, LayerMethod]]:
+        return _tied(config, model, made)
+
+
+METHOD = TrainableTokensFamily()

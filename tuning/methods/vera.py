@@ -5,9 +5,9 @@ https://arxiv.org/abs/2310.11454).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._projections import Projections, largest, once
 from tuning.methods.lora import METHOD as LORA
+from tuning.placement import Placed
 from tuning.registry import LayerFamily
 
 
@@ -88,14 +89,27 @@ def _shared(config: VeraConfig, layers: Sequence[Frozen]) -> Projections:
     return Projections("vera", a, b, layers, saved=config.save_projection)
 
 
-METHOD = LayerFamily(
-    name="VERA",
-    prefix="vera_lambda_",
-    config=VeraConfig,
-    layer=Vera,
-    targets=LORA.targets,
-    targets_of={**LORA.targets_of, "phi": ("q_proj", "v_proj")},
-    shared=_shared,
-    shared_saved=lambda config: config.save_projection,
-    before_load=once,
-)
+@final
+class VeraFamily(LayerFamily):
+    name = "VERA"
+    prefix = "vera_lambda_"
+    config = VeraConfig
+    targets = LORA.targets
+    targets_of: ClassVar[Mapping[str, Sequence[str] | str]] = {**LORA.targets_of, "phi": ("q_proj", "v_proj")}
+
+    def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
+        return Vera(frozen, config, shared)
+
+    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+        return _shared(config, layers)
+
+    def shared_saved(self, config: Any) -> bool:
+        return config.save_projection
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return once(config, methods, tensors)
+
+
+METHOD = VeraFamily()
