@@ -28,7 +28,13 @@ def write(model: Any, folder: Path) -> None:
     base = model.get_base_model()
     card.data["library_name"] = "peft"
     methods = {config.METHOD.lower() for config in model.peft_config.values()}
-    tags = {*(getattr(base, "model_tags", None) or ()), *(card.data.get("tags") or ()), *methods}
+    library = type(base).__module__.partition(".")[0]
+    tags = {
+        *({library} & {"transformers"}),
+        *(getattr(base, "model_tags", None) or ()),
+        *(card.data.get("tags") or ()),
+        *methods,
+    }
     named = getattr(getattr(base, "config", None), "_name_or_path", None)
     if named:
         card.data["base_model"] = named

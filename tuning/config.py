@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,9 @@ from tuning.files import replacing
 
 FILE = "adapter_config.json"
 WRITTEN_FOR = "0.21.2"  # the version of PEFT whose fields these are
+__version__ = (
+    WRITTEN_FOR  # PEFT's name for it in its module of this name, which its users set to write as another version
+)
 
 
 class TaskType(enum.StrEnum):
@@ -55,7 +59,7 @@ class PeftConfig:
                 f"Invalid task type: '{self.task_type}'. Must be one of the following task types: {', '.join(TaskType)}."
             )
         self.peft_type = _type(self.METHOD or self.peft_type)
-        self.peft_version = self.peft_version or WRITTEN_FOR
+        self.peft_version = self.peft_version or _version()
         for entry in fields(self):
             value = getattr(self, entry.name)
             if isinstance(value, (list, tuple)) and entry.name in ("target_modules", "exclude_modules"):
@@ -168,6 +172,27 @@ class PromptConfig(PeftConfig):
     def check(self) -> None:
         if self.num_virtual_tokens is not None and self.num_virtual_tokens < 1:
             raise ConfigError(f"num_virtual_tokens is {self.num_virtual_tokens}; it has to be 1 or more")
+
+
+def _get_commit_hash(package: str) -> str | None:
+    """The commit that an installed package was built from, where pip noted it (PEP 610)."""
+    noted = distribution(package).read_text("direct_url.json")
+    return json.loads(noted).get("vcs_info", {}).get("commit_id") if noted else None
+
+
+def _version() -> str:
+    """What a config says it was written by; of a development version also the commit, as PEFT."""
+    if ".dev" not in __version__:
+        return __version__
+    try:
+        commit = _get_commit_hash("peft")
+    except Exception as error:  # whatever is wrong with the installed package, a config can be made
+        warnings.warn(
+            f"A dev version of PEFT is used but there was an error while trying to determine the commit hash: {error}",
+            stacklevel=4,
+        )
+        commit = None
+    return f"{__version__}@{commit or 'UNKNOWN'}"
 
 
 def _default(entry: Field[Any]) -> Any:

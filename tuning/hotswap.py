@@ -120,7 +120,10 @@ def prepare_model_for_compiled_hotswap(
         if check_compiled == "error":
             raise CheckpointError(message)
         if check_compiled == "warn":
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(
+                f"prepare_model_for_compiled_hotswap was called with a model that is already compiled. {message}",
+                stacklevel=2,
+            )
         elif check_compiled != "ignore":
             raise ConfigError(
                 f"check_compiles should be one of 'error', 'warn', or 'ignore', got '{check_compiled}' instead."
@@ -154,6 +157,11 @@ def _pad(layer: AdaptedLayer, method: Lora, rank: int, name: str) -> None:
             f"Trying to pad the adapter to the target rank {rank}, but the original rank is larger ({there}): give a larger target_rank"
         )
     groups = getattr(layer.frozen.module, "groups", 1)
+    if rank % groups:
+        raise ConfigError(
+            f"Trying to pad a {type(layer.frozen.module).__name__} LoRA adapter with groups={groups} to target rank {rank}, but the target "
+            f"rank is not divisible by {groups}. Please choose a target rank that is divisible by {groups}."
+        )
     for which, (own, factor) in enumerate(zip(method.form.names, method.factors, strict=True)):
         shape = list(factor.shape)
         shape[which] = rank if which == 0 else rank // groups

@@ -83,7 +83,9 @@ def _looked_at(model: nn.Module) -> nn.Module:
     if not isinstance(model, PeftModel):
         return model
     if not isinstance(model.base_model, Tuner):
-        raise NotOnLayers("virtual tokens sit on no layer: prefix tuning and its like have no status")
+        raise NotOnLayers(
+            "get_layer_status() got an invalid PeftModel instance, as get_model_status(): virtual tokens sit on no layer, so they have no status"
+        )
     return model.base_model
 
 

@@ -159,7 +159,7 @@ class ParameterKind(_Stored):
     role, by_weight = PARAMETER, True
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = name  # PEFT's layers have it as `parameter_name`
 
     def matches(self, module: nn.Module) -> bool:
         return False  # meant by name only

@@ -127,15 +127,16 @@ def mark_untied(model: nn.Module) -> None:
             each.tie_word_embeddings = False
 
 
-def merge_all(model: nn.Module, names: Sequence[str], *, safe: bool = False, keep: bool = False) -> None:
-    """Merge adapters into every layer that has them, or into none; the model's tied weights are untied first."""
-    layers = [layer for layer in adapted_layers(model).values() if any(name in layer.adapters for name in names)]
-    untie(model, layers, names)
+def merge_all(model: nn.Module, names: Sequence[str] | None, *, safe: bool = False, keep: bool = False) -> None:
+    """Merge adapters (None: each layer's active ones) into every layer that has them, or into none; tied weights are untied first."""
+    wanted = {layer: layer.active if names is None else names for layer in adapted_layers(model).values()}
+    layers = [layer for layer, names in wanted.items() if any(name in layer.adapters for name in names)]
+    untie(model, layers, list(dict.fromkeys(name for layer in layers for name in wanted[layer])))
     before = [(layer, list(layer.merged_adapters)) for layer in layers]
     done: set[tuple[int, str]] = set()
     try:
         for layer in layers:
-            merge(layer, names, safe=safe, keep=keep, done=done)
+            merge(layer, wanted[layer], safe=safe, keep=keep, done=done)
     except BaseException:
         for layer, merged in before:
             unmerge(layer, merged)

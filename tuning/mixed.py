@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from torch import nn
 
 from tuning.config import PeftConfig
-from tuning.errors import ConfigError
+from tuning.errors import ConfigError, NotOnLayers
 from tuning.model import PeftModel
 
 
@@ -25,6 +25,16 @@ class PeftMixedModel(PeftModel):
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise NotImplementedError("Saving is not supported for PeftMixedModel (yet).")
+
+    def get_layer_status(self) -> NoReturn:
+        raise NotOnLayers(
+            "get_layer_status is not supported for PeftMixedModel: its layers hold adapters of several methods"
+        )
+
+    def get_model_status(self) -> NoReturn:
+        raise NotOnLayers(
+            "get_model_status is not supported for PeftMixedModel: its layers hold adapters of several methods"
+        )
 
     def add_adapter(self, adapter_name: str, peft_config: PeftConfig, *args: Any, **kwargs: Any) -> None:
         if peft_config.is_prompt_learning:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.disk import OnDisk
-from tuning.errors import AdapterError, ConfigError
+from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.invocation import invoking
 from tuning.layers import NO_ADAPTER, AdaptedLayer
 from tuning.offload import check_not_offloaded
 from tuning.pefts_class import OfPeftsClass
 from tuning.prompts import Prompts
 from tuning.quantised import check_library, prepare_model_for_gradient_checkpointing
+from tuning.registry import method_named
 from tuning.saved import SavedModule
 from tuning.signature import ForwardOf
 from tuning.status import LayerStatus, ModelStatus
@@ -36,6 +37,27 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
 
 
 ONLY_ON_LAYERS = ("merge_adapter", "unmerge_adapter", "merge_and_unload")
+
+
+def name_the_base(config: PeftConfig, base: nn.Module) -> None:
+    """Let a config say which base it is for: as PEFT, by the base's own name, whatever it said before."""
+    said, own = config.base_model_name_or_path, getattr(base, "name_or_path", None)
+    if said is not None and said != own:
+        warnings.warn(
+            f"The base model's name in the config was renamed from '{said}' to '{own}'", PeftWarning, stacklevel=4
+        )
+    config.base_model_name_or_path = own
+
+
+def warn_of_name(adapter: str, config: PeftConfig) -> None:
+    """Warn of an adapter's name that is a part of its parameters' names: libraries that look for these by their names mix them up."""
+    prefix = getattr(method_named(config.METHOD), "prefix", "")
+    if adapter in prefix:
+        warnings.warn(
+            f"Adapter name '{adapter}' should not be contained in the prefix '{prefix}'. Take another one",
+            PeftWarning,
+            stacklevel=4,
+        )
 
 
 class PeftModel(OfPeftsClass, OnDisk, nn.Module):
@@ -116,8 +138,8 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
             )
         if "." in adapter_name or not adapter_name or adapter_name == NO_ADAPTER:
             raise AdapterError(f"an adapter can't be named {adapter_name!r}: no dots, not empty, not {NO_ADAPTER}")
-        if peft_config.base_model_name_or_path is None:
-            peft_config.base_model_name_or_path = getattr(self.get_base_model(), "name_or_path", None)
+        name_the_base(peft_config, self.get_base_model())
+        warn_of_name(adapter_name, peft_config)
         if peft_config.task_type is None and self.TASK is not None:
             peft_config.task_type = str(self.TASK)
         if isinstance(peft_config, (LayerConfig, PromptConfig)):

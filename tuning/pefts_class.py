@@ -25,5 +25,5 @@ class OfPeftsClass:
         return dict(self.__dict__)
 
 
-def _empty(kind: type[Any]) -> Any:
+def _empty(kind: Any) -> Any:
     return kind.__new__(kind)

@@ -57,8 +57,8 @@ class LayerFamily(ABC):
         """Fill in what a config leaves to the model."""
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        """What all layers of an adapter have in common: its parameters and buffers are saved with it. `others`: the configs of the
-        adapters that are there. Raises ConfigError where they can't be together.
+        """What all layers of an adapter have in common: its parameters and buffers are saved with it. `others`: what this made for the
+        adapters of this method that are there. Raises ConfigError where they can't be together.
         """
         return None
 

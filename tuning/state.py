@@ -78,7 +78,7 @@ def renamed(tensors: Mapping[str, Tensor], key_mapping: Mapping[str, str] | None
     for key, tensor in tensors.items():
         own = key.removeprefix(checkpoint.PREFIX)
         for pattern, into in key_mapping.items():
-            new, count = re.subn(pattern.lstrip("^"), re.sub(r"\(.*\)", "", into.lstrip("^")), own)
+            new, count = re.subn(pattern, re.sub(r"\(.*\)", "", into.lstrip("^")), own)
             if count:
                 own = new
                 break

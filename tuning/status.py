@@ -68,9 +68,11 @@ def _of(name: str, module: AdaptedLayer | SavedModule) -> LayerStatus:
     else:
         own = {adapter: list(method.parameters()) for adapter, method in module.methods()}
     kind = module.frozen.kind if isinstance(module, AdaptedLayer) else None
+    tokens = "token_adapter" in dict(module.named_children())
+    plain = "ModulesToSaveWrapper" if kind is None else repr(module).partition("(")[0]
     return LayerStatus(
-        name=name,
-        module_type="ModulesToSaveWrapper" if kind is None else repr(module).partition("(")[0],
+        name=f"{name}.token_adapter" if tokens else name,
+        module_type="TrainableTokensLayer" if tokens else plain,
         enabled=not module.disable_adapters,
         active_adapters=module.active_adapters,
         merged_adapters=list(module.merged_adapters) if isinstance(module, AdaptedLayer) else [],

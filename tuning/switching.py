@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from tuning.merge import merge_all, unmerge
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
 from tuning.saved import SavedModule, saved_modules
+from tuning.tied import tied_layers
 
 
 class Switching(nn.Module):
@@ -53,17 +55,22 @@ class Switching(nn.Module):
 
     @property
     def targeted_module_names(self) -> list[str]:
-        return [
-            layer.frozen.name for layer in self._adapted.values() if not isinstance(layer.frozen.kind, ParameterKind)
-        ]
+        """In the order in which they were adapted."""
+        layers = {layer.frozen.name: layer for name in self.peft_config for layer in self.layers(name).values()}
+        return [path for path, layer in layers.items() if not isinstance(layer.frozen.kind, ParameterKind)]
 
     @property
     def targeted_parameter_names(self) -> list[str]:
         return [layer.frozen.name for layer in self._adapted.values() if isinstance(layer.frozen.kind, ParameterKind)]
 
-    def get_model_config(self) -> dict[str, Any]:
-        config: Any = getattr(self.model, "config", {"model_type": "custom"})
-        return config.to_dict() if hasattr(config, "to_dict") else config
+    @staticmethod
+    def get_model_config(model: nn.Module) -> dict[str, Any]:
+        """A model's config as a dict."""
+        config: Any = getattr(model, "config", {"model_type": "custom"})
+        if hasattr(config, "to_dict"):
+            return config.to_dict()
+        found: Any = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+        return found
 
     def family(self, name: str) -> LayerFamily:
         family = method_named(self.peft_config[name].METHOD)
@@ -120,6 +127,10 @@ class Switching(nn.Module):
                     yield from module.held_in()
                 else:
                     yield from ((module._parameters, key) for key, _ in module.named_parameters(recurse=False))
+
+    def _get_module_names_tied_with_embedding(self) -> list[str]:
+        """PEFT's name for it: some libraries ask."""
+        return sorted(tied_layers(self.model))
 
     # used, trained
 
@@ -243,7 +254,8 @@ class Switching(nn.Module):
                 f"Already following adapters were merged {','.join(self.merged())}. You are now additionally merging {','.join(new)}.",
                 stacklevel=3,
             )
-        merge_all(self.model, names, safe=safe_merge, keep=keep_base)
+        apart = adapter_names is None and self.routing.differing
+        merge_all(self.model, None if apart else names, safe=safe_merge, keep=keep_base)
         self.routing.merged = tuple(self.merged())
 
     def unmerge_adapter(self) -> None:

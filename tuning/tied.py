@@ -24,7 +24,9 @@ def embedding_path(model: nn.Module) -> str:
     for name, module in candidates(model):
         if module is embedding:
             return name
-    raise TargetError(f"{type(model).__name__} has no input embedding of its own: name the layer")
+    raise TargetError(
+        f"Target modules embed_tokens not found in the base model. {type(model).__name__} has no get_input_embeddings: name the layer"
+    )
 
 
 def tied_paths(model: nn.Module) -> list[str]:

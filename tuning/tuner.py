@@ -89,7 +89,7 @@ class Tuner(Switching):
         family.prepare(config, self.model)
         config.target_modules = resolved(self.model, config, family)
         found = find(self.model, config, family)
-        shared = family.shared(config, found, self._alike(family))
+        shared = family.shared(config, found, self._shared_by(family))
         made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
         beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
         taken = {frozen.name for frozen, _ in beside}
@@ -117,8 +117,10 @@ class Tuner(Switching):
         self.set_requires_grad(name, False)
         self.train_biases(config)
 
-    def _alike(self, family: LayerFamily) -> dict[str, LayerConfig]:
-        return {name: config for name, config in self.peft_config.items() if self.family(name) is family}
+    def _shared_by(self, family: LayerFamily) -> dict[str, Any]:
+        return {
+            name: self.shared[name] for name in self.peft_config if self.family(name) is family and name in self.shared
+        }
 
     def _same_parameters(self, config: LayerConfig) -> None:
         """Raises ConfigError where two adapters target other parameters: their layers are nested by these."""

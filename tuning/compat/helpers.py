@@ -160,10 +160,10 @@ def inspect_matched_modules(tuner: Any, adapter_name: str = "default") -> dict[s
 
 def find_minimal_target_modules(target_modules: Collection[str], other_module_names: Collection[str]) -> set[str]:
     """Ends of paths, as few as mean all of `target_modules` and none of the others. Raises ValueError."""
-    if not target_modules or "" in target_modules:
+    if not target_modules or isinstance(target_modules, str) or "" in target_modules:
         raise ValueError(
             "target_modules should be a list or set of strings."
-            if not target_modules
+            if not target_modules or isinstance(target_modules, str)
             else "target_modules should not contain an empty string."
         )
     others = set(other_module_names)
@@ -192,7 +192,7 @@ def maybe_include_all_linear_layers(peft_config: LayerConfig, model: nn.Module) 
 
 def get_module_names_tied_with_embedding(model: nn.Module) -> list[str]:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
-    return tied.tied_layers(base)
+    return sorted(tied.tied_layers(base))
 
 
 def get_no_split_modules(model: nn.Module) -> set[str]:

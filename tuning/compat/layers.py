@@ -14,6 +14,7 @@ from torch import nn
 
 from tuning.kinds import EMBEDDING, LINEAR
 from tuning.layers import AdaptedLayer
+from tuning.methods._tokens import TokenAdapter
 from tuning.registry import LayerFamily, method_named
 
 BASES: dict[str, Callable[[AdaptedLayer], bool]] = {
@@ -34,6 +35,8 @@ class _OfLayers(type):
     fits: Callable[[AdaptedLayer], bool] | None
 
     def __instancecheck__(cls, instance: Any) -> bool:
+        if isinstance(instance, TokenAdapter):
+            return cls.__name__ == "TrainableTokensLayer"
         if not isinstance(instance, AdaptedLayer) or (cls.fits is not None and not cls.fits(instance)):
             return False
         return any(_prefix(instance, name) == cls.prefix for name in instance.adapters)
@@ -49,3 +52,12 @@ def _prefix(layer: AdaptedLayer, adapter: str) -> str:
 def layer_class(prefix: str, name: str) -> type:
     """The class that layers with such parameters are instances of; of a kind of base where `name` is one of `BASES`."""
     return _OfLayers(name, (), {"prefix": prefix, "fits": BASES.get(name) and staticmethod(BASES[name])})
+
+
+class _OfTokens(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, AdaptedLayer) and hasattr(instance, "token_adapter")
+
+
+class TrainableTokensWrapper(metaclass=_OfTokens):
+    """A layer with rows that are trained beside LoRA, for `isinstance`."""

@@ -34,6 +34,7 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
     "BaseTunerLayer": "tuning.layers:AdaptedLayer",
     "ModulesToSaveWrapper": "tuning.saved:SavedModule",
     "AuxiliaryTrainingWrapper": "tuning.saved:SavedModule",
+    "TrainableTokensWrapper": "tuning.compat.layers:TrainableTokensWrapper",
     "LoraRuntimeConfig": "tuning.methods._lora_config:LoraRuntimeConfig",
     "create_loraplus_optimizer": "tuning.optimizers:create_loraplus_optimizer",
     "hotswap_adapter": "tuning.hotswap:hotswap_adapter",
@@ -65,6 +66,11 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
             *("inspect_matched_modules", "build_peft_weight_mapping"),
         )
     },
+}
+
+PATCHED: Mapping[str, str] = {  # names that are set from outside -> the module that reads them
+    "peft.config.__version__": "tuning.config",
+    "peft.config._get_commit_hash": "tuning.config",
 }
 
 MODULES = frozenset(  # below `peft`, beside the folders of methods
@@ -103,13 +109,32 @@ class _Module(ModuleType):
         if name == "__all__":
             return sorted(set(tuning.__all__) | absent.NAMES)
         found = _found(self.__name__, name)
-        setattr(self, name, found)
+        if f"{self.__name__}.{name}" not in PATCHED:
+            super().__setattr__(name, found)
         return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What some set to have PEFT do otherwise is set here."""
+        if (home := PATCHED.get(f"{self.__name__}.{name}")) is None:
+            super().__setattr__(name, value)
+        else:
+            there = import_module(home)
+            self.__dict__.setdefault("before", {}).setdefault(name, getattr(there, name))
+            setattr(there, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """What was set is again what it was."""
+        if (home := PATCHED.get(f"{self.__name__}.{name}")) is None:
+            super().__delattr__(name)
+        else:
+            setattr(import_module(home), name, self.__dict__["before"][name])
 
 
 def _found(module: str, name: str) -> Any:
     """What a name of one of PEFT's modules is. Raises AttributeError."""
     below = module.removeprefix("peft").removeprefix(".")
+    if (home := PATCHED.get(f"{module}.{name}")) is not None:
+        return getattr(import_module(home), name)
     if is_module(f"{below}.{name}".removeprefix(".")):
         return import_module(f"{module}.{name}")
     if (tuner := _TUNERS.fullmatch(below)) and (kind := _of_method(tuner[1], name)) is not None:

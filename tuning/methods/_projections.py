@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tuning.errors import CheckpointError
+from tuning.errors import CheckpointError, ConfigError
 from tuning.kinds import Frozen
 from tuning.placement import Placed
 
@@ -21,21 +21,55 @@ class Projections(Placed):
     an adapter computes in single precision, and is the same one as PEFT's.
     """
 
-    def __init__(self, name: str, a: Tensor, b: Tensor, layers: Sequence[Frozen], *, saved: bool) -> None:
+    def __init__(
+        self, name: str, a: Tensor, b: Tensor, layers: Sequence[Frozen], *, key: int, saved: bool, made: bool = True
+    ) -> None:
         super().__init__()
-        self.name, self.saved = name, saved
-        if not saved:
+        self.name, self.saved, self.key = name, saved, key
+        if not saved and made:
             log.warning(
                 "%s's projections are not saved: whoever loads it makes them again from projection_prng_key", name
             )
-        for key, tensor in ((f"{name}_A", a), (f"{name}_B", b)):
-            held = tensor.to(layers[0].dtype)
-            held = held.float() if held.dtype in (torch.float16, torch.bfloat16) else held
-            self.register_buffer(key, held.to(layers[0].device), persistent=saved)
+        for own, tensor in ((f"{name}_A", a), (f"{name}_B", b)):
+            if made:
+                held = tensor.to(layers[0].dtype)
+                held = held.float() if held.dtype in (torch.float16, torch.bfloat16) else held
+                tensor = held.to(layers[0].device)
+            self.register_buffer(own, tensor, persistent=saved)
 
     def get(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """(A, B) where, and in the precision that, another tensor is."""
         return self.get_buffer(f"{self.name}_A").to(like), self.get_buffer(f"{self.name}_B").to(like)
+
+
+def of_others(config: Any, sizes: Sequence[tuple[int, int]], others: Mapping[str, Projections]) -> Projections | None:
+    """The projections of the adapters of the same method that are there, which all of a model's share, or None.
+
+    `sizes`: for A and for B the (dimension, size) that is needed at least. Raises ConfigError where they differ or are too small.
+    """
+    first = next(iter(others.values()), None)
+    if first is None:
+        return None
+    title = type(config).__name__.removesuffix("Config")
+    if config.projection_prng_key != first.key:
+        raise ConfigError(
+            f"{title} PRNG initialisation key must be the same for all adapters. Got config.projection_prng_key="
+            f"{config.projection_prng_key} but previous config had {first.key}"
+        )
+    if config.save_projection != first.saved:
+        raise ConfigError(
+            f"{title} projection weights must be saved for all adapters or none, but got multiple different values: "
+            f"{sorted({config.save_projection, first.saved})}"
+        )
+    a, b = first.get_buffer(f"{first.name}_A"), first.get_buffer(f"{first.name}_B")
+    for own, tensor, needed in (("A", a, sizes[0]), ("B", b, sizes[1]), ("A", a, sizes[2]), ("B", b, sizes[3])):
+        at, size = needed
+        if tensor.shape[at] < size:
+            raise ConfigError(
+                f"{first.name}_{own} has a size of {tensor.shape[at]} but {size} or greater is required: the adapters of a model share "
+                "their projections; put the largest on first"
+            )
+    return Projections(first.name, a, b, (), key=first.key, saved=first.saved, made=False)
 
 
 def largest(layers: Sequence[Frozen]) -> tuple[int, int]:

@@ -73,7 +73,7 @@ class Lora(LayerMethod):
         """(A, B)."""
         first, second = self.form.names
         a, b = getattr(self, first), getattr(self, second)
-        return (a, b) if isinstance(a, nn.Parameter) else (a.weight, b.weight)
+        return (a, b) if isinstance(a, Tensor) else (a.weight, b.weight)  # FSDP has a view in a parameter's place
 
     def change(self, frozen: Frozen) -> Tensor:
         """What is added to the weight: (out, in); of an embedding (tokens, dimensions)."""

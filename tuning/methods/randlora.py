@@ -16,7 +16,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
-from tuning.methods._projections import Projections, largest, once
+from tuning.methods._projections import Projections, largest, of_others, once
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed
 from tuning.registry import LayerFamily
@@ -76,8 +76,10 @@ class RandLora(Additive):
     def parts(self) -> tuple[Tensor, Tensor]:
         """What x goes through first, (r · bases, in), and then, (out, r · bases)."""
         a, b = self.shared[0].get(self.randlora_lambda)
-        scaled: Any = Scaled.apply(a[:, 0, : self.small], self.randlora_lambda, self.randlora_gamma)
-        first, then = scaled.flatten(0, 1), b[: self.large, : self.bases].flatten(1)
+        scaled: Any = Scaled.apply(
+            a[: len(self.randlora_lambda), 0, : self.small], self.randlora_lambda, self.randlora_gamma
+        )
+        first, then = scaled.flatten(0, 1), b[: self.large, : self.bases, : len(self.randlora_lambda)].flatten(1)
         return (first, then) if self.into == self.small else (then.T, first.T)
 
     def change(self) -> Tensor:
@@ -111,10 +113,14 @@ class Scaled(torch.autograd.Function):
         return None, torch.einsum("knj,nj->kn", through, gammas), torch.einsum("knj,kn->nj", through, lambdas)
 
 
-def _shared(config: RandLoraConfig, layers: Sequence[Frozen]) -> Projections:
-    """randlora_A: (r, 1, small), randlora_B: (large, bases, r), from the config's seed, each with a standard deviation of 1."""
+def _shared(config: RandLoraConfig, layers: Sequence[Frozen], others: Mapping[str, Projections]) -> Projections:
+    """randlora_A: (r, 1, small), randlora_B: (large, bases, r), from the config's seed, each with a standard deviation of 1; or those
+    there are.
+    """
     small, large = sorted(largest(layers))
     bases = math.ceil(small / config.r)
+    if (found := of_others(config, ((2, small), (0, large), (0, config.r), (1, bases)), others)) is not None:
+        return found
     generator = torch.Generator().manual_seed(config.projection_prng_key)
     if config.sparse or config.very_sparse:
         kept = 1 / (math.sqrt(small) if config.very_sparse else 3)
@@ -123,7 +129,9 @@ def _shared(config: RandLoraConfig, layers: Sequence[Frozen]) -> Projections:
     else:
         a = _uniform((config.r, 1, small), generator)
         b = torch.cat([_uniform((large, 1, config.r), generator) for _ in range(bases)], dim=1)
-    return Projections("randlora", a / a.std(), b / b.std(), layers, saved=config.save_projection)
+    return Projections(
+        "randlora", a / a.std(), b / b.std(), layers, key=config.projection_prng_key, saved=config.save_projection
+    )
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -148,7 +156,7 @@ class RandLoraFamily(LayerFamily):
         return RandLora(frozen, config, shared)
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        return _shared(config, layers)
+        return _shared(config, layers, others)
 
     def shared_saved(self, config: Any) -> bool:
         return config.save_projection

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
-from tuning.methods._projections import Projections, largest, once
+from tuning.methods._projections import Projections, largest, of_others, once
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed
 from tuning.registry import LayerFamily
@@ -64,7 +64,8 @@ class Vera(Additive):
     def projections(self) -> tuple[Tensor, Tensor]:
         """(A, B)."""
         a, b = self.shared[0].get(self.vera_lambda_d)
-        return a[:, : self.into], b[: self.out]
+        r = len(self.vera_lambda_d)
+        return a[:r, : self.into], b[: self.out, :r]
 
     def change(self) -> Tensor:
         """What is added to the weight: (out, in)."""
@@ -78,15 +79,17 @@ class Vera(Additive):
         return result + (self.vera_lambda_b * functional.linear(low, b)).to(result.dtype)
 
 
-def _shared(config: VeraConfig, layers: Sequence[Frozen]) -> Projections:
-    """vera_A: (r, largest in), vera_B: (largest out, r), by Kaiming's uniform rule from the config's seed."""
+def _shared(config: VeraConfig, layers: Sequence[Frozen], others: Mapping[str, Projections]) -> Projections:
+    """vera_A: (r, largest in), vera_B: (largest out, r), by Kaiming's uniform rule from the config's seed; or those there are."""
     out, into = largest(layers)
+    if (found := of_others(config, ((1, into), (0, out), (0, config.r), (1, config.r)), others)) is not None:
+        return found
     generator = torch.Generator().manual_seed(config.projection_prng_key)
     a, b = (
         torch.empty(shape).uniform_(-math.sqrt(6 / shape[1]), math.sqrt(6 / shape[1]), generator=generator)
         for shape in ((config.r, into), (out, config.r))
     )
-    return Projections("vera", a, b, layers, saved=config.save_projection)
+    return Projections("vera", a, b, layers, key=config.projection_prng_key, saved=config.save_projection)
 
 
 @final
@@ -101,7 +104,7 @@ class VeraFamily(LayerFamily):
         return Vera(frozen, config, shared)
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        return _shared(config, layers)
+        return _shared(config, layers, others)
 
     def shared_saved(self, config: Any) -> bool:
         return config.save_projection
