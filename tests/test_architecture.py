@@ -127,7 +127,7 @@ print(*sorted(loaded & {{"torch", "transformers", "safetensors", "accelerate", "
     assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr
 
 
-@pytest.mark.parametrize("package", ["lsp_server", "tuning/ranking"])
+@pytest.mark.parametrize("package", ["lsp_server", "tuning"])
 def test_no_file_imports_in_a_circle(package: str) -> None:
     """Imports for type checkers alone included: two files that need each other are one, or need a third."""
     modules = {module_of(path): path for path in FILES if path.is_relative_to(ROOT / package)}

@@ -14,13 +14,13 @@ _HOMES = {
         *("TuningError", "TargetError", "ConfigError", "AdapterError", "CheckpointError"),
         *("LibraryMissing", "TrainingError", "PeftWarning"),
     ),
-    "tuning.model": ("PeftModel", "get_peft_model"),
+    "tuning.mapping": ("get_peft_model",),
     "tuning.mixed": ("PeftMixedModel",),
     "tuning.state": ("get_peft_model_state_dict", "set_peft_model_state_dict"),
-    "tuning.injected": (
-        *("get_layer_status", "get_model_status", "get_peft_config", "inject_adapter_in_model", "load_peft_weights"),
-    ),
+    "tuning.status": ("get_layer_status", "get_model_status"),
+    "tuning.injected": (*("get_peft_config", "inject_adapter_in_model", "load_peft_weights"),),
     "tuning.tasks": (
+        "PeftModel",
         *("PeftModelForCausalLM", "PeftModelForSequenceClassification", "PeftModelForSeq2SeqLM"),
         *("PeftModelForTokenClassification", "PeftModelForQuestionAnswering", "PeftModelForFeatureExtraction"),
         *(
@@ -34,7 +34,7 @@ _HOMES = {
     ),
     "tuning.compat.modules": ("as_peft",),
     "tuning.quantised": ("prepare_model_for_kbit_training",),
-    "tuning.registry": ("PeftType",),
+    "tuning.peft_types": ("PeftType",),
     "tuning.methods._lora_config": ("LoraRuntimeConfig",),
     "tuning.methods.prompt_tuning": ("PromptTuningInit",),
     "tuning.methods.prompt_encoder": ("PromptEncoderReparameterizationType",),
@@ -43,7 +43,7 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    from tuning.registry import module_of
+    from tuning.peft_types import module_of
 
     module = _MODULES.get(name) or module_of(name)
     if module is None:
@@ -59,7 +59,7 @@ def _configs() -> list[str]:
     """The methods' configs, by what their files say."""
     import re
 
-    from tuning.registry import FOLDER, module_of
+    from tuning.peft_types import FOLDER, module_of
 
     found = (re.findall(r"^class (\w+Config)\(", path.read_text("utf-8"), re.MULTILINE) for path in FOLDER.glob("*.py"))
     return [name for names in found for name in names if module_of(name) is not None]

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from tuning.errors import CheckpointError, ConfigError, NoConfig, nearest
 from tuning.files import replacing
+from tuning.peft_types import PeftType, load_method
 
 FILE = "adapter_config.json"
 WRITTEN_FOR = "0.21.2"  # the version of PEFT whose fields these are
@@ -119,9 +120,7 @@ class PeftConfig:
     @classmethod
     def from_peft_type(cls, **kwargs: Any) -> PeftConfig:
         """A config of the class that `peft_type` names; fields that this engine does not know are left out, and named."""
-        from tuning.registry import method_named
-
-        kind: type[PeftConfig] = method_named(kwargs["peft_type"]).config if kwargs.get("peft_type") else cls
+        kind: type[PeftConfig] = load_method(kwargs["peft_type"]).config if kwargs.get("peft_type") else cls
         known = {entry.name for entry in fields(kind)}
         unknown = sorted(key for key in kwargs if key not in known)
         if unknown and not kwargs.get("peft_type"):
@@ -201,8 +200,6 @@ def _default(entry: Field[Any]) -> Any:
 
 def _type(name: str | None) -> Any:
     """A method's name as PEFT's enum has it; what is in no such enum stays as it is."""
-    from tuning.registry import PeftType
-
     return PeftType(name) if name in list(PeftType) else name
 
 

@@ -42,6 +42,8 @@ class OnDisk:
         that was a part of the base (PiSSA, OLoRA); what is written is then the difference, a plain LoRA of twice the rank.
         """
         refuse_unknown("save_pretrained", kwargs, ("push_to_hub", "token"))
+        if kwargs.get("push_to_hub"):
+            raise ConfigError("save_pretrained writes a folder only: call push_to_hub, which saves and uploads")
         folder = Path(save_directory)
         if folder.is_file():
             raise CheckpointError(f"Provided path ({save_directory}) should be a directory, not a file")
@@ -128,18 +130,13 @@ class OnDisk:
             config.task_type = str(cls.TASK)
         if key_mapping is None and not config.is_prompt_learning:
             key_mapping = getattr(model, "_checkpoint_conversion_mapping", None)
-        from tuning.model import PeftModel, get_peft_model
-        from tuning.tasks import model_for
-
         tensors = renamed(checkpoint.read(folder, device=torch_device), key_mapping)  # before the model is changed
-        kind = model_for(config.task_type) if config.task_type is not None and cls is PeftModel else cls
-        made = get_peft_model(
+        made = cls.for_task(config.task_type)(
             model,
             config,
             adapter_name,
             autocast_adapter_dtype=autocast_adapter_dtype,
             low_cpu_mem_usage=low_cpu_mem_usage or config.is_prompt_learning,
-            kind=kind,
         )
         try:
             loaded = made._put(folder, tensors, adapter_name, ignore_mismatched=ignore_mismatched_sizes)

@@ -15,7 +15,8 @@ from tuning import checkpoint, hub
 from tuning.config import PeftConfig
 from tuning.errors import AdapterError, CheckpointError, ConfigError, NotTheSame
 from tuning.layers import AdaptedLayer
-from tuning.methods.lora import Lora, LoraConfig
+from tuning.methods._lora_config import LoraConfig
+from tuning.methods._lora_layer import Lora
 from tuning.patterns import value_for
 from tuning.state import tuner_of, uncompiled
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from tuning.errors import CheckpointError, LibraryMissing
 
-OF_UPLOAD = ("token", "private", "commit_message")
+OF_COMMIT = ("token", "commit_message", "commit_description", "revision", "create_pr")
+OF_UPLOAD = ("private", *OF_COMMIT)
 OF_THE_HUB = ("revision", "token", "cache_dir", "force_download")
 
 
@@ -54,12 +55,9 @@ def _downloaded(name: str, subfolder: str | None, kwargs: dict[str, Any]) -> Pat
 def push(folder: Path, name: str, **kwargs: Any) -> str:
     """Upload an adapter's folder; returns its address."""
     hub = _library()
-    given = {key: kwargs[key] for key in ("token", "private") if key in kwargs}
-    hub.create_repo(name, exist_ok=True, **given)
-    message = kwargs.get("commit_message", "Upload adapter")
-    return str(
-        hub.upload_folder(repo_id=name, folder_path=str(folder), commit_message=message, token=kwargs.get("token"))
-    )
+    hub.create_repo(name, exist_ok=True, **{key: kwargs[key] for key in ("token", "private") if key in kwargs})
+    given = {"commit_message": "Upload adapter"} | {key: kwargs[key] for key in OF_COMMIT if key in kwargs}
+    return str(hub.upload_folder(repo_id=name, folder_path=str(folder), **given))
 
 
 def _library() -> Any:

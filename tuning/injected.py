@@ -10,11 +10,8 @@ from torch import Tensor, nn
 
 from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig
-from tuning.errors import ConfigError, NotOnLayers
-from tuning.model import PeftModel
+from tuning.errors import ConfigError
 from tuning.state import INJECTED
-from tuning.status import LayerStatus, ModelStatus, layer_status, model_status
-from tuning.tuner import Tuner
 from tuning.tuners import tuner_class
 
 
@@ -52,41 +49,6 @@ def _layers_of(model: nn.Module, keys: Iterable[str]) -> set[str]:
         if (layer := next((path for path in paths if path in modules), None)) is not None:
             found.add(layer)
     return found
-
-
-def get_layer_status(model: nn.Module) -> list[LayerStatus]:
-    """The layers that adapters sit on, of a `PeftModel` or a model that has them injected. Raises AdapterError where none does."""
-    return layer_status(_looked_at(model))
-
-
-def get_model_status(model: nn.Module) -> ModelStatus:
-    """All of a model's adapters in one. Raises AdapterError where no adapter sits on a layer."""
-    inside = _looked_at(model)
-    trainable, total = PeftModel.get_nb_trainable_parameters(model)  # type: ignore[arg-type]
-    types: dict[str, str] = {}
-    if isinstance(model, PeftModel):
-        types = {name: config.METHOD for name, config in model.peft_config.items()}
-    config: Any = getattr(model, "config", None)
-    named = type(model.get_base_model() if isinstance(model, PeftModel) else model).__name__
-    return model_status(
-        model,
-        layer_status(inside),
-        base_model_type=named if isinstance(model, PeftModel) or hasattr(config, "to_dict") else "other",
-        adapter_model_type=type(inside).__name__ if isinstance(model, PeftModel) else "None",
-        peft_types=types,
-        trainable_params=trainable,
-        total_params=total,
-    )
-
-
-def _looked_at(model: nn.Module) -> nn.Module:
-    if not isinstance(model, PeftModel):
-        return model
-    if not isinstance(model.base_model, Tuner):
-        raise NotOnLayers(
-            "get_layer_status() got an invalid PeftModel instance, as get_model_status(): virtual tokens sit on no layer, so they have no status"
-        )
-    return model.base_model
 
 
 def get_peft_config(config_dict: Mapping[str, Any]) -> PeftConfig:

@@ -6,11 +6,9 @@ layer is quantised, as what it stands for.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -105,7 +103,7 @@ class _Stored(Kind):
         self.parameter(module).data = held
 
 
-class _Plain(_Stored):
+class Plain(_Stored):
     def __init__(self, role: str, is_one: Callable[[nn.Module], bool], transposed: bool = False) -> None:
         self.role, self._is_one, self.transposed = role, is_one, transposed
 
@@ -113,7 +111,7 @@ class _Plain(_Stored):
         return self._is_one(module)
 
 
-class _Embedding(_Plain):
+class Embedding(Plain):
     def shape(self, module: nn.Module) -> tuple[int, int]:
         found: Any = module
         return found.embedding_dim, found.num_embeddings
@@ -122,7 +120,7 @@ class _Embedding(_Plain):
         return functional.embedding(x, weight)
 
 
-class _Convolution(_Plain):
+class Convolution(Plain):
     """Its weight (out, in / groups, …) is read as (out, in / groups · kernel)."""
 
     def read(self, module: nn.Module) -> Tensor:
@@ -133,7 +131,7 @@ class _Convolution(_Plain):
         return found._conv_forward(x, weight.view(found.weight.shape), None)
 
 
-class _Attention(_Stored):
+class Attention(_Stored):
     """`nn.MultiheadAttention` with one projection of queries, keys and values: in_proj_weight (3 · dimensions, dimensions)."""
 
     role, by_weight = ATTENTION, True
@@ -181,38 +179,6 @@ class ParameterKind(_Stored):
     def shape(self, module: nn.Module) -> tuple[int, int]:
         first, last = self.parameter(module).shape[-2:]
         return (first, last) if self.first_out(module) else (last, first)
-
-
-def _is_norm(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim == 1 and "norm" in type(module).__name__.lower()
-
-
-def kinds() -> tuple[Kind, ...]:
-    """All kinds that can be here, quantised ones first: they are subclasses of the plain ones."""
-    return _kinds(sys.modules.get("bitsandbytes") is not None)
-
-
-@cache
-def _kinds(with_quantised: bool) -> tuple[Kind, ...]:
-    from transformers.pytorch_utils import Conv1D
-
-    from tuning.quantised import quantised_kinds
-
-    return (
-        *(quantised_kinds() if with_quantised else ()),
-        _Plain(LINEAR, lambda module: isinstance(module, nn.Linear)),
-        _Plain(LINEAR, lambda module: isinstance(module, Conv1D), transposed=True),
-        _Embedding(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),
-        _Convolution(CONV, lambda module: isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)),
-        _Attention(),
-        _Plain(NORM, _is_norm),
-    )
-
-
-def kind_of(module: nn.Module) -> Kind | None:
-    """The kind that a module is of, or None where no method can adapt it."""
-    return next((kind for kind in kinds() if kind.matches(module)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tuning.errors import AdapterError
-from tuning.kinds import Affine, Frozen, Kind, ParameterKind, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import Affine, Frozen, Kind, ParameterKind
 from tuning.placement import BufferDict, Placed
 
 Layer = Callable[[Tensor], Tensor]
@@ -44,9 +45,6 @@ class LayerMethod(Placed, ABC):
     @abstractmethod
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         """The inverse of `merged`."""
-
-    def check_merging(self, others: Sequence[LayerMethod]) -> None:
-        """Raises ConfigError where this can't be merged after others, which are merged into the same layer."""
 
     def by_weights(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         """What `forward` gives where it is computed from the changed weight: for layers that are no plain product."""

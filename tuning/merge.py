@@ -36,7 +36,6 @@ def merge(
             f"{', '.join(layer.merged_adapters)} is merged, its base not kept: unmerge it before merging with keep_base"
         )
     for name, method in layer.methods(new):
-        method.check_merging([layer.adapters[other] for other in layer.merged_adapters])
         if method.tied and (weight, name) in done:
             layer.merged_adapters.append(name)
             layer.followed.add(name)

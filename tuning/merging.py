@@ -19,7 +19,7 @@ def merge(adapter: Path, out: Path, base: Path | None = None) -> None:
     if not named:
         raise CheckpointError(f"{adapter} does not say what its base is: name its folder with --base")
     from tuning.loading import base_model, tokenizer
-    from tuning.model import PeftModel
+    from tuning.tasks import PeftModel
 
     model = base_model(str(named))
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)

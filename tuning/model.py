@@ -10,7 +10,6 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
@@ -25,7 +24,7 @@ from tuning.quantised import check_library, prepare_model_for_gradient_checkpoin
 from tuning.registry import method_named
 from tuning.saved import SavedModule
 from tuning.signature import ForwardOf
-from tuning.status import LayerStatus, ModelStatus
+from tuning.status import LayerStatus, ModelStatus, count_parameters, get_layer_status, get_model_status
 from tuning.tuner import Tuner
 from tuning.tuners import tuner_class
 
@@ -75,6 +74,14 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         low_cpu_mem_usage: bool = False,
     ) -> None:
         super().__init__()
+        if isinstance(model, PeftModel):
+            raise AdapterError("this model has adapters already: use its add_adapter")
+        if any(isinstance(module, AdaptedLayer) for module in model.modules()):
+            warnings.warn(
+                "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
+                "different config, make sure to call `.unload()` before.",
+                stacklevel=3,
+            )
         check_library(model)
         check_not_offloaded(model)
         if not isinstance(peft_config, PeftConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -95,6 +102,12 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         if isinstance(self.base_model, Tuner):
             self.base_model.freeze(adapter_name)
         self.set_adapter(adapter_name, inference_mode=peft_config.inference_mode)
+
+    @classmethod
+    def for_task(cls, task: str | None) -> type[PeftModel]:
+        """The class of a task, where this is none's (`tuning.tasks` has them)."""
+        kinds = cls.__subclasses__() if cls.TASK is None and task is not None else []
+        return next((kind for kind in kinds if task == kind.TASK), cls)
 
     @property
     def held(self) -> Tuner | Prompts:
@@ -291,15 +304,7 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
 
     def get_nb_trainable_parameters(self) -> tuple[int, int]:
         """(trainable, all); a 4-bit weight counts as what it stands for."""
-        trainable = total = 0
-        for parameter in self.parameters():
-            count = parameter.numel()
-            state = getattr(parameter, "quant_state", None)
-            if state is not None:
-                count = int(torch.Size(state.shape).numel())
-            total += count
-            trainable += count if parameter.requires_grad else 0
-        return trainable, total
+        return count_parameters(self)
 
     def print_trainable_parameters(self) -> None:
         trainable, total = self.get_nb_trainable_parameters()
@@ -308,13 +313,9 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         )
 
     def get_layer_status(self) -> list[LayerStatus]:
-        from tuning.injected import get_layer_status
-
         return get_layer_status(self)
 
     def get_model_status(self) -> ModelStatus:
-        from tuning.injected import get_model_status
-
         return get_model_status(self)
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
@@ -325,46 +326,3 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         """Let gradients through a frozen embedding, for a model that computes layers again (the reentrant kind)."""
         prepare_model_for_gradient_checkpointing(model)
         return model
-
-
-def get_peft_model(
-    model: nn.Module,
-    peft_config: PeftConfig,
-    adapter_name: str = "default",
-    mixed: bool = False,
-    autocast_adapter_dtype: bool = True,
-    revision: str | None = None,
-    low_cpu_mem_usage: bool = False,
-    kind: type[PeftModel] | None = None,
-) -> PeftModel:
-    """The model, adapted in place, as the class of its task; only the adapter is trained. Raises TargetError, ConfigError.
-
-    `mixed` is accepted for PEFT's sake: adapters of different methods on one model always go together here.
-    """
-    if revision is not None:
-        if peft_config.revision is not None and peft_config.revision != revision:
-            warnings.warn(
-                f"peft config has already set base model revision to {peft_config.revision}, overwriting with revision {revision}",
-                stacklevel=2,
-            )
-        peft_config.revision = revision
-    if isinstance(model, PeftModel):
-        raise AdapterError("this model has adapters already: use its add_adapter")
-    if any(isinstance(module, AdaptedLayer) for module in model.modules()):
-        warnings.warn(
-            "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
-            "different config, make sure to call `.unload()` before.",
-            stacklevel=2,
-        )
-    from tuning.mixed import PeftMixedModel
-    from tuning.tasks import model_for
-
-    if kind is None:
-        kind = PeftMixedModel if mixed else model_for(getattr(peft_config, "task_type", None))
-    return kind(
-        model,
-        peft_config,
-        adapter_name,
-        autocast_adapter_dtype=autocast_adapter_dtype,
-        low_cpu_mem_usage=low_cpu_mem_usage,
-    )

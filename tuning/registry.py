@@ -6,18 +6,14 @@ file's name without underscores is the class's without `Config`, in lower case: 
 
 from __future__ import annotations
 
-import enum
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tuning.compat.absent import TYPES
 from tuning.config import LayerConfig, PromptConfig
-from tuning.errors import ConfigError, nearest
+from tuning.errors import ConfigError
+from tuning.peft_types import load_method, names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,8 +21,6 @@ if TYPE_CHECKING:
     from tuning.kinds import Frozen
     from tuning.layers import AdaptedLayer, LayerMethod
     from tuning.placement import Placed
-
-FOLDER = Path(__file__).parent / "methods"
 
 
 class LayerFamily(ABC):
@@ -127,45 +121,12 @@ Family = LayerFamily | PromptFamily
 
 
 @cache
-def files() -> Mapping[str, str]:
-    """A config's class in lower case without `Config` -> its module."""
-    found = sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
-    return {stem.replace("_", ""): f"tuning.methods.{stem}" for stem in found}
-
-
-@cache
 def methods() -> Mapping[str, Family]:
     """PEFT's name -> method, of all there are. Loads torch."""
-    found: list[Family] = [import_module(module).METHOD for module in files().values()]
-    return {method.name: method for method in found}
-
-
-@cache
-def names() -> tuple[str, ...]:
-    """PEFT's names of the methods there are, as their files say them. Loads no torch."""
-    texts = (path.read_text("utf-8") for path in sorted(FOLDER.glob("*.py")))
-    return tuple(found[1] for text in texts if (found := re.search(r'METHOD: ClassVar\[str\] = "(\w+)"', text)))
-
-
-class _Type(enum.StrEnum):
-    def __str__(self) -> str:
-        return f"PeftType.{self.name}"
-
-
-# PEFT's enum of methods: those that are here, and those that are refused by name
-PeftType: Any = _Type("PeftType", [(name, name) for name in (*names(), *TYPES)], module=__name__)
+    return {name: load_method(name) for name in names()}
 
 
 def method_named(peft_type: str) -> Family:
     """Raises ConfigError."""
-    found = methods().get(str(getattr(peft_type, "value", peft_type)))
-    if found is None:
-        known = list(methods())
-        hint = " (PEFT has it, and it is not here)" if peft_type in TYPES else nearest(str(peft_type), known)
-        raise ConfigError(f"no method is named {str(peft_type)!r}; there are {', '.join(known)}{hint}")
+    found: Family = load_method(peft_type)
     return found
-
-
-def module_of(config_class: str) -> str | None:
-    """The module that has a config's class, without importing it."""
-    return files().get(config_class.removesuffix("Config").lower()) if config_class.endswith("Config") else None

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from tuning.errors import AdapterError
+from tuning.errors import AdapterError, NotOnLayers
 from tuning.layers import AdaptedLayer
 from tuning.saved import SavedModule
+from tuning.tuner import Tuner
 
 IRREGULAR = "irregular"
 
@@ -110,3 +112,49 @@ def _each(values: Iterable[bool | str]) -> bool | str:
 
 def _same(values: Sequence[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else IRREGULAR
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """(trainable, all); a 4-bit weight counts as what it stands for."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        count = parameter.numel() if state is None else int(torch.Size(state.shape).numel())
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return trainable, total
+
+
+def get_layer_status(model: nn.Module) -> list[LayerStatus]:
+    """The layers that adapters sit on, of a `PeftModel` or a model that has them injected. Raises AdapterError where none does."""
+    return layer_status(_looked_at(model))
+
+
+def get_model_status(model: nn.Module) -> ModelStatus:
+    """All of a model's adapters in one. Raises AdapterError where no adapter sits on a layer."""
+    inside = _looked_at(model)
+    trainable, total = count_parameters(model)
+    of: Any = model if hasattr(model, "get_base_model") else None  # a PeftModel
+    types = {} if of is None else {name: config.METHOD for name, config in of.peft_config.items()}
+    config: Any = getattr(model, "config", None)
+    named = type(model if of is None else of.get_base_model()).__name__
+    return model_status(
+        model,
+        layer_status(inside),
+        base_model_type=named if of is not None or hasattr(config, "to_dict") else "other",
+        adapter_model_type="None" if of is None else type(inside).__name__,
+        peft_types=types,
+        trainable_params=trainable,
+        total_params=total,
+    )
+
+
+def _looked_at(model: nn.Module) -> nn.Module:
+    if not hasattr(model, "get_base_model"):
+        return model
+    of: Any = model
+    if not isinstance(of.base_model, Tuner):
+        raise NotOnLayers(
+            "get_layer_status() got an invalid PeftModel instance, as get_model_status(): virtual tokens sit on no layer, so they have no status"
+        )
+    return of.base_model

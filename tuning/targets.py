@@ -13,7 +13,8 @@ from torch import nn
 
 from tuning.config import LayerConfig, TaskType
 from tuning.errors import TargetError
-from tuning.kinds import ATTENTION, LINEAR, Frozen, Kind, ParameterKind, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import ATTENTION, LINEAR, Frozen, Kind, ParameterKind
 from tuning.layers import AdaptedLayer, innermost
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily

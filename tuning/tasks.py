@@ -39,11 +39,6 @@ class PeftModelForFeatureExtraction(PeftModel):
     TASK = TaskType.FEATURE_EXTRACTION
 
 
-def model_for(task: str | None) -> type[PeftModel]:
-    """The class of a task; with none the plain one."""
-    return next((kind for kind in PeftModel.__subclasses__() if kind.TASK is not None and task == kind.TASK), PeftModel)
-
-
 class _Auto:
     """`from_pretrained(folder)`: the base that the folder's config names, with the folder's adapter."""
 
@@ -81,7 +76,7 @@ class _Auto:
                     f"the adapter in {folder} does not say its base's class: take an AutoPeftModelFor… class"
                 )
         elif task != cls.PEFT.TASK:
-            made_for = model_for(task).__name__.removeprefix("Peft")
+            made_for = PeftModel.for_task(task).__name__.removeprefix("Peft")
             raise ConfigError(f"the adapter in {folder} is for {task}, not {cls.PEFT.TASK}: take AutoPeft{made_for}")
         base = _base(kind, config, folder, of_the_hub, kwargs)
         return cls.PEFT.from_pretrained(

@@ -10,7 +10,8 @@ from torch import nn
 
 from tuning.config import LayerConfig
 from tuning.errors import PeftWarning, TargetError
-from tuning.kinds import EMBEDDING, LINEAR, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import EMBEDDING, LINEAR
 from tuning.registry import LayerFamily
 from tuning.targets import ALL_LINEAR, base_of, candidates, matching
 

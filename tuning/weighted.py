@@ -20,8 +20,9 @@ from tuning.config import one_of
 from tuning.errors import AdapterError, ConfigError
 from tuning.kinds import EMBEDDING, Frozen
 from tuning.layers import AdaptedLayer
+from tuning.methods._lora_config import LoraConfig
+from tuning.methods._lora_layer import Lora
 from tuning.methods.ia3 import IA3Config
-from tuning.methods.lora import Lora, LoraConfig
 from tuning.pruning import WAYS
 from tuning.saved import saved_modules
 from tuning.targets import find

@@ -21,7 +21,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedMod
 import tuning
 from tests.tuning.oracle import shaken, tiny_llama, tokens
 from tests.tuning.test_laws import LAYERS, NEEDED
-from tuning.kinds import LINEAR, Affine, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import LINEAR, Affine
 from tuning.layers import NO_ADAPTER, adapted_layers
 from tuning.registry import methods
 

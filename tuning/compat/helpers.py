@@ -16,11 +16,11 @@ from tuning.checkpoint import Loaded
 from tuning.config import LayerConfig, PeftConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError
 from tuning.layers import AdaptedLayer
-from tuning.model import PeftModel
-from tuning.registry import LayerFamily, PeftType, methods
+from tuning.peft_types import PeftType
+from tuning.registry import LayerFamily, methods
 from tuning.saved import SavedModule
 from tuning.state import tuner_of
-from tuning.tasks import model_for
+from tuning.tasks import PeftModel
 from tuning.tuners import tuner_class
 
 WEIGHTS_NAME = "adapter_model.bin"
@@ -33,7 +33,7 @@ PEFT_TYPE_TO_CONFIG_MAPPING = {PeftType(name): family.config for name, family in
 PEFT_TYPE_TO_TUNER_MAPPING = {kind: tuner_class(kind.value) for kind in _OF_LAYERS}
 PEFT_TYPE_TO_MIXED_MODEL_MAPPING = PEFT_TYPE_TO_TUNER_MAPPING
 PEFT_TYPE_TO_PREFIX_MAPPING = {kind: family.prefix for kind, family in _OF_LAYERS.items()}
-MODEL_TYPE_TO_PEFT_MODEL_MAPPING = {task: model_for(task) for task in TaskType}
+MODEL_TYPE_TO_PEFT_MODEL_MAPPING = {task: PeftModel.for_task(task) for task in TaskType}
 
 
 def infer_device() -> str:

@@ -21,7 +21,8 @@ from typing import Any
 import tuning
 from tuning.compat import absent
 from tuning.errors import ConfigError
-from tuning.registry import LayerFamily, files, methods
+from tuning.peft_types import files
+from tuning.registry import LayerFamily, methods
 
 VERSION = "0.22.0"  # what transformers 5.24 asks of a PEFT that it lets load adapters
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, cast
@@ -144,13 +143,3 @@ FORMS: Mapping[str, Form] = {
     CONV: _Convolutions(),
     PARAMETER: _Experts(),
 }
-
-
-def check_rank(r: int, frozen: Frozen) -> None:
-    """Warn of a rank that a change of this layer's weight can't have."""
-    if frozen.role in (LINEAR, ATTENTION) and r > min(frozen.shape):
-        out, into = frozen.shape
-        warnings.warn(
-            f"r is {r}, and '{frozen.name}' is {out} × {into}: a rank above {min(frozen.shape)} adds nothing",
-            stacklevel=2,
-        )

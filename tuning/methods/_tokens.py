@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.errors import ConfigError, TargetError, nearest
-from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen, kind_of
+from tuning.kind_of import kind_of
+from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen
 from tuning.layers import AdaptedLayer, Layer, LayerMethod
 from tuning.placement import OfAdapter, Placed
 from tuning.targets import candidates
@@ -19,8 +20,8 @@ from tuning.targets import candidates
 @final
 class Tokens(LayerMethod):
     """ids ↦ base(ids), with trained rows (tokens, dimensions) for some ids; of an output head x ↦ base(x), with the logits of
-    these. Layers that share the embedding's weight have its rows. The rows take the weight's place: of two stacked adapters with
-    one id the last holds, and they can't both be merged.
+    these. Layers that share the embedding's weight have its rows. The rows take the weight's place: of two adapters with one id
+    the last holds, stacked or merged.
     """
 
     saves_embedding = False
@@ -76,13 +77,6 @@ class Tokens(LayerMethod):
         own = functional.embedding(found.int().argmax(-1), self.rows, padding_idx=frozen_row)
         own = own * getattr(module, "embed_scale", 1)  # some models scale in their embedding's forward
         return torch.where(found.any(-1, keepdim=True), own.to(result.dtype), result)
-
-    def check_merging(self, others: Sequence[LayerMethod]) -> None:
-        rows = {index for other in others if isinstance(other, Tokens) for index in other.indices.tolist()}
-        if both := sorted(rows & set(self.indices.tolist())):
-            raise ConfigError(
-                f"Token indices {both} of adapter '{self.adapter}' are already defined and would result in undefined merging behavior"
-            )
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         indices = self.indices.to(affine.weight.device)

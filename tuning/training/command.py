@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tuning.errors import LibraryMissing
 from tuning.loading import base_model, tokenizer
-from tuning.model import PeftModel, get_peft_model
+from tuning.mapping import get_peft_model
+from tuning.tasks import PeftModel
 from tuning.training import distributed, report
 from tuning.training.loop import Outcome
 from tuning.training.loop import train as run

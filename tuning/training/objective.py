@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.errors import ConfigError
-from tuning.model import PeftModel
 from tuning.prompts import AfterKeys, Prompts
+from tuning.tasks import PeftModel
 from tuning.training.cross_entropy import Logits, chunked_cross_entropy
 from tuning.training.packing import IGNORED, Piece, count_labels, packed_batch
 from tuning.training.state import tuner_in

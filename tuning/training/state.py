@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tuning.errors import CheckpointError
-from tuning.model import PeftModel
+from tuning.tasks import PeftModel
 from tuning.training.resuming import State
 from tuning.tuner import Tuner
 

@@ -215,7 +215,7 @@ def on_base(model: Any, base: str | Path, spec: str) -> Any:
 
 def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
     """The base with these adapters in its weights: one after the other, or summed where they have weights. Raises TuningError."""
-    from tuning.model import PeftModel
+    from tuning.tasks import PeftModel
 
     if len(wanted) > 1 and wanted[0].folder == SHIPPED:  # it lies beneath the others, and is not weighed with them
         model, wanted = merged(model, wanted[:1]), wanted[1:]
