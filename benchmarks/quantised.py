@@ -134,7 +134,8 @@ def loaded(way: str, base: Path) -> Any:
 
 def bytes_of(model: Any) -> tuple[int, int]:
     """(of linear layers but the tied head, of all weights); what is shared counts once."""
-    from tuning.targets import candidates, tied_paths
+    from tuning.targets import candidates
+    from tuning.tied import tied_paths
 
     heads = set(tied_paths(model))
     linear = sum(
