@@ -4,6 +4,7 @@
     python -m benchmarks.tuning --quick                the same table from short runs (below three minutes)
     python -m benchmarks.tuning --random               random weights in SmolLM2-135M's shape, where the model is not installed
     python -m benchmarks.tuning --tried                what was tried to make a step quick, each against the engine as it is
+    python -m benchmarks.tuning --methods              other methods' steps, on full windows (with --quick some four minutes)
 
 A step trains LoRA (r = 16, all linear layers) on windows of 512 tokens. "peft" is its plain loop: a document a row, padded to 512, the model's
 own loss, AdamW. Tokens are those that are predicted; padding counts for nothing. Each side runs in a process of its own, whose peak is its memory.
@@ -27,6 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.tuning_methods import METHODS, config_of, methods
 from tuning.ranking.learning.torch_models import default_folder
 from tuning.ranking.serving.model.model_store import is_installed
 
@@ -45,6 +47,8 @@ def main() -> int:
     arguments.add_argument("--quick", action="store_true", help="one short round")
     arguments.add_argument("--random", action="store_true", help="random weights in the model's shape")
     arguments.add_argument("--tried", action="store_true", help="variants of the engine's own step")
+    arguments.add_argument("--methods", action="store_true", help="other methods' training steps")
+    arguments.add_argument("--method", choices=METHODS, default="LoRA", help=argparse.SUPPRESS)
     arguments.add_argument("--batch", type=int, default=4, help="rows a step (default 4; 2 with --quick)")
     arguments.add_argument("--json", type=Path, help="write the figures there too")
     arguments.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -63,7 +67,12 @@ def main() -> int:
         return 0
     if asked.quick:
         asked.batch, asked.steps = 2, 2
-    figures = tried(asked) if asked.tried else {**training(asked), **operations(asked)}
+    if asked.tried:
+        figures = tried(asked)
+    elif asked.methods:
+        figures = methods(asked, lambda which: side(asked, which, "full"))
+    else:
+        figures = {**training(asked), **operations(asked)}
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
@@ -121,9 +130,7 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     from tuning.training.options import Options
 
     given: dict[str, Any] = {"window": WINDOW, "batch_size": asked.batch, "steps": asked.steps, "seed": SEED}
-    model = tuning.get_peft_model(
-        model_of(asked), tuning.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
+    model = tuning.get_peft_model(model_of(asked), config_of(tuning, asked.method))
     options = Options(**given | json.loads(asked.options))
     with tempfile.TemporaryDirectory() as folder:
         train(model, documents(asked), options, out=Path(folder), show=False)
@@ -136,9 +143,7 @@ def peft(asked: argparse.Namespace) -> dict[str, Any]:
     import peft as library
     import torch
 
-    model = library.get_peft_model(
-        model_of(asked), library.LoraConfig(r=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
-    )
+    model = library.get_peft_model(model_of(asked), config_of(library, asked.method))
     optimiser = torch.optim.AdamW((entry for entry in model.parameters() if entry.requires_grad), lr=2e-4)
     data, steps = documents(asked), []
     model.train()
@@ -175,7 +180,15 @@ SIDES: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"ours": o
 
 def side(asked: argparse.Namespace, which: str, data: str, **options: Any) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.tuning", "--side", which, "--data", data, "--batch", str(asked.batch)]
-    command += ["--steps", str(asked.steps), "--options", json.dumps(options), *(["--random"] if asked.random else [])]
+    command += [
+        "--method",
+        asked.method,
+        "--steps",
+        str(asked.steps),
+        "--options",
+        json.dumps(options),
+        *(["--random"] if asked.random else []),
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False
     )

@@ -304,6 +304,8 @@ class AdaptedLayer(nn.Module):
         except AttributeError:
             if name in ("base_layer", "_modules", "frozen"):
                 raise
+            if name == "parameter_name" and isinstance(self.frozen.kind, ParameterKind):  # PEFT's name for it
+                return self.frozen.kind.name
             if (
                 name == "original_module" and "token_adapter" in self._modules
             ):  # PEFT's name, where it has trained tokens

@@ -127,12 +127,12 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
 
 def get_layer_status(model: nn.Module) -> list[LayerStatus]:
     """The layers that adapters sit on, of a `PeftModel` or a model that has them injected. Raises AdapterError where none does."""
-    return layer_status(_looked_at(model))
+    return layer_status(_looked_at(model, "get_layer_status"))
 
 
 def get_model_status(model: nn.Module) -> ModelStatus:
     """All of a model's adapters in one. Raises AdapterError where no adapter sits on a layer."""
-    inside = _looked_at(model)
+    inside = _looked_at(model, "get_model_status")
     trainable, total = count_parameters(model)
     of: Any = model if hasattr(model, "get_base_model") else None  # a PeftModel
     types = {} if of is None else {name: config.METHOD for name, config in of.peft_config.items()}
@@ -149,12 +149,12 @@ def get_model_status(model: nn.Module) -> ModelStatus:
     )
 
 
-def _looked_at(model: nn.Module) -> nn.Module:
+def _looked_at(model: nn.Module, asked: str) -> nn.Module:
     if not hasattr(model, "get_base_model"):
         return model
     of: Any = model
     if not isinstance(of.base_model, Tuner):
         raise NotOnLayers(
-            "get_layer_status() got an invalid PeftModel instance, as get_model_status(): virtual tokens sit on no layer, so they have no status"
+            f"{asked}() got an invalid PeftModel instance: virtual tokens sit on no layer, so they have no status"
         )
     return of.base_model

@@ -63,6 +63,19 @@ best = PeftModel.from_pretrained(tiny(), again.state.best_model_checkpoint)
 assert torch.equal(best(X).logits, again.model.eval()(X).logits)
 """
 
+COPIES = """
+import copy, io, peft, pickle
+model = adapted().eval()
+assert isinstance(model, peft.PeftModelForCausalLM) and isinstance(model, PeftModel)
+assert type(model).__module__ == "tuning.tasks"
+for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+    assert type(again) is type(model) and torch.equal(again(X).logits, model(X).logits)
+held = io.BytesIO()
+torch.save(model, held)
+held.seek(0)
+assert torch.equal(torch.load(held, weights_only=False)(X).logits, model(X).logits)
+"""
+
 QUANTISED = """
 import bitsandbytes
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
@@ -167,6 +180,13 @@ else:
 )
 def test_a_library_that_asks_for_peft_gets_this_engine(script: str, tmp_path: Path) -> None:
     done = run(START + script, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_trainer_saves_the_adapter_alone_where_peft_itself_is_imported(tmp_path: Path) -> None:
+    start = START.replace("tuning.as_peft()", "import peft")
+    script = TRAINER.replace("from peft import LoraConfig, PeftModel", "from tuning import LoraConfig, PeftModel")
+    done = run(start + script + COPIES, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -49,8 +49,7 @@ NAMES = frozenset(
         *("KappaTuneSelector", "MontecloraTrainerMixin", "MontecloraSampler", "TeLinear", "GPTQLoraLinear"),
         *("create_lorafa_optimizer", "create_riemannian_optimizer", "IncrementalPCA", "BlockDiagonalLinear"),
         *("DoraCaching", "DoraConv1dVariant", "DoraConv2dVariant", "DoraEmbeddingVariant", "DoraLinearVariant"),
-        *("init_empty_weights"),
-        *("disable_input_dtype_casting", "skip_init_on_device", "_collect_lora_pairs", "_RiemannianPreconditioner"),
+        *("disable_input_dtype_casting", "_collect_lora_pairs", "_RiemannianPreconditioner"),
         *(
             "_compress_activations",
             "_normalize_projection",

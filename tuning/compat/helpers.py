@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -56,6 +56,26 @@ def check_if_peft_model(model_name_or_path: str) -> bool:
     except (CheckpointError, OSError):
         return False
     return True
+
+
+@contextmanager
+def init_empty_weights() -> Generator[None]:
+    """Inside the `with`, modules are made without memory: on the meta device."""
+    with torch.device("meta"):
+        yield
+
+
+def skip_init_on_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which inside `init_empty_weights` makes modules with memory all the same."""
+
+    @wraps(function)
+    def inside(*args: Any, **kwargs: Any) -> Any:
+        if torch.get_default_device().type != "meta":
+            return function(*args, **kwargs)
+        with torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return inside
 
 
 def get_submodules(model: nn.Module, key: str) -> tuple[nn.Module, nn.Module, str]:

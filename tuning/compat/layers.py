@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
+from tuning.errors import ConfigError
 from tuning.kinds import EMBEDDING, LINEAR
 from tuning.layers import AdaptedLayer
 from tuning.methods._tokens import TokenAdapter
@@ -51,7 +52,13 @@ def _prefix(layer: AdaptedLayer, adapter: str) -> str:
 @cache
 def layer_class(prefix: str, name: str) -> type:
     """The class that layers with such parameters are instances of; of a kind of base where `name` is one of `BASES`."""
-    return _OfLayers(name, (), {"prefix": prefix, "fits": BASES.get(name) and staticmethod(BASES[name])})
+    fits = BASES.get(name) and staticmethod(BASES[name])
+    return _OfLayers(name, (), {"prefix": prefix, "fits": fits, "update_layer": update_layer})
+
+
+def update_layer(layer: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    """PEFT's layers put an adapter on with it, and some libraries wrap it; here the tuner does it."""
+    raise ConfigError("layers have no update_layer here: an adapter is put on by the model's add_adapter")
 
 
 class _OfTokens(type):

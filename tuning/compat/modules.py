@@ -64,7 +64,7 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
             *("rescale_adapter_scale", "set_adapter"),
             *("delete_adapter", "set_requires_grad", "cast_adapter_dtype", "fsdp_auto_wrap_policy"),
             *("get_base_model_state_dict", "set_base_model_state_dict", "check_target_module_exists"),
-            *("inspect_matched_modules", "build_peft_weight_mapping"),
+            *("inspect_matched_modules", "build_peft_weight_mapping", "init_empty_weights", "skip_init_on_device"),
         )
     },
 }
