@@ -45,7 +45,7 @@ _COLUMNS = (
     "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
     "named_by_lines_after", "stands_after", "named_by_file", "repeat_file", "repeats_file", "alike_file", "alikes_file",
     "repeat_nearby", "repeats_nearby", "alike_nearby", "alikes_nearby", "similar_best", "similar_lift",
-    *(f"kind_{name}" for name in KIND_GROUPS), *(f"place_by_{name}" for name in _PLACED),
+    "usage_share", "usage_projects", "usage_place", "usage_chance", *(f"kind_{name}" for name in KIND_GROUPS), *(f"place_by_{name}" for name in _PLACED),
 )  # fmt: skip
 # Columns that count anew where the receiver is the instance itself: its class's own state is another matter than a library.
 _FOR_SELF = (
@@ -66,7 +66,7 @@ def log_softmax(logits: Floats) -> Floats:
 def signals(
     site: CompletionSite, candidates: Sequence[Candidate], index: IndexScores, text: Mapping[str, Floats]
 ) -> Floats:
-    """float64[n, len(SIGNALS)], the columns in the order of SIGNALS. `text`: those of `wording`, `repeats` and `similar`."""
+    """float64[n, len(SIGNALS)], the columns in the order of SIGNALS. `text`: those of `wording`, `repeats`, `similar` and `usage`."""
     n = len(candidates)
     names = [candidate.name for candidate in candidates]
     shapes = np.array([_shape(name) for name in names], np.float64).reshape(n, len(_SHAPES))
