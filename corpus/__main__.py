@@ -3,6 +3,7 @@
     python -P -m corpus mine REPO... --out DIR     read repositories, folders and archives into a corpus
     python -P -m corpus candidates CORPUS …       real completion lists at its sites, of real language servers
     python -P -m corpus show DIR                   what a corpus holds, and what was left out and why
+    python -P -m corpus usage count CORPUS …      in which contexts names stand in its repositories, for the ranker's tables
     python -P -m corpus rebuild MANIFEST …         the same corpus again, from the repositories that a manifest lists
 
 Nothing of a repository is ever run, and nothing is fetched: give it what is on disk.
@@ -36,6 +37,7 @@ from corpus.shards import CorpusError, Manifest, manifest_file, read_manifest
 from corpus.sites import PER_FILE
 from corpus.survey import Options
 from corpus.syntax.language import languages
+from corpus.usage import cli as usage
 from corpus.workers import WorkersError
 
 console = Console(stderr=True)
@@ -141,6 +143,7 @@ def _parser(prog: str, licences: Collection[str]) -> argparse.ArgumentParser:
     _add_workers(again)
     again.set_defaults(run=_rebuild)
     cli_candidates.add(commands)
+    usage.add(commands, _progress)
     show = commands.add_parser("show", help="what a corpus holds, and what was left out and why")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.add_argument(

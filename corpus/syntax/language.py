@@ -109,6 +109,7 @@ class Language:
     language_ids: tuple[str, ...]
     interpreters: tuple[str, ...]  # what a script's first line names, without a version
     roots: tuple[str, ...]
+    usage: str  # the group of languages whose table of usage it shares; its own id where none is said
     grammar: str  # a module with a function `language`, or "module:function"
     locals: tuple[Path, ...]  # the files that are the query, in this order
     sites: tuple[Path, ...]
@@ -174,6 +175,7 @@ def load_language(folder: Path) -> Language:
         language_ids=reader.texts("language_ids"),
         interpreters=reader.texts("interpreters", needed=False),
         roots=reader.texts("roots"),
+        usage=reader.text("usage", needed=False) or reader.text("id"),
         grammar=reader.text("grammar"),
         locals=_queries(reader, "locals"),
         sites=_queries(reader, "sites"),

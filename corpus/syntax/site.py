@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import CodeReader, identifier_start
+from corpus.syntax.origins import Origins
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import has_capture, query
 from corpus.syntax.reading import Reading, read, reading_start
@@ -53,12 +54,14 @@ class CompletionSite:
     receiver: str = ""
     receiver_is_self: bool = False  # the receiver is the instance whose method this is
     receiver_type: str = ""  # a class's name, or a module's dotted one
+    receiver_origin: str = ""  # where the receiver comes from, in words that other projects share: `origins`
     own_members: frozenset[str] = frozenset()  # of the receiver's class, where this file defines it
     visible: Mapping[str, VisibleName]
     imports: Mapping[str, str]  # local name -> dotted origin
     enclosing: tuple[str, ...] = ()  # names of classes and functions around the cursor, outermost first
     enclosing_signatures: tuple[str, ...] = ()  # the lines that open them
     callee: str = ""
+    callee_origin: str = ""
     argument: int | str | None = None  # position from 0, or the keyword
     expected_type: str = ""
     in_comment_or_string: bool = False
@@ -112,6 +115,7 @@ def _with_tree(
     visible: dict[str, VisibleName] = {}
     imports: dict[str, str] = {}
     receiver_type = lexical.module
+    receiver_origin = callee_origin = ""
     own: frozenset[str] = frozenset()
     enclosing: list[str] = []
     signatures: list[str] = []
@@ -140,6 +144,7 @@ def _with_tree(
                     imports.setdefault(binding.name, binding.origin)
         if lexical.receiver:
             receiver_type = types.of(lexical.receiver, start)
+            receiver_origin = Origins(types).of(lexical.receiver, start)
             own = frozenset(binding.name for _, binding, _ in types.members(receiver_type))
         for outer in reversed(list(scope.chain())):
             owner = types.annotation(outer.local.owner) if outer.local.owner else ""
@@ -148,6 +153,7 @@ def _with_tree(
                 first, last = outer.signature
                 signatures.append(" ".join(whole[first:last].decode("utf-8", "replace").split()))
         expected = _expected(types, lexical, start, language)
+        callee_origin = Origins(types).of(lexical.callee, start)
     return CompletionSite(
         language=language.id,
         kind=lexical.kind,
@@ -157,12 +163,14 @@ def _with_tree(
         receiver=lexical.receiver,
         receiver_is_self=lexical.receiver in language.lexis.self_names,
         receiver_type=receiver_type,
+        receiver_origin=receiver_origin,
         own_members=own,
         visible=visible,
         imports=imports,
         enclosing=tuple(enclosing),
         enclosing_signatures=tuple(signatures),
         callee=lexical.callee,
+        callee_origin=callee_origin,
         argument=lexical.argument,
         expected_type=expected,
     )

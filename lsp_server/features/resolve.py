@@ -88,6 +88,9 @@ def reasons(ranking: Ranking, index: int) -> str:
     if here or elsewhere:
         files = [(here, "in this file"), (elsewhere, "in other files")]
         found.append("used like this " + ", ".join(f"{_times(count)} {where}" for count, where in files if count))
+    projects = ranking.projects[index] if ranking.written and ranking.projects else 0
+    if projects:
+        found.append(f"{ranking.written} in {projects:,} other project{'' if projects == 1 else 's'}")
     found.append(_moved(ranking.places[index] + 1, ranking.order.index(index) + 1))
     return " · ".join(found)
 

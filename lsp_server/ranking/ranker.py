@@ -272,6 +272,8 @@ class Ranker:
             "places": [candidate.place for candidate in known.candidates],
             "uses_here": known.index.receiver_file.tolist(),
             "uses_workspace": known.index.receiver_workspace.tolist(),
+            "projects": known.usage.projects.tolist() if known.usage is not None else [],
+            "written": known.written,
             "stars": stars,
             "unequal": outranked_imports(known, order),
             "ranker": used,

@@ -48,12 +48,14 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool  # False when the deadline cut the model short
     milliseconds: float
     unequal: list[int] = []  # items that an editor should not take for the typed word itself
+    written: str = ""  # where other projects write such names, in words
+    projects: list[int] = []  # in how many of them each item's name stands there, n; empty where none are known
 
     def fits(self, count: int) -> bool:
         """Whether it is a ranking of a list of so many items."""
         whole = sorted(self.order) == list(range(count)) and set(self.unequal) <= set(self.order)
         by_item = (self.p, self.places, self.uses_here, self.uses_workspace, self.stars)
-        return whole and all(len(each) == count for each in by_item)
+        return whole and all(len(each) == count for each in by_item) and len(self.projects) in (0, count)
 
 
 class _Reply(msgspec.Struct):

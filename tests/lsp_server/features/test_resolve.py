@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from lsp_server.features.resolve import reasons
@@ -36,3 +37,17 @@ def ranking(place: int, rank: int, here: int, elsewhere: int) -> Ranking:
 )
 def test_reasons_are_a_sentence(place: int, rank: int, here: int, elsewhere: int, said: str) -> None:
     assert reasons(ranking(place, rank, here, elsewhere), 0) == said
+
+
+@pytest.mark.parametrize(
+    ("projects", "written", "said"),
+    [
+        (312, "written after `np.`", "60 % likely · written after `np.` in 312 other projects · moved up from 12th"),
+        (1, "imported from `os`", "60 % likely · imported from `os` in 1 other project · moved up from 12th"),
+        (0, "written after `np.`", "60 % likely · moved up from 12th"),
+        (312, "", "60 % likely · moved up from 12th"),
+    ],
+)
+def test_reasons_name_other_projects(projects: int, written: str, said: str) -> None:
+    known = msgspec.structs.replace(ranking(12, 3, 0, 0), projects=[projects] * 30, written=written)
+    assert reasons(known, 0) == said

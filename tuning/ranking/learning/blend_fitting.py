@@ -34,6 +34,7 @@ GROUPS: Mapping[str, re.Pattern[str]] = {
         "this file's and the workspace's names (index)": "index|receiver_|uses_|used_member|decayed_|recency|following",
         "repeats of what stands before the cursor": "repeat|alike",
         "files like this one, at imports": "similar_",
+        "usage in other projects": "usage",
         "words around it": "named_by_|line_names|function_names|stands_after",
         "text after the cursor, as words": "named_by_lines_after|stands_after",
         "scopes": "visible|scope_distance|parameter|own_member",

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from corpus.syntax.candidate import Candidate, matches
 from corpus.syntax.site import CompletionSite
 from corpus.syntax.tokens import Tokens, hash_names, name_ids, tokenize
+from corpus.usage.table import Evidence
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.features import Floats, signals, with_model
 from tuning.ranking.serving.index.repeats import Nearby, Repeats, columns
 from tuning.ranking.serving.index.similar import NONE, Similar
 from tuning.ranking.serving.index.workspace_index import FileContext, IndexScores, WorkspaceIndex
+from tuning.ranking.serving.usage import Usage
+from tuning.ranking.serving.usage import columns as usage_columns
 from tuning.ranking.serving.wording import Wording
 
 MODEL_LIST = 192  # candidates that the model looks at: the best by signals
@@ -31,6 +34,8 @@ class Listing:
     site: CompletionSite
     candidates: Sequence[Candidate]
     index: IndexScores
+    usage: Evidence | None  # of other projects
+    written: str  # where these write the names that they do, in words; "" where that says nothing
     columns: Floats  # float64[n, signals]
     fitting: NDArray[np.bool_]  # which candidates match the typed prefix
 
@@ -56,6 +61,7 @@ class Surroundings:
     context: FileContext
     nearby: Repeats
     similar: Similar
+    usage: Usage
     wording: Wording
 
     @classmethod
@@ -79,6 +85,7 @@ class Surroundings:
             context=context,
             nearby=nearby.repeats(context.tail),
             similar=nearby.names_of_files.like(context.ids) if site.kind == "import" else NONE,
+            usage=Usage.of(site, before),
             wording=Wording.of(before, site.receiver, function, after=after, path=path),
         )
 
@@ -91,6 +98,8 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
     scores = index.score(around.context, hashes)
     ids = name_ids(hashes)
     repeated = columns(ids, around.context.repeats, around.nearby)
+    usage = around.usage.evidence(ids)
+    text = {**around.wording.columns(names), **repeated, **around.similar.columns(ids)}
     prefix = site.prefix.casefold()
     fitting = np.ones(len(names), bool)
     if prefix:
@@ -101,9 +110,9 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
         site=site,
         candidates=candidates,
         index=scores,
-        columns=signals(
-            site, candidates, scores, {**around.wording.columns(names), **repeated, **around.similar.columns(ids)}
-        ),
+        usage=usage,
+        written=around.usage.where(site, usage),
+        columns=signals(site, candidates, scores, {**text, **usage_columns(usage, len(names))}),
         fitting=fitting,
     )
 

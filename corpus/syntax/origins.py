@@ -1,0 +1,146 @@
+"""Where an expression comes from, in words that other projects would write too: `numpy.random`, `express().Router`.
+
+An import's dotted name, or a name that this file does not bind, and the members, calls and elements that lead on from there.
+Says nothing ('') of what the project itself defines. Resolves nothing outside the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import final
+
+from corpus.syntax.expressions import callee_end, expression_start, member_operator
+from corpus.syntax.lexical import code, is_identifier, word_start
+from corpus.syntax.scopes import Binding, Scope, innermost
+from corpus.syntax.types import Types
+
+CALLED, ELEMENT = "()", "[]"
+_DEEPEST = 6  # steps from one expression to another
+_LONGEST = 120  # characters of an expression, and of an origin: longer ones are nobody else's
+_DOTTED = re.compile(r"[\w$]+(?:\s*\.\s*[\w$]+)*")
+
+
+@final
+class Origins:
+    """What is known of the expressions of one file. An answer is kept by the scope that it was asked in."""
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._language = types.language
+        self._known: dict[tuple[str, int], str] = {}
+
+    def of(self, expression: str, at: int) -> str:
+        """The origin of an expression that stands at byte offset `at`; '' where the project itself defines it, or none is known."""
+        if not expression or len(expression) > _LONGEST:
+            return ""
+        return self._of(expression, at, innermost(self._types.root, at), 0)
+
+    def base(self, at: int) -> str:
+        """An instance of the class that the class around `at` is derived from."""
+        cls = self._types.enclosing_class(at)
+        origin = self._of(cls.local.base, cls.start, innermost(self._types.root, cls.start), 1) if cls else ""
+        return origin and origin + CALLED
+
+    def _of(self, expression: str, at: int, scope: Scope, depth: int) -> str:
+        key = (expression, scope.start)
+        known = self._known.get(key)
+        if known is None:
+            self._known[key] = ""  # what leads back to itself comes from nowhere
+            known = self._resolved(expression, at, scope, depth) if depth <= _DEEPEST else ""
+            known = known if len(known) <= _LONGEST else ""
+            self._known[key] = known
+        return known
+
+    def _resolved(self, expression: str, at: int, scope: Scope, depth: int) -> str:
+        text = self._bare(expression)
+        if is_identifier(text, self._language):
+            return self._name(text, at, depth)
+        raw = text.encode("utf-8", "surrogatepass")
+        masked = code(raw, self._language).masked
+        end = len(masked)
+        if not end or expression_start(masked, end, self._language) != 0:
+            return ""
+        last = masked[-1:]
+        if last in (b")", b"]"):
+            opened = _opening(masked)
+            if opened <= 0:
+                return ""
+            owner = raw[: callee_end(masked, opened, self._language)].decode("utf-8", "replace")
+            found = self._of(owner, at, scope, depth + 1)
+            return found and found + (CALLED if last == b")" else ELEMENT)
+        start = word_start(masked, end, self._language)
+        operator = member_operator(masked, start, self._language)
+        if operator <= 0:
+            return ""
+        name = raw[start:].decode("utf-8", "replace")
+        owner = raw[:operator].decode("utf-8", "replace").strip()
+        if owner in self._language.lexis.self_names:
+            return self._own(name, at, depth)
+        found = self._of(owner, at, scope, depth + 1)
+        return f"{found}.{name}" if found else ""
+
+    def _bare(self, expression: str) -> str:
+        """The expression without words and marks that leave its origin what it is."""
+        text = expression.strip()
+        words = (*self._language.types.transparent, self._language.lexis.creation)
+        for word in filter(None, words):
+            if text.startswith(word + " "):
+                text = text[len(word) :].strip()
+        for mark in self._language.types.assertions:
+            text = text.removesuffix(mark)
+        return text
+
+    def _name(self, name: str, at: int, depth: int) -> str:
+        if name in self._language.lexis.self_names:
+            return self.base(at) if depth <= _DEEPEST else ""
+        found = [item for item in self._types.bindings(name, at) if item[1].kind != "narrowed"]
+        if not found:
+            return name
+        offset, binding, _ = found[0]
+        return self._bound(offset, binding, depth)
+
+    def _bound(self, offset: int, binding: Binding, depth: int) -> str:
+        if binding.kind == "import":
+            return "" if _is_own(binding.origin) else binding.origin
+        if binding.type and binding.type not in self._language.types.inferred:
+            return self._instance(binding.type, offset, depth)
+        if binding.value and len(binding.value) <= _LONGEST:
+            return self._of(binding.value, offset, innermost(self._types.root, offset), depth + 1)
+        if binding.owner and binding.key:
+            owner = self._of(binding.owner, offset, innermost(self._types.root, offset), depth + 1)
+            return f"{owner}.{binding.key}" if owner else ""
+        return ""
+
+    def _instance(self, annotation: str, offset: int, depth: int) -> str:
+        """What an annotation means: an instance of its class."""
+        dotted = _DOTTED.fullmatch(annotation.strip())
+        named = annotation.strip() if dotted else self._types.annotation(annotation)
+        if not named:
+            return ""
+        origin = self._of(named, offset, innermost(self._types.root, offset), depth + 1)
+        return origin and origin + CALLED
+
+    def _own(self, name: str, at: int, depth: int) -> str:
+        """The origin of a member of the instance whose method stands at `at`."""
+        holder = self._types.holder(at)
+        for offset, binding, _ in self._types.members(holder) if holder else ():
+            if binding.name == name and binding.kind != "function":
+                found = self._bound(offset, binding, depth + 1)
+                if found:
+                    return found
+        return ""
+
+
+def _is_own(origin: str) -> bool:
+    """Whether an import names a part of the project itself, by a path or relatively."""
+    return origin[:1] in (".", "/", "~", "#", "") or origin.startswith("@/")
+
+
+def _opening(masked: bytes) -> int:
+    """Offset of the bracket that the last byte closes; -1 when it has none."""
+    level = 0
+    for position in range(len(masked) - 1, -1, -1):
+        level += (masked[position] in b")]}") - (masked[position] in b"([{")
+        if level == 0:
+            return position
+    return -1

@@ -1,0 +1,91 @@
+"""Counts made into the tables that the ranker looks names up in, no larger than they may be, and what is in them said on a card."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted
+from corpus.usage.table import FOLDER, STEPS, SUFFIX, Table
+
+FEWEST = 3  # repositories: a name that fewer have in a context is not kept, so nobody's private names are
+LARGEST = 2_900_000  # bytes a group of languages
+MOST_NAMES = 4_000  # of one context
+PAIR, CONTEXT = 7, 14  # bytes of each in a table
+WIDEST = 65_535
+
+
+def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[str, Table]:
+    """A table a group of languages of the folder `counts`, written into `out`. Raises CorpusError and OSError."""
+    manifest = read_counted(counts)
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Table] = {}
+    for file in sorted(counts.glob("*.parquet")):
+        counted = sum(1 for one in manifest.repositories if one.files.get(file.stem))
+        found[file.stem] = table_of_counts(Counts.load(file), counted, largest)
+        found[file.stem].save(out / f"{file.stem}{SUFFIX}")
+    return found
+
+
+def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST) -> Table:
+    """The pairs that at least FEWEST repositories have, more where they would be too many bytes."""
+    fewest = FEWEST
+    kept = _kept(counts, fewest)
+    while _size(kept) > largest:
+        fewest += 1
+        kept = _kept(counts, fewest)
+    whole = kept.names == 0
+    contexts = kept.contexts[whole]
+    pairs = kept.only(~whole)
+    starts = np.searchsorted(pairs.contexts, contexts)
+    totals = kept.repositories[whole]
+    owner = np.searchsorted(contexts, pairs.contexts)
+    share = pairs.shares / (totals[owner] * float(WHOLE))
+    return Table(
+        contexts=contexts,
+        starts=np.append(starts, len(pairs.names)).astype(np.uint32),
+        names=pairs.names,
+        repositories=np.minimum(pairs.repositories, WIDEST).astype(np.uint16),
+        totals=np.minimum(totals, WIDEST).astype(np.uint16),
+        shares=np.clip(np.rint(-STEPS * np.log(np.maximum(share, 1e-9))), 0, 255).astype(np.uint8),
+        counted=counted,
+    )
+
+
+def _kept(counts: Counts, fewest: int) -> Counts:
+    """Pairs that so many repositories have, of each context no more than MOST_NAMES; contexts without any are gone."""
+    found = counts.only(counts.repositories >= fewest)
+    whole = found.names == 0
+    rank = np.lexsort((found.names, -found.shares.astype(np.int64), ~whole, found.contexts))
+    first = np.flatnonzero(whole[rank])
+    place = np.arange(len(rank)) - np.repeat(first, np.diff(np.append(first, len(rank))))
+    within = np.empty(len(rank), np.int64)
+    within[rank] = place
+    found = found.only(within <= MOST_NAMES)
+    whole = found.names == 0
+    names_of = np.diff(np.append(np.flatnonzero(whole), len(whole))) - 1
+    return found.only(np.repeat(names_of > 0, names_of + 1))
+
+
+def _size(counts: Counts) -> int:
+    contexts = int((counts.names == 0).sum())
+    return PAIR * (len(counts.names) - contexts) + CONTEXT * contexts
+
+
+def card(manifest: UsageManifest, tables: dict[str, Table]) -> str:
+    """What is in the tables, in Markdown."""
+    lines = [
+        "| table | repositories | contexts | names in contexts | MB |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for group, table in sorted(tables.items()):
+        size = (PAIR * len(table.names) + CONTEXT * len(table.contexts)) / 1e6
+        lines.append(f"| {group} | {table.counted:,} | {len(table.contexts):,} | {len(table.names):,} | {size:.2f} |")
+    licences = Counter(one.licence for one in manifest.repositories)
+    lines += ["", "| licence | repositories |", "| --- | ---: |"]
+    lines += [
+        f"| {licence} | {count:,} |" for licence, count in sorted(licences.items(), key=lambda one: (-one[1], one[0]))
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,112 @@
+"""The contexts of a place in which a name is written, from the coarsest to the finest, each as a text that is hashed.
+
+The same code serves live and counts: what a cursor's site says there is what a whole file's tree says here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from corpus.syntax.language import Language
+from corpus.syntax.lexical import is_identifier, word_start
+from corpus.syntax.site import CompletionSite
+
+_SPACES = b" \t\\"
+_WORD_REACH = 64  # bytes before a name in which the word before it is looked for
+_MOST_ARGUMENTS = 4  # arguments that are told apart by their place
+
+
+def contexts_of(site: CompletionSite, before: bytes, language: Language) -> list[str]:
+    """The contexts of a site; `before` ends where the identifier starts."""
+    if site.kind == "member":
+        return member_contexts(site.receiver_origin, site.receiver_type, site.receiver, language)
+    if site.kind == "import":
+        return import_contexts(site.receiver_type)
+    return name_contexts(previous(before, language), site.callee, site.callee_origin, site.argument, language)
+
+
+def member_contexts(origin: str, of_class: str, receiver: str, language: Language) -> list[str]:
+    """Of a member: any, of the receiver's last name, of its class, of where it comes from."""
+    found = ["m"]
+    last = last_name(receiver, language)
+    if last:
+        found.append(f"m {last}")
+    if of_class:
+        found.append(f"m: {of_class.rpartition('.')[2]}")
+    if origin:
+        found.append(f"m< {origin}")
+    return found
+
+
+def import_contexts(module: str) -> list[str]:
+    """Of a name that is imported: any, from its module."""
+    return ["i", f"i< {module}"] if module and not is_own(module) else ["i"]
+
+
+def name_contexts(token: str, callee: str, origin: str, argument: int | str | None, language: Language) -> list[str]:
+    """Of a bare name: any, after this token, in the arguments of this callee."""
+    found = ["n", f"n {token}"]
+    if callee:
+        place = argument if isinstance(argument, str) else min(argument or 0, _MOST_ARGUMENTS)
+        last = last_name(callee, language)
+        found += [f"n( {last}", f"n( {last} {place}"]
+        if origin:
+            found += [f"n(< {origin}", f"n(< {origin} {place}"]
+    return found
+
+
+def is_own(module: str) -> bool:
+    """Whether an import names a part of the project itself, by a path or relatively."""
+    return module[:1] in (".", "/", "~", "#", "") or module.startswith("@/")
+
+
+def last_name(expression: str, language: Language) -> str:
+    """The name that an expression ends with, "()" or "[]" behind it where it is called or indexed; '' where it ends otherwise."""
+    text = expression.rstrip()
+    end = ""
+    while text[-1:] in (")", "]"):
+        opened = _opened(text)
+        if opened < 0 or len(end) > 2:
+            return ""
+        end = ("()" if text[-1] == ")" else "[]") + end
+        text = text[:opened].rstrip()
+    raw = text.encode("utf-8", "surrogatepass")
+    name = raw[word_start(raw, len(raw), language) :].decode("utf-8", "replace")
+    return name + end if is_identifier(name, language) else ""
+
+
+def previous(before: bytes, language: Language) -> str:
+    """The token before a name: a keyword, punctuation, "\\n" at the start of a line, "a" for any other word."""
+    text = before[-_WORD_REACH:].rstrip(_SPACES)
+    if not text or text[-1:] in b"\r\n":
+        return "\n"
+    start = word_start(text, len(text), language)
+    if start < len(text):
+        word = text[start:].decode("utf-8", "replace")
+        return word if word in language.lexis.keywords else "a"
+    last = text[-2:].decode("utf-8", "replace")
+    return last if len(last) == 2 and not (last[0].isalnum() or last[0].isspace() or last[0] in "\"'_)]") else last[-1:]
+
+
+def hashes(contexts: Sequence[str]) -> Iterator[int]:
+    """A number of 64 bits for each."""
+    return map(hash_of, contexts)
+
+
+@lru_cache(maxsize=20_000)
+def hash_of(context: str) -> int:
+    """A number of 64 bits, the same everywhere."""
+    raw = context.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+
+
+def _opened(text: str) -> int:
+    """Where the bracket opens that the last character closes; -1 when it has none."""
+    level = 0
+    for at in range(len(text) - 1, -1, -1):
+        level += (text[at] in ")]}") - (text[at] in "([{")
+        if level == 0:
+            return at
+    return -1

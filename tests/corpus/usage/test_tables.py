@@ -1,0 +1,119 @@
+"""Repositories counted once each, added up in any order, and looked up in a table that keeps nobody's private names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus.__main__ import main
+from corpus.mine import mine
+from corpus.readings import Source
+from corpus.shards import CorpusError
+from corpus.survey import Options
+from corpus.syntax.tokens import hash_names, name_ids
+from corpus.usage.building import build, table_of_counts
+from corpus.usage.cli import measured_on
+from corpus.usage.counts import Counts, read_counted
+from corpus.usage.gathering import gather
+from corpus.usage.table import Table, TableError
+from tests.corpus.repositories import module, repository
+
+COMMON = "import numpy as np\n\n\ndef {name}_{i}(values):\n    return np.array(values).{name}_{i}\n\n\n"
+
+
+def text(name: str, often: int = 9) -> bytes:
+    return module(name) + "".join(COMMON.format(name=name, i=i) for i in range(often)).encode()
+
+
+@pytest.fixture
+def mined(tmp_path: Path) -> Path:
+    """Four repositories that all call `numpy.array`, one of them very often."""
+    sources = [
+        Source(
+            place=str(repository(tmp_path / name, {f"{name}.py": text(name, 90 if name == "ada" else 9)})),
+            name=f"x/{name}",
+        )
+        for name in ("ada", "bea", "cyd", "dan")
+    ]
+    mine(sources, tmp_path / "corpus", Options())
+    return tmp_path / "corpus"
+
+
+def ids(*names: str) -> np.ndarray:
+    return name_ids(hash_names(names))
+
+
+def test_each_repository_counts_once_and_names_of_few_are_not_kept(mined: Path, tmp_path: Path) -> None:
+    manifest = gather(mined, tmp_path / "counts")
+    assert [one.name for one in manifest.repositories] == ["x/ada", "x/bea", "x/cyd", "x/dan"]
+    table = build(tmp_path / "counts", tmp_path / "tables")["python"]
+    assert table.counted == 4
+    found = table.evidence(["m", "m np", "m< numpy"], ids("array", "ada_1", "nothing"))
+    assert (found.projects.tolist(), found.context, found.of) == ([4, 0, 0], 2, 4)
+    assert found.share[0] > 0.9 and found.p[0] > 10 * found.p[1]
+    private = ids("ada_1", "bea_1", "ada_store")
+    assert not np.isin(private, table.names).any()
+
+
+def test_the_same_in_whatever_order_and_however_often(mined: Path, tmp_path: Path) -> None:
+    gather(mined, tmp_path / "one")
+    build(tmp_path / "one", tmp_path / "one-tables")
+    gather(mined, tmp_path / "two", left_out=["X/Bea", "x/dan"])
+    assert [one.name for one in read_counted(tmp_path / "two").repositories] == ["x/ada", "x/cyd"]
+    gather(mined, tmp_path / "two", jobs=2)
+    gather(mined, tmp_path / "two")
+    build(tmp_path / "two", tmp_path / "two-tables")
+    one, two = (tmp_path / f"{name}-tables" / "python.usage" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    with pytest.raises(CorpusError, match="counted with"):
+        gather(mined, tmp_path / "two", most=1)
+
+
+def test_what_figures_are_measured_on_is_left_out_with_its_near_copies(mined: Path, tmp_path: Path) -> None:
+    near = text("bea").replace(b"bea_0", b"other")
+    mine(
+        [Source(place=str(repository(tmp_path / "bench", {"b.py": near})), name="x/bench")],
+        tmp_path / "apart",
+        Options(),
+    )
+    mine(
+        [Source(place=str(repository(tmp_path / "ada2", {"b.py": text("eve")})), name="x/cyd")],
+        tmp_path / "apart2",
+        Options(),
+    )
+    manifest = gather(mined, tmp_path / "counts", apart=[tmp_path / "apart", tmp_path / "apart2"])
+    assert [one.name for one in manifest.repositories] == ["x/ada", "x/dan"]
+    assert {"axios/axios", "scrapy", "pallets/click"} <= measured_on()
+
+
+def test_a_table_is_no_larger_than_it_may_be() -> None:
+    uses = [
+        {f"m< {context}": {f"name{i}": 1 for i in range(context + number)} for context in range(1, 40)}
+        for number in range(6)
+    ]
+    counts = Counts.together([Counts.of_one(one) for one in uses])
+    whole, small = table_of_counts(counts, 6), table_of_counts(counts, 6, 6_300)
+    assert 0 < small.names.nbytes < whole.names.nbytes
+    assert small.repositories.min() > whole.repositories.min() == 3
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.usage"
+    table_of_counts(Counts.together([Counts.of_one({"m": {"a": 1}})] * 3), 3).save(file)
+    assert Table.load(file).evidence(["m"], ids("a")).projects.tolist() == [3]
+    whole = file.read_bytes()
+    for broken in (b"", b"nonsense" * 9, whole[:-1]):
+        file.write_bytes(broken)
+        with pytest.raises(TableError):
+            Table.load(file)
+
+
+def test_the_commands_count_and_build(mined: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counts, tables, card = tmp_path / "counts", tmp_path / "tables", tmp_path / "card.md"
+    assert main(["usage", "count", str(mined), "--out", str(counts), "--jobs", "1"]) == 0
+    assert main(["usage", "build", str(counts), "--out", str(tables), "--card", str(card)]) == 0
+    assert (tables / "python.usage").is_file()
+    assert "| python | 4 |" in card.read_text() and "| Apache-2.0 | 4 |" in card.read_text()
+    assert main(["usage", "build", str(tmp_path / "nothing"), "--out", str(tables)]) == 2

@@ -1,0 +1,89 @@
+"""What other projects write at such a place, by the table of usage that came with the package. Reads no file of the workspace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from corpus.syntax.language import languages
+from corpus.syntax.site import CompletionSite
+from corpus.syntax.tokens import U32
+from corpus.usage.contexts import contexts_of
+from corpus.usage.table import Evidence, Floats, Table, TableError, table_of
+
+log = logging.getLogger(__name__)
+
+LONGEST = 30  # characters of an expression that is shown
+COLUMNS = ("usage", "usage_chance", "usage_share", "usage_projects")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """The table of a site's language, and the contexts to look up in it."""
+
+    table: Table | None
+    contexts: Sequence[str]
+
+    @classmethod
+    def of(cls, site: CompletionSite, before: bytes) -> Usage:
+        """`before` ends where the identifier starts."""
+        language = languages().get(site.language)
+        table = _table(language.usage) if language is not None else None
+        if language is None or table is None:
+            return NONE
+        return cls(table=table, contexts=contexts_of(site, before, language))
+
+    def evidence(self, ids: U32) -> Evidence | None:
+        """What is known of n names, by their ids; None without a table."""
+        return self.table.evidence(self.contexts, ids) if self.table is not None else None
+
+    def where(self, site: CompletionSite, evidence: Evidence | None) -> str:
+        """The place that the evidence is of, in words; "" where it is no more than any member or any name."""
+        kind, _, rest = (
+            self.contexts[evidence.context].partition(" ") if evidence and evidence.context >= 0 else ("", "", "")
+        )
+        if not rest:
+            return ""
+        if kind.startswith("m"):
+            return f"written after `{_short(site.receiver)}.`"
+        if kind.startswith("i"):
+            return f"imported from `{_short(site.receiver_type)}`"
+        if kind.startswith("n("):
+            return f"written in `{_short(site.callee)}(…)`"
+        return f"written after `{rest}`" if rest.isalpha() and len(rest) > 1 else ""
+
+
+NONE = Usage(table=None, contexts=())
+
+
+def columns(evidence: Evidence | None, n: int) -> dict[str, Floats]:
+    """float64 [n] each; 0 where nothing is known."""
+    if evidence is None or not n:
+        return {name: np.zeros(n) for name in COLUMNS}
+    chance = evidence.p / evidence.p.sum()
+    return {
+        "usage": np.log(chance),
+        "usage_chance": chance,
+        "usage_share": evidence.share,
+        "usage_projects": np.log1p(evidence.projects),
+    }
+
+
+def _table(group: str) -> Table | None:
+    """The group's table; None where there is none, or none that can be read, which is logged."""
+    try:
+        return table_of(group)
+    except (TableError, OSError) as error:
+        log.warning("no usage in other projects: %s", error)
+        return None
+
+
+def _short(expression: str) -> str:
+    """The end of an expression, on one line."""
+    text = " ".join(expression.split())
+    return text if len(text) <= LONGEST else f"…{text[-LONGEST:]}"
