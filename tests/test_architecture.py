@@ -29,6 +29,10 @@ HEAVY = {
 COMMON = "corpus.interpreter"  # how any of us starts Python
 REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
 SERVING = "tuning.ranking.serving"
+USAGE = (
+    "corpus.usage.contexts",
+    "corpus.usage.table",
+)  # what looks names up in the tables that are counted of a corpus
 
 
 def module_of(path: Path) -> str:
@@ -55,7 +59,7 @@ def of_its_own(module: str) -> tuple[str, ...]:
     if module.startswith("corpus.syntax"):
         return ("corpus.syntax",)
     if module.startswith(SERVING):
-        return ("corpus.syntax", "tuning.files", "tuning.errors", SERVING)
+        return ("corpus.syntax", *USAGE, "tuning.files", "tuning.errors", SERVING)
     if module.startswith("tuning.ranking"):
         return ("corpus", "tuning")
     if module.startswith("tuning"):

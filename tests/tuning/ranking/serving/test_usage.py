@@ -1,0 +1,82 @@
+"""What other projects write at a place, as columns of a list and in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corpus.syntax.language import languages
+from corpus.syntax.tokens import hash_names, name_ids
+from corpus.usage.building import table_of_counts
+from corpus.usage.contexts import contexts_of
+from corpus.usage.counts import Counts
+from corpus.usage.table import Table
+from tests.corpus.sites import site
+from tuning.ranking.serving.usage import COLUMNS, NONE, Usage, columns
+
+MEMBERS = {"array": 6, "zeros": 3, "ndim": 1}
+USES = {
+    "m": {"append": 9, "array": 1},
+    "m np": MEMBERS,
+    "m< numpy": MEMBERS,
+    "n": {"None": 5, "ValueError": 1},
+    "n raise": {"ValueError": 4, "KeyError": 1},
+    "n( run": {"check": 1},
+    "n(< subprocess.run": {"check": 1},
+    "i< numpy": {"array": 1},
+}
+
+
+def table() -> Table:
+    return table_of_counts(Counts.together([Counts.of_one(USES)] * 5), 5)
+
+
+def usage(marked: str) -> tuple[Usage, str]:
+    """The usage at '|', and what it says of the place."""
+    found = site(marked, languages()["python"])
+    before = marked.rpartition("|")[0].encode()
+    used = Usage(table=table(), contexts=contexts_of(found, before, languages()["python"]))
+    return used, used.where(found, used.evidence(ids("array")))
+
+
+def ids(*names: str) -> np.ndarray:
+    return name_ids(hash_names(names))
+
+
+def test_the_likelier_name_has_the_larger_columns() -> None:
+    used, _ = usage("import numpy as np\nnp.|")
+    found = columns(used.evidence(ids("nothing", "ndim", "zeros", "array")), 4)
+    assert set(found) == set(COLUMNS)
+    for values in found.values():
+        assert (np.diff(values) >= 0).all() and values[0] < values[-1]
+    assert np.exp(found["usage"]).sum() == pytest.approx(1)
+
+
+def test_a_finer_context_counts_for_more_than_a_coarser_one() -> None:
+    used, _ = usage("import numpy as np\nnp.|")
+    evidence = used.evidence(ids("array", "append"))
+    assert evidence is not None and evidence.p[0] > evidence.p[1]
+    other, _ = usage("def f(x):\n    x.y.|\n")
+    evidence = other.evidence(ids("array", "append"))
+    assert evidence is not None and evidence.p[0] < evidence.p[1]
+
+
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        ("import numpy as np\nnp.|", "written after `np.`"),
+        ("from numpy import |", "imported from `numpy`"),
+        ("import subprocess as sp\nsp.run(|", "written in `sp.run(…)`"),
+        ("raise |", "written after `raise`"),
+        ("def f(x):\n    x.y.|\n", ""),
+        ("x = |", ""),
+    ],
+)
+def test_the_place_in_words(marked: str, words: str) -> None:
+    assert usage(marked)[1] == words
+
+
+def test_without_a_table_nothing_is_said() -> None:
+    found = columns(NONE.evidence(ids("a", "b")), 2)
+    assert all(values.tolist() == [0, 0] for values in found.values())
+    assert NONE.where(site("np.|", languages()["python"]), None) == ""
