@@ -49,23 +49,31 @@ def cases(
     rows: Iterable[Recorded],
     place_of: Callable[[str], str],
     done: Callable[[str, int], object] = lambda name, count: None,
+    *,
+    alone: bool = False,
 ) -> Iterator[Case]:
-    """The cases of the rows that have the truth. `place_of` gives a repository's place; raises SourceError."""
+    """The cases of the rows that have the truth. `place_of` gives a repository's place; raises SourceError.
+
+    `alone`: each file stands in an empty workspace, and nothing below the cursor's line is written yet.
+    """
     groups: dict[tuple[str, str, str], list[Recorded]] = defaultdict(list)
     for row in rows:
         if row.has_truth:
             groups[row.repository, row.revision, row.language].append(row)
     for (repository, revision, language), group in groups.items():
         with tempfile.TemporaryDirectory(prefix="starling-cases-") as folder:
-            yield from _of_workspace(group, place_of(repository), Path(folder), languages()[language].extensions)
+            extensions = languages()[language].extensions
+            yield from _of_workspace(group, place_of(repository), Path(folder), extensions, alone)
         done(f"{repository}@{revision[:8]}", len(group))
 
 
-def _of_workspace(rows: list[Recorded], place: str, folder: Path, extensions: tuple[str, ...]) -> Iterator[Case]:
+def _of_workspace(
+    rows: list[Recorded], place: str, folder: Path, extensions: tuple[str, ...], alone: bool
+) -> Iterator[Case]:
     root = unfold(snapshot(place), folder)
-    index = WorkspaceIndex([root], extensions)
+    index = WorkspaceIndex([] if alone else [root], extensions)
     index.build()
-    known = shingles(root, extensions)
+    known = {} if alone else shingles(root, extensions)
     for path, written in dict.fromkeys((row.path, row.written) for row in rows):
         here = [row for row in rows if (row.path, row.written) == (path, written)]
         own = (folder / path).resolve()
@@ -80,7 +88,7 @@ def _of_workspace(rows: list[Recorded], place: str, folder: Path, extensions: tu
         for each in hidden:
             index.hide(each)
         for row in here:
-            yield _case(row, data, there if written else None, own, index)
+            yield _case(row, data, there if written else None, own, index, alone)
         for each in hidden:
             index.show(each)
 
@@ -90,8 +98,9 @@ def _like(data: bytes, known: Shingles) -> list[Path]:
     return near_copies(Path(), {**known, Path(): shingled(data)})
 
 
-def _case(row: Recorded, data: bytes, parent: bytes | None, own: Path, index: WorkspaceIndex) -> Case:
+def _case(row: Recorded, data: bytes, parent: bytes | None, own: Path, index: WorkspaceIndex, alone: bool) -> Case:
     before, after = cut(data, row.position, parent)
+    after = after[: after.find(b"\n") + 1] if alone else after
     language = language_of(row.path, data)
     site = site_at(SyntaxDocument(before + after, language), row.offset)
     line_end = after.find(b"\n")

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES, FORMS
+from corpus.rankbench.new_project import new_project
 from corpus.rankbench.origins import OriginError, benches, place_of
 from corpus.sources import SourceError
 from tuning.ranking.evaluating.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
@@ -116,6 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--blend", type=Path, metavar="FILE", help="another blend than the installed one")
     options.add_argument("--limit", type=int, default=0, metavar="N", help="a sample of N positions a language")
     options.add_argument(
+        "--new-project",
+        action="store_true",
+        help="the slice of files that stand alone in an empty workspace, with nothing written below the cursor",
+    )
+    options.add_argument(
         "--vscode",
         type=Path,
         default=VSCODE,
@@ -141,7 +147,7 @@ def sample(rows: Sequence[Recorded], limit: int) -> list[Recorded]:
 
 def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
     """Every ranker that was asked for, over the rows that have the truth."""
-    rows = sample(rows, given.limit)
+    rows = sample(new_project(rows) if given.new_project else rows, given.limit)
     known = [row for row in rows if row.has_truth]
     found = Scores(
         asked=len(rows),
@@ -162,7 +168,10 @@ def score(rows: Sequence[Recorded], given: argparse.Namespace) -> Scores:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("looking up", total=len(known))
             looked_up = cases(
-                known, place_of, lambda name, count: progress.update(task, advance=count, description=name[-48:])
+                known,
+                place_of,
+                lambda name, count: progress.update(task, advance=count, description=name[-48:]),
+                alone=given.new_project,
             )
             _score_cases(looked_up, by_row, found, given)
     return found

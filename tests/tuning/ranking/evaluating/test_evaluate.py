@@ -21,6 +21,7 @@ from tuning.ranking.evaluating import evaluate
 from tuning.ranking.evaluating.cases import SourceChanged, cases
 from tuning.ranking.evaluating.known_scores import write_scores
 from tuning.ranking.serving.blend import Blend
+from tuning.ranking.serving.features import SIGNALS
 
 FAKE = Path(__file__).parents[3] / "fakes" / "fake_server.py"
 SHOP = b"class Shop:\n    def close(self):\n        self.till.count()\n        self.till.lock()\n"
@@ -83,6 +84,17 @@ def test_with_the_source_what_the_code_says_counts(tmp_path: Path, bench: Bench)
     assert rankers["Starling, signals"]["all"]["R@1"][0] >= 0.75
     assert rankers["most recent in the file"]["member"]["n"] == 4
     assert "form: line" in rankers["index alone"]
+
+
+def test_a_new_project_has_nothing_but_what_stands_before_the_cursor(tmp_path: Path, bench: Bench) -> None:
+    rows = list(read_lists(bench.lists))
+    whole, alone = ([*cases(rows, origins.place_of, alone=way)] for way in (False, True))
+    assert any(case.known.index.workspace_uses.any() for case in whole)
+    assert not any(case.known.index.workspace_uses.any() for case in alone)
+    later = [case.known.columns[:, SIGNALS.index("named_by_lines_after")] for case in alone]
+    assert not any(column.any() for column in later)
+    figures = scored(tmp_path, "--source", "--new-project")
+    assert isinstance(figures["rankers"], dict) and figures["rankers"]["Starling, signals"]["all"]["n"] == 4
 
 
 def test_plots_are_drawn(tmp_path: Path, bench: Bench) -> None:
