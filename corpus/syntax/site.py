@@ -126,6 +126,7 @@ def _with_tree(
         whole = b"".join((data[:offset], inserted, data[offset:])) if inserted else bytes(data)
         root = outline(document, tree, whole)
         types = Types(root, language)
+        origins = Origins(types)
         scope = innermost(root, start)
         if scope.kind == "class" and lexical.leads and language.lexis.braces:
             # What reads like a call is the head of a method, or of a constructor that has its class's name.
@@ -144,7 +145,7 @@ def _with_tree(
                     imports.setdefault(binding.name, binding.origin)
         if lexical.receiver:
             receiver_type = types.of(lexical.receiver, start)
-            receiver_origin = Origins(types).of(lexical.receiver, start)
+            receiver_origin = origins.of(lexical.receiver, start)
             own = frozenset(binding.name for _, binding, _ in types.members(receiver_type))
         for outer in reversed(list(scope.chain())):
             owner = types.annotation(outer.local.owner) if outer.local.owner else ""
@@ -153,7 +154,7 @@ def _with_tree(
                 first, last = outer.signature
                 signatures.append(" ".join(whole[first:last].decode("utf-8", "replace").split()))
         expected = _expected(types, lexical, start, language)
-        callee_origin = Origins(types).of(lexical.callee, start)
+        callee_origin = origins.of(lexical.callee, start)
     return CompletionSite(
         language=language.id,
         kind=lexical.kind,

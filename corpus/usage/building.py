@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted
+from corpus.shards import alone
+from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted, write_counted
 from corpus.usage.table import FOLDER, STEPS, SUFFIX, Table
 
 FEWEST = 3  # repositories: a name that fewer have in a context is not kept, so nobody's private names are
@@ -27,6 +28,16 @@ def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[s
         found[file.stem] = table_of_counts(Counts.load(file), counted, largest)
         found[file.stem].save(out / f"{file.stem}{SUFFIX}")
     return found
+
+
+def compact(counts: Path, out: Path) -> None:
+    """Counts that are small enough to be handed on and added to: without the pairs that one repository alone has."""
+    out.mkdir(parents=True, exist_ok=True)
+    with alone(out):
+        for file in sorted(counts.glob("*.parquet")):
+            whole = Counts.load(file)
+            whole.only(whole.repositories > 1).save(out / file.name)
+        write_counted(out, read_counted(counts))
 
 
 def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST) -> Table:

@@ -15,7 +15,7 @@ from corpus.mine import jobs_by_default
 from corpus.rankbench.origins import benches
 from corpus.relisting import read_lists_manifest
 from corpus.shards import read_manifest
-from corpus.usage.building import LARGEST, build, card
+from corpus.usage.building import LARGEST, build, card, compact
 from corpus.usage.counts import read_counted
 from corpus.usage.gathering import BYTES, gather
 from corpus.usage.table import FOLDER
@@ -60,6 +60,14 @@ def add(commands: Any, progress: Progress) -> None:
     )
     make.add_argument("--card", type=Path, metavar="FILE", help="say there what is in them, in Markdown")
     make.set_defaults(run=_build)
+    hand = jobs.add_parser(
+        "compact",
+        help="counts that are small enough to be handed on",
+        description="Write the counts of DIR without what one repository alone has. `count --out` adds to them as to any.",
+    )
+    hand.add_argument("counts", type=Path, metavar="DIR", help="a folder that `usage count` wrote")
+    hand.add_argument("--out", type=Path, required=True, metavar="DIR", help="another folder")
+    hand.set_defaults(run=_compact)
 
 
 def _count(given: argparse.Namespace, progress: Progress) -> int:
@@ -90,6 +98,11 @@ def _build(given: argparse.Namespace) -> int:
     if given.card:
         given.card.write_text(text, "utf-8")
     Console(stderr=True).print(text, highlight=False)
+    return 0
+
+
+def _compact(given: argparse.Namespace) -> int:
+    compact(given.counts, given.out)
     return 0
 
 

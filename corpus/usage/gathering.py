@@ -23,7 +23,7 @@ from corpus.usage.counting import Uses, uses
 from corpus.usage.counts import MANIFEST, Counted, Counts, UsageManifest, read_counted, write_counted
 from corpus.workers import WorkersError, results
 
-BYTES = 400_000
+BYTES = 300_000
 TOGETHER = 40  # repositories whose counts are held before they are added up
 SUFFIX = ".parquet"
 

@@ -17,9 +17,10 @@ from corpus.usage.building import build, table_of_counts
 from corpus.usage.cli import measured_on
 from corpus.usage.counts import Counts, read_counted
 from corpus.usage.gathering import gather
-from corpus.usage.table import Table, TableError
+from corpus.usage.table import FOLDER, Table, TableError
 from tests.corpus.repositories import module, repository
 
+COUNTED = FOLDER.parent / "counted"
 COMMON = "import numpy as np\n\n\ndef {name}_{i}(values):\n    return np.array(values).{name}_{i}\n\n\n"
 
 
@@ -71,6 +72,18 @@ def test_the_same_in_whatever_order_and_however_often(mined: Path, tmp_path: Pat
         gather(mined, tmp_path / "two", most=1)
 
 
+def test_compact_counts_lose_what_one_repository_has_and_are_added_to(mined: Path, tmp_path: Path) -> None:
+    gather(mined, tmp_path / "counts", left_out=["x/dan"])
+    assert main(["usage", "compact", str(tmp_path / "counts"), "--out", str(tmp_path / "small")]) == 0
+    whole, small = (Counts.load(tmp_path / name / "python.parquet") for name in ("counts", "small"))
+    assert whole.repositories.min() == 1 < small.repositories.min()
+    assert build(tmp_path / "counts", tmp_path / "a").keys() == build(tmp_path / "small", tmp_path / "b").keys()
+    assert (tmp_path / "a" / "python.usage").read_bytes() == (tmp_path / "b" / "python.usage").read_bytes()
+    gather(mined, tmp_path / "small")
+    table = build(tmp_path / "small", tmp_path / "b")["python"]
+    assert table.counted == 4 and table.evidence(["m< numpy"], ids("array")).projects.tolist() == [4]
+
+
 def test_what_figures_are_measured_on_is_left_out_with_its_near_copies(mined: Path, tmp_path: Path) -> None:
     near = text("bea").replace(b"bea_0", b"other")
     mine(
@@ -117,3 +130,16 @@ def test_the_commands_count_and_build(mined: Path, tmp_path: Path, capsys: pytes
     assert (tables / "python.usage").is_file()
     assert "| python | 4 |" in card.read_text() and "| Apache-2.0 | 4 |" in card.read_text()
     assert main(["usage", "build", str(tmp_path / "nothing"), "--out", str(tables)]) == 2
+
+
+def test_the_tables_of_the_package_are_those_of_its_counts(tmp_path: Path) -> None:
+    """Built again from the committed counts, byte for byte; small; of nobody that figures are measured on."""
+    build(COUNTED, tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {
+        file.name: file.read_bytes() for file in FOLDER.iterdir()
+    }
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 6_000_000
+    names = {one.name.casefold() for one in read_counted(COUNTED).repositories}
+    assert not names & {name.casefold() for name in measured_on()}
+    packages = {name.removeprefix("pypi:").partition("==")[0] for name in names if name.startswith("pypi:")}
+    assert not packages & {name.rpartition("/")[2].casefold() for name in measured_on()}
