@@ -111,7 +111,7 @@ class Counts:
 
         columns = {name: getattr(self, name) for name in ("contexts", "names", "repositories", "shares")}
         with replacing(file) as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd", use_dictionary=["contexts"])
+            pq.write_table(pa.table(columns), temporary, compression="zstd")
 
     @classmethod
     def load(cls, file: Path) -> Counts:
