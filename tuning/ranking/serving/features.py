@@ -35,7 +35,7 @@ WORDS = re.compile(r"\w+")
 # Columns whose order within the list counts beside their size: 1 / place, so that the first stand out.
 _PLACED = (
     "index", "index_confident", "index_file", "index_workspace", "decayed_2_1000", "decayed_4_2000", "recency",
-    "receiver_file", "repeat", "alike", "usage",
+    "receiver_file", "repeat", "alike",
 )  # fmt: skip
 _COLUMNS = (
     "index", "index_file", "index_workspace", "index_confident", "receiver_file", "receiver_workspace", "uses_file",
@@ -45,14 +45,13 @@ _COLUMNS = (
     "line_names", "named_by_lines_before", "named_by_receiver", "named_by_function", "function_names",
     "named_by_lines_after", "stands_after", "named_by_file", "repeat_file", "repeats_file", "alike_file", "alikes_file",
     "repeat_nearby", "repeats_nearby", "alike_nearby", "alikes_nearby", "similar_best", "similar_lift",
-    "usage", "usage_chance", "usage_share", "usage_projects", *(f"kind_{name}" for name in KIND_GROUPS), *(f"place_by_{name}" for name in _PLACED),
+    "usage_share", "usage_projects", "usage_place", "usage_chance", *(f"kind_{name}" for name in KIND_GROUPS), *(f"place_by_{name}" for name in _PLACED),
 )  # fmt: skip
 # Columns that count anew where the receiver is the instance itself: its class's own state is another matter than a library.
 _FOR_SELF = (
     "index", "index_file", "index_workspace", "index_confident", "receiver_workspace", "uses_workspace", "recency",
     "decayed_1_200", "decayed_2_200", "decayed_4_2000", "following", "own_member", "named_by_line", "line_names",
-    "named_by_lines_before", "named_by_function", "kind_callable", "kind_data", "order", "private", "usage",
-    "usage_share",
+    "named_by_lines_before", "named_by_function", "kind_callable", "kind_data", "order", "private",
 )  # fmt: skip
 SIGNALS = (*_COLUMNS, *(f"self_{name}" for name in _FOR_SELF))
 MODEL = ("model", "chance", "mixture", "agreement")

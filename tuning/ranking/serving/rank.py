@@ -99,20 +99,21 @@ def listing(around: Surroundings, candidates: Sequence[Candidate], index: Worksp
     ids = name_ids(hashes)
     repeated = columns(ids, around.context.repeats, around.nearby)
     usage = around.usage.evidence(ids)
-    text = {**around.wording.columns(names), **repeated, **around.similar.columns(ids)}
     prefix = site.prefix.casefold()
     fitting = np.ones(len(names), bool)
     if prefix:
         fitting[:] = [matches(name.casefold(), prefix) for name in names]
     if not fitting.any():  # the prefix filters by something that we do not see: leave that to the editor
         fitting[:] = True
+    text = {**around.wording.columns(names), **repeated, **around.similar.columns(ids)}
+    text |= usage_columns(usage, site, scores, fitting)
     return Listing(
         site=site,
         candidates=candidates,
         index=scores,
         usage=usage,
         written=around.usage.where(site, usage),
-        columns=signals(site, candidates, scores, {**text, **usage_columns(usage, len(names))}),
+        columns=signals(site, candidates, scores, text),
         fitting=fitting,
     )
 

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corpus.syntax.language import languages
 from corpus.syntax.site import CompletionSite
 from corpus.syntax.tokens import U32
 from corpus.usage.contexts import contexts_of
 from corpus.usage.table import Evidence, Floats, Table, TableError, table_of
+from tuning.ranking.serving.index.workspace_index import IndexScores
 
 log = logging.getLogger(__name__)
 
 LONGEST = 30  # characters of an expression that is shown
-COLUMNS = ("usage", "usage_chance", "usage_share", "usage_projects")
+COLUMNS = ("usage_share", "usage_projects", "usage_place", "usage_chance")
+NAMES = 20  # uses of bare names that count as one of a member with its receiver: they are of anything
+LEAST = -12.0  # the logarithm of a chance, at least
 
 
 @final
@@ -61,17 +65,32 @@ class Usage:
 NONE = Usage(table=None, contexts=())
 
 
-def columns(evidence: Evidence | None, n: int) -> dict[str, Floats]:
-    """float64 [n] each; 0 where nothing is known."""
-    if evidence is None or not n:
-        return {name: np.zeros(n) for name in COLUMNS}
-    chance = evidence.p / evidence.p.sum()
-    return {
-        "usage": np.log(chance),
-        "usage_chance": chance,
-        "usage_share": evidence.share,
-        "usage_projects": np.log1p(evidence.projects),
-    }
+def columns(
+    evidence: Evidence | None, site: CompletionSite, index: IndexScores, fitting: NDArray[np.bool_]
+) -> dict[str, Floats]:
+    """float64 [n] each; 0 where nothing is known, and for names that do not fit what is typed.
+
+    What the workspace itself has seen in this place says more: the more of it there is, the less these count. Of the
+    instance's own members other projects know nothing.
+    """
+    found = {name: np.zeros(len(fitting)) for name in COLUMNS}
+    if evidence is None or not fitting.any() or site.receiver_is_self:
+        return found
+    if site.kind == "member":
+        seen = float((index.receiver_file + index.receiver_workspace)[fitting].sum())
+    else:
+        seen = float(index.workspace_uses[fitting].sum()) / NAMES
+    counts = 1 / (1 + seen)
+    chance = np.log(evidence.p[fitting] / evidence.p[fitting].sum())
+    columns = (
+        evidence.share[fitting],
+        np.log1p(evidence.projects[fitting]),
+        1 / (1 + np.searchsorted(np.sort(-chance), -chance)),
+        np.maximum(chance, LEAST),
+    )
+    for name, values in zip(COLUMNS, columns, strict=True):
+        found[name][fitting] = values * counts
+    return found
 
 
 def _table(group: str) -> Table | None:

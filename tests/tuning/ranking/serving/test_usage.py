@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from corpus.usage.contexts import contexts_of
 from corpus.usage.counts import Counts
 from corpus.usage.table import Table
 from tests.corpus.sites import site
+from tuning.ranking.serving.index.workspace_index import FileContext, WorkspaceIndex
 from tuning.ranking.serving.usage import COLUMNS, NONE, Usage, columns
 
 MEMBERS = {"array": 6, "zeros": 3, "ndim": 1}
@@ -43,13 +46,35 @@ def ids(*names: str) -> np.ndarray:
     return name_ids(hash_names(names))
 
 
+def looked_up(marked: str, *names: str, seen: int = 0) -> dict[str, np.ndarray]:
+    """The columns of names at '|', of which the workspace has the first one so often after this receiver."""
+    used, _ = usage(marked)
+    found = site(marked, languages()["python"])
+    file = WorkspaceIndex([], (".py",))
+    known = file.score(FileContext.of(b"", b""), hash_names(names))
+    known = replace(known, receiver_workspace=np.array([seen, *[0] * (len(names) - 1)]))
+    fitting = np.array([name.startswith(found.prefix) for name in names])
+    return columns(used.evidence(ids(*names)), found, known, fitting)
+
+
 def test_the_likelier_name_has_the_larger_columns() -> None:
-    used, _ = usage("import numpy as np\nnp.|")
-    found = columns(used.evidence(ids("nothing", "ndim", "zeros", "array")), 4)
+    found = looked_up("import numpy as np\nnp.|", "nothing", "ndim", "zeros", "array")
     assert set(found) == set(COLUMNS)
     for values in found.values():
         assert (np.diff(values) >= 0).all() and values[0] < values[-1]
-    assert np.exp(found["usage"]).sum() == pytest.approx(1)
+
+
+def test_they_count_less_the_more_the_workspace_has_seen() -> None:
+    new, known = (looked_up("import numpy as np\nnp.|", "zeros", "array", seen=seen) for seen in (0, 9))
+    for name in COLUMNS:
+        assert known[name] == pytest.approx(new[name] / 10)
+
+
+def test_of_the_instance_itself_and_of_what_does_not_fit_they_say_nothing() -> None:
+    own = looked_up("class A:\n    def array(self):\n        self.|\n", "array", "append")
+    assert not any(values.any() for values in own.values())
+    typed = looked_up("import numpy as np\nnp.z|", "zeros", "array")
+    assert typed["usage_share"][0] > 0 == typed["usage_share"][1]
 
 
 def test_a_finer_context_counts_for_more_than_a_coarser_one() -> None:
@@ -77,6 +102,5 @@ def test_the_place_in_words(marked: str, words: str) -> None:
 
 
 def test_without_a_table_nothing_is_said() -> None:
-    found = columns(NONE.evidence(ids("a", "b")), 2)
-    assert all(values.tolist() == [0, 0] for values in found.values())
+    assert NONE.evidence(ids("a")) is None
     assert NONE.where(site("np.|", languages()["python"]), None) == ""
