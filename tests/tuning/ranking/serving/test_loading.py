@@ -88,9 +88,9 @@ def test_without_torch_it_says_what_is_needed(tokenizer: Any, tmp_path: Path, mo
     saved(tmp_path / "gpt2", tokenizer, "gpt2")
     adapter(base, tmp_path / "loha", tuning.LoHaConfig(target_modules=["q_proj"]))
     monkeypatch.setattr(loading, "has_torch", lambda: False)
-    with pytest.raises(ModelUnsupported, match=r"starling-lsp\[train\]"):
+    with pytest.raises(ModelUnsupported, match=r"\[train\]"):
         load_scorer(tmp_path / "gpt2")
-    with pytest.raises(NeedsEngine, match=r"starling-lsp\[train\]"):
+    with pytest.raises(NeedsEngine, match=r"\[train\]"):
         load_scorer(tmp_path / "llama", adapter=str(tmp_path / "loha"))
     with pytest.raises(ScorerMissing, match="no usable model"):
         load_scorer("someone/model")
