@@ -51,7 +51,7 @@ class Usage:
         kind, _, rest = (
             self.contexts[evidence.context].partition(" ") if evidence and evidence.context >= 0 else ("", "", "")
         )
-        if not rest:
+        if not rest or site.receiver_is_self:  # another project's instance has other members
             return ""
         if kind.startswith("m"):
             return f"written after `{_short(site.receiver)}.`"
