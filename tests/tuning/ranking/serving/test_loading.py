@@ -92,7 +92,7 @@ def test_without_torch_it_says_what_is_needed(tokenizer: Any, tmp_path: Path, mo
         load_scorer(tmp_path / "gpt2")
     with pytest.raises(NeedsEngine, match=r"\[train\]"):
         load_scorer(tmp_path / "llama", adapter=str(tmp_path / "loha"))
-    with pytest.raises(ScorerMissing, match="no usable model"):
+    with pytest.raises(ScorerMissing, match="a hub id needs torch"):
         load_scorer("someone/model")
 
 
