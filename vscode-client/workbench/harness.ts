@@ -216,7 +216,9 @@ export class Workbench {
   /** The details beside the list, unfolded where they are not. */
   async details(): Promise<string> {
     const details = this.page.locator('.suggest-details-container .suggest-details');
-    if (!(await details.isVisible())) {
+    try {
+      await details.waitFor({ timeout: PATIENCE / 15 }); // unfolded before, they come a little after the list
+    } catch {
       await this.page.keyboard.press('Control+I');
     }
     await details.locator('.body').waitFor();
