@@ -18,7 +18,7 @@ const EXAMPLE = readFileSync(path.resolve(import.meta.dirname, '..', '..', 'exam
 );
 const PLACE = { line: 30, column: 9 };
 const TYPED = 'if self.';
-const CHOSEN = ' > 0.5:';
+const CHOSEN = ':';
 
 async function main(): Promise<void> {
   mkdirSync(FRAMES, { recursive: true });
@@ -31,7 +31,9 @@ async function main(): Promise<void> {
   try {
     await workbench.edit('shop.py');
     await workbench.goTo(PLACE.line, PLACE.column);
-    await workbench.modelIsReady();
+    await workbench.type(TYPED); // once before: the language server and the index load
+    await workbench.suggestUntil((rows) => rows[0]?.startsWith('★') ?? false);
+    await workbench.revert();
     await workbench.run('View: Close Primary Side Bar');
     await workbench.goTo(PLACE.line, PLACE.column);
     await frame(800);
