@@ -1,1 +1,1 @@
-"""What prints the figures that the README quotes."""
+"""What prints the figures that docs/figures.md quotes."""

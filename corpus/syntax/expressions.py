@@ -34,7 +34,7 @@ def expression_start(masked: bytes, end: int, language: Language | None) -> int:
     while position > 0:
         last = masked[position - 1]
         if last in _OPENS:
-            opened = _opening(masked, position)
+            opened = opening_bracket(masked, position)
             if opened < 0:
                 return position
             position = callee_end(masked, opened, language)
@@ -179,7 +179,7 @@ def _last_statement(masked: bytes, language: Language | None) -> int:
     return 0
 
 
-def _opening(masked: bytes, end: int) -> int:
+def opening_bracket(masked: bytes, end: int) -> int:
     """Offset of the bracket that matches the closing one before `end`; -1 when it has none."""
     wanted: list[int] = []
     for position in range(end - 1, -1, -1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import final
 
-from corpus.syntax.expressions import callee_end, expression_start, member_operator
+from corpus.syntax.expressions import callee_end, expression_start, member_operator, opening_bracket
 from corpus.syntax.lexical import code, is_identifier, word_start
 from corpus.syntax.scopes import Binding, Scope, innermost
 from corpus.syntax.types import Types
@@ -62,7 +62,7 @@ class Origins:
             return ""
         last = masked[-1:]
         if last in (b")", b"]"):
-            opened = _opening(masked)
+            opened = opening_bracket(masked, end)
             if opened <= 0:
                 return ""
             owner = raw[: callee_end(masked, opened, self._language)].decode("utf-8", "replace")
@@ -101,7 +101,7 @@ class Origins:
 
     def _bound(self, offset: int, binding: Binding, depth: int) -> str:
         if binding.kind == "import":
-            return "" if _is_own(binding.origin) else binding.origin
+            return "" if is_own(binding.origin) else binding.origin
         if binding.type and binding.type not in self._language.types.inferred:
             return self._instance(binding.type, offset, depth)
         if binding.value and len(binding.value) <= _LONGEST:
@@ -131,16 +131,6 @@ class Origins:
         return ""
 
 
-def _is_own(origin: str) -> bool:
+def is_own(origin: str) -> bool:
     """Whether an import names a part of the project itself, by a path or relatively."""
     return origin[:1] in (".", "/", "~", "#", "") or origin.startswith("@/")
-
-
-def _opening(masked: bytes) -> int:
-    """Offset of the bracket that the last byte closes; -1 when it has none."""
-    level = 0
-    for position in range(len(masked) - 1, -1, -1):
-        level += (masked[position] in b")]}") - (masked[position] in b"([{")
-        if level == 0:
-            return position
-    return -1

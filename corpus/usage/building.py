@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.shards import alone
+from corpus.shards import alone, replacing
 from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted, write_counted
 from corpus.usage.table import FOLDER, STEPS, SUFFIX, Table
 
@@ -26,7 +26,8 @@ def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[s
     for file in sorted(counts.glob("*.parquet")):
         counted = sum(1 for one in manifest.repositories if one.files.get(file.stem))
         found[file.stem] = table_of_counts(Counts.load(file), counted, largest)
-        found[file.stem].save(out / f"{file.stem}{SUFFIX}")
+        with replacing(out / f"{file.stem}{SUFFIX}") as temporary:
+            found[file.stem].save(temporary)
     return found
 
 

@@ -6,11 +6,12 @@ The same code serves live and counts: what a cursor's site says there is what a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from corpus.syntax.expressions import opening_bracket
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import is_identifier, word_start
+from corpus.syntax.origins import is_own
 from corpus.syntax.site import CompletionSite
 
 _SPACES = b" \t\\"
@@ -57,22 +58,16 @@ def name_contexts(token: str, callee: str, origin: str, argument: int | str | No
     return found
 
 
-def is_own(module: str) -> bool:
-    """Whether an import names a part of the project itself, by a path or relatively."""
-    return module[:1] in (".", "/", "~", "#", "") or module.startswith("@/")
-
-
 def last_name(expression: str, language: Language) -> str:
     """The name that an expression ends with, "()" or "[]" behind it where it is called or indexed; '' where it ends otherwise."""
-    text = expression.rstrip()
+    raw = expression.rstrip().encode("utf-8", "surrogatepass")
     end = ""
-    while text[-1:] in (")", "]"):
-        opened = _opened(text)
+    while raw[-1:] in (b")", b"]"):
+        opened = opening_bracket(raw, len(raw))
         if opened < 0 or len(end) > 2:
             return ""
-        end = ("()" if text[-1] == ")" else "[]") + end
-        text = text[:opened].rstrip()
-    raw = text.encode("utf-8", "surrogatepass")
+        end = ("()" if raw[-1:] == b")" else "[]") + end
+        raw = raw[:opened].rstrip()
     name = raw[word_start(raw, len(raw), language) :].decode("utf-8", "replace")
     return name + end if is_identifier(name, language) else ""
 
@@ -90,23 +85,8 @@ def previous(before: bytes, language: Language) -> str:
     return last if len(last) == 2 and not (last[0].isalnum() or last[0].isspace() or last[0] in "\"'_)]") else last[-1:]
 
 
-def hashes(contexts: Sequence[str]) -> Iterator[int]:
-    """A number of 64 bits for each."""
-    return map(hash_of, contexts)
-
-
 @lru_cache(maxsize=20_000)
 def hash_of(context: str) -> int:
     """A number of 64 bits, the same everywhere."""
     raw = context.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
-
-
-def _opened(text: str) -> int:
-    """Where the bracket opens that the last character closes; -1 when it has none."""
-    level = 0
-    for at in range(len(text) - 1, -1, -1):
-        level += (text[at] in ")]}") - (text[at] in "([{")
-        if level == 0:
-            return at
-    return -1

@@ -12,11 +12,11 @@ from typing import final
 from corpus.syntax.expressions import callee_end, expression_start, member_operator
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import code, words
-from corpus.syntax.origins import Origins
+from corpus.syntax.origins import Origins, is_own
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.scopes import Scope, descendants, innermost, outline
 from corpus.syntax.types import Types
-from corpus.usage.contexts import import_contexts, is_own, member_contexts, name_contexts, previous
+from corpus.usage.contexts import import_contexts, member_contexts, name_contexts, previous
 
 Uses = dict[str, Counter[str]]  # context -> name -> how often
 _LONGEST_EXPRESSION = 200  # bytes of a receiver or a callee

@@ -83,13 +83,11 @@ class Table:
         return cls(**dict(zip(names, arrays, strict=True)), counted=counted)  # pyright: ignore[reportArgumentType]
 
     def save(self, file: Path) -> None:
-        """Write it where `load` finds it."""
+        """Write it as `load` reads it."""
         head = _HEAD.pack(MAGIC, len(self.contexts), len(self.names), self.counted)
         arrays = (self.contexts, self.starts, self.names, self.repositories, self.totals, self.shares)
         parts = [array.astype(width).tobytes() for array, (width, _) in zip(arrays, _WIDTHS, strict=True)]
-        temporary = file.with_suffix(".tmp")
-        temporary.write_bytes(b"".join([head, *parts]))
-        temporary.replace(file)
+        file.write_bytes(b"".join([head, *parts]))
 
     def evidence(self, contexts: Sequence[str], ids: U32) -> Evidence:
         """What is known of names by their ids, uint32 [n], in `contexts`, the coarsest first."""

@@ -26,10 +26,11 @@ from lsp_server.routing.answering import Answering
 from lsp_server.routing.diagnostic_requests import DIAGNOSTIC, WORKSPACE_DIAGNOSTIC, DiagnosticRequests
 from lsp_server.routing.diagnostics import PUBLISH, PublishedDiagnostics
 from lsp_server.routing.pulled_diagnostics import PulledDiagnostics
+from lsp_server.routing.registrations import WATCHED
 from lsp_server.routing.requests import Requests
 from lsp_server.routing.semantic_tokens import DELTA, FULL, SemanticTokens
 from lsp_server.routing.table import OTHER, ROUTES, For
-from lsp_server.routing.targets import FILE_OPERATIONS, FOLDERS, WATCHED, Targets
+from lsp_server.routing.targets import FILE_OPERATIONS, FOLDERS, Targets
 from lsp_server.servers import configuration
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.server import State, WrappedServer

@@ -16,13 +16,12 @@ from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol.capabilities import COMPLETION, at, document_of
 from lsp_server.routing.abilities import read_all
 from lsp_server.routing.announcer import Announcer
-from lsp_server.routing.registrations import takes_registration
+from lsp_server.routing.registrations import WATCHED, takes_registration
 from lsp_server.routing.table import OTHER, ROUTES, ROWS, TABLE, For, Route
 from lsp_server.servers.pool import Pool
 from lsp_server.servers.server import State, WrappedServer
 
 TRIGGER_CHARACTER = 2  # CompletionTriggerKind
-WATCHED = "workspace/didChangeWatchedFiles"
 FILE_OPERATIONS = frozenset(row.method for row in TABLE if row.key.startswith("workspace.fileOperations."))
 FOLDERS = "workspace/didChangeWorkspaceFolders"
 Raw = msgspec.Raw

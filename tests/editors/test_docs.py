@@ -57,12 +57,6 @@ def test_page_has_a_section_on_order(page: Path) -> None:
     assert re.search(r"^##+ .*\border\b", page.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE)
 
 
-@pytest.mark.parametrize("page", [FOLDER / "README.md", *PAGES], ids=lambda page: page.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    assert not [target for target in targets if not (FOLDER / target).exists()]
-
-
 def test_options_are_found() -> None:
     code = 'language-server.starling.config = { starling = { starLimit = 3, "ranker": "off" } }\nargs = ["--no-such"]'
     assert options(code) == {"starLimit", "ranker"}

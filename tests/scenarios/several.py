@@ -53,6 +53,18 @@ def where(uri: str) -> dict[str, Any]:
     return {"textDocument": {"uri": uri}, "position": WHOLE_WORD}
 
 
+def registrations(editor: FakeEditor) -> dict[str, tuple[str, Any]]:
+    """The registrations that the editor has now: id to (method, options)."""
+    found: dict[str, tuple[str, Any]] = {}
+    for message in editor.messages:
+        params = message.get("params") or {}
+        for each in params.get("registrations", ()):
+            found[each["id"]] = each["method"], each["registerOptions"]
+        for each in params.get("unregisterations", ()):
+            del found[each["id"]]
+    return found
+
+
 class Several:
     """`editor` has the session; servers are known by the names that the test gave them."""
 
@@ -76,13 +88,7 @@ class Several:
 
     def registered(self) -> dict[str, Any]:
         """The options of each registration that the editor has now, by method; a test has one of each method."""
-        found: dict[str, tuple[str, Any]] = {}
-        for message in self.editor.messages:
-            params = message.get("params") or {}
-            for each in params.get("registrations", ()):
-                found[each["id"]] = each["method"], each["registerOptions"]
-            for each in params.get("unregisterations", ()):
-                del found[each["id"]]
+        found = registrations(self.editor)
         assert len({method for method, _ in found.values()}) == len(found), found
         return dict(found.values())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.fakes.editor import FakeEditor, FakeRanker, editing, received_in
 from tests.scenarios.harness import until
-from tests.scenarios.several import Several, dynamic, several
+from tests.scenarios.several import Several, dynamic, registrations, several
 from tests.scenarios.test_joint_registrations import registers
 from tests.scenarios.test_servers_together import PY, both_ready
 
@@ -86,13 +86,7 @@ async def test_one_command_with_watchers_is_the_only_one_that_watches(tmp_path: 
 
 def registered(editor: FakeEditor) -> dict[str, list[Any]]:
     """The options of the registrations that the editor has now, by method."""
-    found: dict[str, tuple[str, Any]] = {}
-    for message in editor.messages:
-        params = message.get("params") or {}
-        for each in params.get("registrations", ()):
-            found[each["id"]] = each["method"], each["registerOptions"]
-        for each in params.get("unregisterations", ()):
-            del found[each["id"]]
+    found = registrations(editor)
     return {method: [o for m, o in found.values() if m == method] for method, _ in found.values()}
 
 
