@@ -15,14 +15,14 @@ from corpus.syntax.scopes import Binding, Scope, innermost
 from corpus.syntax.types import Types
 
 CALLED, ELEMENT = "()", "[]"
-_DEEPEST = 6  # steps from one expression to another
-_LONGEST = 120  # characters of an expression, and of an origin: longer ones are nobody else's
+_DEEPEST = 6  # maximum number of steps from one expression to another
+_LONGEST = 120  # maximum characters of an expression or origin: other projects don't have longer ones
 _DOTTED = re.compile(r"[\w$]+(?:\s*\.\s*[\w$]+)*")
 
 
 @final
 class Origins:
-    """What is known of the expressions of one file. An answer is kept by the scope that it was asked in."""
+    """Finds the origins of expressions in one file. Results are cached by expression and scope."""
 
     def __init__(self, types: Types) -> None:
         self._types = types
@@ -30,13 +30,13 @@ class Origins:
         self._known: dict[tuple[str, int], str] = {}
 
     def of(self, expression: str, at: int) -> str:
-        """The origin of an expression that stands at byte offset `at`; '' where the project itself defines it, or none is known."""
+        """Return the origin of an expression at byte offset `at`; '' if the project itself defines it or it is unknown."""
         if not expression or len(expression) > _LONGEST:
             return ""
         return self._of(expression, at, innermost(self._types.root, at), 0)
 
     def base(self, at: int) -> str:
-        """An instance of the class that the class around `at` is derived from."""
+        """Return the origin of an instance of the base class of the class around `at`."""
         cls = self._types.enclosing_class(at)
         origin = self._of(cls.local.base, cls.start, innermost(self._types.root, cls.start), 1) if cls else ""
         return origin and origin + CALLED
@@ -45,7 +45,7 @@ class Origins:
         key = (expression, scope.start)
         known = self._known.get(key)
         if known is None:
-            self._known[key] = ""  # what leads back to itself comes from nowhere
+            self._known[key] = ""  # an expression that depends on itself has no origin
             known = self._resolved(expression, at, scope, depth) if depth <= _DEEPEST else ""
             known = known if len(known) <= _LONGEST else ""
             self._known[key] = known
@@ -80,7 +80,7 @@ class Origins:
         return f"{found}.{name}" if found else ""
 
     def _bare(self, expression: str) -> str:
-        """The expression without words and marks that leave its origin what it is."""
+        """Remove words and marks that do not change the origin of an expression."""
         text = expression.strip()
         words = (*self._language.types.transparent, self._language.lexis.creation)
         for word in filter(None, words):
@@ -112,7 +112,7 @@ class Origins:
         return ""
 
     def _instance(self, annotation: str, offset: int, depth: int) -> str:
-        """What an annotation means: an instance of its class."""
+        """Return the origin of an annotation: an instance of its class."""
         dotted = _DOTTED.fullmatch(annotation.strip())
         named = annotation.strip() if dotted else self._types.annotation(annotation)
         if not named:
@@ -121,7 +121,7 @@ class Origins:
         return origin and origin + CALLED
 
     def _own(self, name: str, at: int, depth: int) -> str:
-        """The origin of a member of the instance whose method stands at `at`."""
+        """Return the origin of a member of the instance whose method is at `at`."""
         holder = self._types.holder(at)
         for offset, binding, _ in self._types.members(holder) if holder else ():
             if binding.name == name and binding.kind != "function":
@@ -132,5 +132,5 @@ class Origins:
 
 
 def is_own(origin: str) -> bool:
-    """Whether an import names a part of the project itself, by a path or relatively."""
+    """Whether an import is of the project itself: a path, or a relative import."""
     return origin[:1] in (".", "/", "~", "#", "") or origin.startswith("@/")

@@ -1,5 +1,6 @@
-"""Which names stand in which context, counted over many repositories: `array` after `numpy`, `ValueError` after `raise`.
+"""Counts which names are used in which contexts, over many repositories: `array` after `numpy`, `ValueError` after `raise`.
 
-`contexts` says what the contexts of a place are, live as in counting. `counting` reads repositories, `counts` keeps and adds up
-what they gave, `table` is what the ranker looks names up in. Counts and tables hold hashes: no text of a repository is in them.
+`contexts` defines the contexts of a place; the ranker and the counting share it. `counting` counts one file, `gathering` a corpus.
+`counts` stores and adds counts. `building` makes tables of them, in which the ranker looks names up (`table`). Counts and tables
+contain hashes, no text of a repository.
 """

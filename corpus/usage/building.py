@@ -1,4 +1,4 @@
-"""Counts made into the tables that the ranker looks names up in, no larger than they may be, and what is in them said on a card."""
+"""Builds the ranker's tables from counts, within a size limit, and describes them on a card."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from corpus.shards import alone, replacing
 from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted, write_counted
 from corpus.usage.table import FOLDER, STEPS, SUFFIX, Table
 
-FEWEST = 3  # repositories: a name that fewer have in a context is not kept, so nobody's private names are
-LARGEST = 2_900_000  # bytes a group of languages
-MOST_NAMES = 4_000  # of one context
+FEWEST = 3  # repositories: a name that fewer use in a context is dropped, which removes private names
+LARGEST = 2_900_000  # bytes of a table: one group of languages
+MOST_NAMES = 4_000  # maximum number of names of a context
 PAIR, CONTEXT = 7, 14  # bytes of each in a table
 WIDEST = 65_535
 
 
 def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[str, Table]:
-    """A table a group of languages of the folder `counts`, written into `out`. Raises CorpusError and OSError."""
+    """Build a table for each group of languages in the folder `counts`, and write it into `out`. Raises CorpusError and OSError."""
     manifest = read_counted(counts)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Table] = {}
@@ -32,7 +32,7 @@ def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[s
 
 
 def compact(counts: Path, out: Path) -> None:
-    """Counts that are small enough to be handed on and added to: without the pairs that one repository alone has."""
+    """Copy counts without the pairs of a single repository, so that they are small enough to share. More can be added to them."""
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         for file in sorted(counts.glob("*.parquet")):
@@ -42,7 +42,7 @@ def compact(counts: Path, out: Path) -> None:
 
 
 def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST) -> Table:
-    """The pairs that at least FEWEST repositories have, more where they would be too many bytes."""
+    """Keep the pairs of at least FEWEST repositories. If they take more than `largest` bytes, require more repositories."""
     fewest = FEWEST
     kept = _kept(counts, fewest)
     while _size(kept) > largest:
@@ -67,7 +67,7 @@ def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST) -> Tab
 
 
 def _kept(counts: Counts, fewest: int) -> Counts:
-    """Pairs that so many repositories have, of each context no more than MOST_NAMES; contexts without any are gone."""
+    """Keep pairs of at least `fewest` repositories, at most MOST_NAMES of a context. Contexts without names are removed."""
     found = counts.only(counts.repositories >= fewest)
     whole = found.names == 0
     rank = np.lexsort((found.names, -found.shares.astype(np.int64), ~whole, found.contexts))
@@ -87,7 +87,7 @@ def _size(counts: Counts) -> int:
 
 
 def card(manifest: UsageManifest, tables: dict[str, Table]) -> str:
-    """What is in the tables, in Markdown."""
+    """Describe the tables in Markdown."""
     lines = [
         "| table | repositories | contexts | names in contexts | MB |",
         "| --- | ---: | ---: | ---: | ---: |",

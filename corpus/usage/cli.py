@@ -1,4 +1,4 @@
-"""`python -P -m corpus usage`: repositories counted, and tables made of the counts."""
+"""`python -P -m corpus usage`: counts repositories, and builds tables from the counts."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _compact(given: argparse.Namespace) -> int:
 
 
 def measured_on() -> set[str]:
-    """Names of the repositories that figures are measured on, and of those that the blend is fitted on."""
+    """Return the names of the repositories used for measuring (RankBench) and for fitting the blend."""
     found = {
         re.split(r"==|(?<=.)@", origin.partition(":")[2])[0]
         for bench in benches().values()

@@ -1,6 +1,6 @@
-"""The contexts of a place in which a name is written, from the coarsest to the finest, each as a text that is hashed.
+"""The contexts of a name, from the coarsest to the finest, each as a text. Only its hash is stored.
 
-The same code serves live and counts: what a cursor's site says there is what a whole file's tree says here.
+The ranker and the counting call the same functions: with a completion site, and with the syntax tree of a whole file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from corpus.syntax.origins import is_own
 from corpus.syntax.site import CompletionSite
 
 _SPACES = b" \t\\"
-_WORD_REACH = 64  # bytes before a name in which the word before it is looked for
-_MOST_ARGUMENTS = 4  # arguments that are told apart by their place
+_WORD_REACH = 64  # bytes before a name that are searched for the word before it
+_MOST_ARGUMENTS = 4  # positional arguments after this one share a context
 
 
 def contexts_of(site: CompletionSite, before: bytes, language: Language) -> list[str]:
-    """The contexts of a site; `before` ends where the identifier starts."""
+    """Return the contexts of a site. `before`: the text before the identifier."""
     if site.kind == "member":
         return member_contexts(site.receiver_origin, site.receiver_type, site.receiver, language)
     if site.kind == "import":
@@ -29,7 +29,7 @@ def contexts_of(site: CompletionSite, before: bytes, language: Language) -> list
 
 
 def member_contexts(origin: str, of_class: str, receiver: str, language: Language) -> list[str]:
-    """Of a member: any, of the receiver's last name, of its class, of where it comes from."""
+    """Contexts of a member: any member, members of the receiver's last name, of its class, of its origin."""
     found = ["m"]
     last = last_name(receiver, language)
     if last:
@@ -42,12 +42,12 @@ def member_contexts(origin: str, of_class: str, receiver: str, language: Languag
 
 
 def import_contexts(module: str) -> list[str]:
-    """Of a name that is imported: any, from its module."""
+    """Contexts of an imported name: any import, imports from its module."""
     return ["i", f"i< {module}"] if module and not is_own(module) else ["i"]
 
 
 def name_contexts(token: str, callee: str, origin: str, argument: int | str | None, language: Language) -> list[str]:
-    """Of a bare name: any, after this token, in the arguments of this callee."""
+    """Contexts of a bare name: any name, names after this token, names in the arguments of this callee."""
     found = ["n", f"n {token}"]
     if callee:
         place = argument if isinstance(argument, str) else min(argument or 0, _MOST_ARGUMENTS)
@@ -59,7 +59,7 @@ def name_contexts(token: str, callee: str, origin: str, argument: int | str | No
 
 
 def last_name(expression: str, language: Language) -> str:
-    """The name that an expression ends with, "()" or "[]" behind it where it is called or indexed; '' where it ends otherwise."""
+    """Return the last name of an expression, with "()" or "[]" appended if it is called or indexed; '' if there is none."""
     raw = expression.rstrip().encode("utf-8", "surrogatepass")
     end = ""
     while raw[-1:] in (b")", b"]"):
@@ -73,7 +73,7 @@ def last_name(expression: str, language: Language) -> str:
 
 
 def previous(before: bytes, language: Language) -> str:
-    """The token before a name: a keyword, punctuation, "\\n" at the start of a line, "a" for any other word."""
+    """Return the token before a name: a keyword, punctuation, "\\n" at the start of a line, "a" for any other word."""
     text = before[-_WORD_REACH:].rstrip(_SPACES)
     if not text or text[-1:] in b"\r\n":
         return "\n"
@@ -87,6 +87,6 @@ def previous(before: bytes, language: Language) -> str:
 
 @lru_cache(maxsize=20_000)
 def hash_of(context: str) -> int:
-    """A number of 64 bits, the same everywhere."""
+    """Return a 64-bit hash that is the same on every machine."""
     raw = context.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")

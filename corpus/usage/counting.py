@@ -1,4 +1,4 @@
-"""One file read to its end: which names stand in which contexts, and how often. Reads; keeps no text."""
+"""Counts how often names are used in which contexts in one file. Keeps no text."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _KEYWORD_ARGUMENT = re.compile(rb"\s*([\w\x80-\xff]+)\s*=(?!=)")
 
 @dataclass(kw_only=True, slots=True)
 class _Open:
-    """A bracket that is open: where, and where its latest argument starts."""
+    """An open bracket: its offset, and the offset at which its latest argument starts."""
 
     at: int
     argument: int
     starts: int
-    callee: tuple[str, str] | None = None  # the callee and its origin, once somebody asked
+    callee: tuple[str, str] | None = None  # the callee and its origin, computed on demand
 
 
 def uses(data: bytes, language: Language) -> Uses:
-    """The names of a file by the contexts that they stand in."""
+    """Count the names of a file by their contexts."""
     document = SyntaxDocument(data, language)
     found: Uses = defaultdict(Counter)
     tree = document.tree
@@ -52,7 +52,7 @@ def uses(data: bytes, language: Language) -> Uses:
 
 @final
 class _File:
-    """A file with what is asked of it again and again."""
+    """One file, with what is computed once for all its names."""
 
     def __init__(self, data: bytes, language: Language, root: Scope) -> None:
         self.data, self.language, self.root = data, language, root
@@ -62,7 +62,7 @@ class _File:
         self._classes: dict[tuple[str, int], str] = {}
 
     def names(self) -> Iterator[tuple[str, list[str]]]:
-        """Each name that is used, with its contexts."""
+        """Yield each use of a name with its contexts."""
         declared, imported = self._bound()
         yield from imported
         data, masked, language = self.data, self.masked, self.language
@@ -100,7 +100,7 @@ class _File:
                     yield name, contexts
 
     def _bound(self) -> tuple[set[int], list[tuple[str, list[str]]]]:
-        """Offsets of names that are declared, and the names that are imported, with their contexts."""
+        """Return the offsets of declared names, and the imported names with their contexts."""
         declared: set[int] = set()
         imported: list[tuple[str, list[str]]] = []
         self._imports: set[int] = set()

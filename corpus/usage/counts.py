@@ -1,7 +1,7 @@
-"""Counts of many repositories, on disk: how often names stand in contexts. Kept, so that later repositories can be added.
+"""Counts of many repositories on disk: in how many a name is used in a context. More repositories can be added later.
 
-Each repository counts once: of a name in a context, whether it stands there, and its part of what stands there. Contexts and
-names are hashes: there is no text. A name of 0 is the context itself.
+Each repository counts once for a pair of context and name, and adds the name's share of all names in that context. Contexts and
+names are hashes, not text. The name 0 stands for the context itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Counted(msgspec.Struct, kw_only=True):
 
 
 class UsageManifest(msgspec.Struct, kw_only=True):
-    """Whose counts a folder holds, and how they were made."""
+    """The repositories that a folder has counts of, and the options of the counting."""
 
     version: int = VERSION
     options: dict[str, Any]
@@ -44,12 +44,12 @@ class UsageManifest(msgspec.Struct, kw_only=True):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """n pairs, rising by context and name."""
+    """n pairs of context and name, in ascending order."""
 
     contexts: U64
     names: U32
-    repositories: U32  # in which the name stands in the context
-    shares: U64  # the sum of its parts of the context, in parts of WHOLE
+    repositories: U32  # number of repositories that use the name in the context
+    shares: U64  # sum of the name's shares of the context, in units of 1 / WHOLE
 
     @classmethod
     def empty(cls) -> Counts:
@@ -63,7 +63,7 @@ class Counts:
 
     @classmethod
     def of_one(cls, uses: Mapping[str, Mapping[str, int]]) -> Counts:
-        """The counts of one repository, of the names in each context."""
+        """Make the counts of one repository from its names in each context."""
         contexts: list[int] = []
         names: list[str] = []
         shares: list[int] = []
@@ -87,7 +87,7 @@ class Counts:
 
     @classmethod
     def together(cls, parts: Sequence[Counts]) -> Counts:
-        """The sums."""
+        """Add counts."""
         return summed(
             np.concatenate([part.contexts for part in parts]),
             np.concatenate([part.names for part in parts]),
@@ -96,7 +96,7 @@ class Counts:
         )
 
     def only(self, which: NDArray[np.bool_]) -> Counts:
-        """Those pairs."""
+        """Select pairs."""
         return Counts(
             contexts=self.contexts[which],
             names=self.names[which],
@@ -105,7 +105,7 @@ class Counts:
         )
 
     def save(self, file: Path) -> None:
-        """Write them where `load` finds them."""
+        """Write the counts as `load` reads them."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -115,7 +115,7 @@ class Counts:
 
     @classmethod
     def load(cls, file: Path) -> Counts:
-        """What a file holds."""
+        """Read a file."""
         import pyarrow.parquet as pq
 
         table = pq.read_table(file)
@@ -123,7 +123,7 @@ class Counts:
 
 
 def summed(contexts: U64, names: U32, repositories: U32, shares: U64, *, once: bool = False) -> Counts:
-    """Pairs that may be there several times, each once with its sums; `once`: of one repository, which counts once."""
+    """Merge equal pairs by adding them. `once`: they are of one repository, which counts once."""
     order = np.lexsort((names, contexts))
     contexts, names, repositories, shares = contexts[order], names[order], repositories[order], shares[order]
     new = np.ones(len(contexts), np.bool_)
@@ -141,7 +141,7 @@ def summed(contexts: U64, names: U32, repositories: U32, shares: U64, *, once: b
 
 
 def read_counted(folder: Path) -> UsageManifest:
-    """Whose counts are in a folder. Raises CorpusError."""
+    """Read the manifest of a folder of counts. Raises CorpusError."""
     file = folder / MANIFEST
     try:
         manifest = msgspec.json.decode(file.read_bytes(), type=UsageManifest)
@@ -157,7 +157,7 @@ def read_counted(folder: Path) -> UsageManifest:
 
 
 def write_counted(folder: Path, manifest: UsageManifest) -> None:
-    """Say whose counts are in a folder."""
+    """Write the manifest of a folder of counts."""
     manifest.repositories.sort(key=lambda one: one.name)
     with replacing(folder / MANIFEST) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n")

@@ -1,7 +1,7 @@
-"""A mined corpus's repositories counted, each once, and added to a folder of counts. Nothing of a repository is run.
+"""Counts the repositories of a mined corpus and adds them to a folder of counts. Nothing of a repository is run.
 
-A repository that is in the folder is not counted again. Of each, BYTES a group of languages at most are read, whole files in
-the order of their hashes. The same repositories give the same counts, in whatever order they are read.
+A repository that the folder already has is skipped. At most BYTES per group of languages are read of each: whole files, in the
+order of their hashes. The result does not depend on the order of the repositories.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from corpus.usage.counts import MANIFEST, Counted, Counts, UsageManifest, read_c
 from corpus.workers import WorkersError, results
 
 BYTES = 300_000
-TOGETHER = 40  # repositories whose counts are held before they are added up
+TOGETHER = 40  # repositories whose counts are held in memory before they are added
 SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One repository's files to count, each with its language's id."""
+    """The files to count of one repository, each with the id of its language."""
 
     name: str
     revision: str
@@ -98,7 +98,7 @@ def gather(
 
 
 def count(piece: Piece) -> dict[str, Counts]:
-    """The counts of one repository, by group of languages."""
+    """Count one repository. Returns its counts by group of languages."""
     found: dict[str, Uses] = defaultdict(lambda: defaultdict(Counter))
     for id, data in piece.files:
         language = languages()[id]
@@ -109,7 +109,7 @@ def count(piece: Piece) -> dict[str, Counts]:
 
 
 def _pieces(corpus: Path, known: Collection[str], copies: Collection[bytes], most: int) -> Iterator[Piece]:
-    """The corpus's repositories, less those that are known and files that are copies."""
+    """Yield the repositories of the corpus, without known ones and without files that are copies."""
     here: list[Row] = []
     for row in read(corpus):
         if row.repository.casefold() in known or row.sha256 in copies:
@@ -134,7 +134,7 @@ def _piece(rows: Sequence[Row], most: int) -> Piece:
 
 
 def _copies(corpus: Path, apart: Sequence[Path]) -> set[bytes]:
-    """Hashes of the corpus's files that nearly are one of those that are kept apart."""
+    """Return the hashes of the corpus's files that are near copies of files in the corpora of `apart`."""
     theirs = [signature for place in apart for signature in _signatures(place).values()]
     own = _signatures(corpus) if theirs else {}
     if not own:
@@ -144,7 +144,7 @@ def _copies(corpus: Path, apart: Sequence[Path]) -> set[bytes]:
 
 
 def _signatures(corpus: Path) -> Mapping[bytes, np.ndarray]:
-    """The signature of every file that a corpus's work folder has, by the file's hash."""
+    """Return the signatures of all files in a corpus's work folder, by the file's hash."""
     found: dict[bytes, np.ndarray] = {}
     work = corpus / WORK
     for key in sorted(readings.keys(work)):

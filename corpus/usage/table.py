@@ -1,4 +1,4 @@
-"""What the ranker looks names up in: contexts, the names that stand in them, and in how many repositories they do. One file a
+"""The table in which the ranker looks names up: contexts, their names, and the number of repositories that use them. One file per
 group of languages, made by `building`, read as it is needed.
 
 Smoothed with back-off: what a fine context does not know, a coarser one may (Witten & Bell 1991, with a constant for the novel).
@@ -27,14 +27,21 @@ Ints = NDArray[np.int64]
 FOLDER = Path(__file__).with_name("tables")
 SUFFIX = ".usage"
 MAGIC = b"starling usage 1"
-NOVEL = 2.0  # repositories that a coarser context counts as much as
-STEPS = 23.0  # a share is kept as its logarithm, in so many steps a factor of e
+NOVEL = 2.0  # a coarser context weighs as much as this many repositories
+STEPS = 23.0  # a share is stored as its logarithm: this many steps per factor of e
 _HEAD = struct.Struct("<16sIII4x")  # magic, contexts, pairs, repositories
-_WIDTHS = (("<u8", 0), ("<u4", 1), ("<u4", 0), ("<u2", 0), ("<u2", 0), ("<u1", 0))  # and how many more than its count
+_WIDTHS = (
+    ("<u8", 0),
+    ("<u4", 1),
+    ("<u4", 0),
+    ("<u2", 0),
+    ("<u2", 0),
+    ("<u1", 0),
+)  # (type, number of elements beyond the count)
 
 
 class TableError(ValueError):
-    """A file that is no table of this version."""
+    """The file is not a table of this version."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}")
@@ -43,27 +50,27 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of n names at one place."""
+    """What the table knows of n names at one place."""
 
-    p: Floats  # [n]: how likely each is, of all names that there are
-    share: Floats  # [n]: its part of the finest context that is known
-    projects: Ints  # [n]: in how many repositories it stands in that context
-    context: int  # which of the contexts that is, by its place; -1 where none is known
-    of: int  # in how many repositories that context stands
+    p: Floats  # [n]: probability of each name, among all names
+    share: Floats  # [n]: its share of the finest known context
+    projects: Ints  # [n]: number of repositories that use it in that context
+    context: int  # index of that context; -1 if no context is known
+    of: int  # number of repositories that have that context
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A group of languages' counts. c contexts, p pairs of a context and a name."""
+    """The table of a group of languages: c contexts, p pairs of context and name."""
 
-    contexts: U64  # [c], rising
-    starts: U32  # [c + 1]: where each context's pairs are
-    names: U32  # [p]: `tokens.name_ids`, rising within a context
-    repositories: NDArray[np.uint16]  # [p]: in which the name stands in the context
-    totals: NDArray[np.uint16]  # [c]: repositories in which the context stands
-    shares: NDArray[np.uint8]  # [p]: the name's part of the context, the mean over repositories: -STEPS · log
-    counted: int  # repositories in all
+    contexts: U64  # [c], ascending
+    starts: U32  # [c + 1]: index of each context's first pair
+    names: U32  # [p]: `tokens.name_ids`, ascending within a context
+    repositories: NDArray[np.uint16]  # [p]: number of repositories that use the name in the context
+    totals: NDArray[np.uint16]  # [c]: number of repositories that have the context
+    shares: NDArray[np.uint8]  # [p]: -STEPS · log of the name's share of the context, averaged over repositories
+    counted: int  # number of repositories
 
     @classmethod
     def load(cls, file: Path) -> Table:
@@ -83,14 +90,14 @@ class Table:
         return cls(**dict(zip(names, arrays, strict=True)), counted=counted)  # pyright: ignore[reportArgumentType]
 
     def save(self, file: Path) -> None:
-        """Write it as `load` reads it."""
+        """Write the table as `load` reads it."""
         head = _HEAD.pack(MAGIC, len(self.contexts), len(self.names), self.counted)
         arrays = (self.contexts, self.starts, self.names, self.repositories, self.totals, self.shares)
         parts = [array.astype(width).tobytes() for array, (width, _) in zip(arrays, _WIDTHS, strict=True)]
         file.write_bytes(b"".join([head, *parts]))
 
     def evidence(self, contexts: Sequence[str], ids: U32) -> Evidence:
-        """What is known of names by their ids, uint32 [n], in `contexts`, the coarsest first."""
+        """Look up names by their ids, uint32 [n], in `contexts`, the coarsest first."""
         n = len(ids)
         p = np.full(n, 1e-6)
         share, projects = np.zeros(n), np.zeros(n, np.int64)
@@ -116,6 +123,6 @@ class Table:
 
 @cache
 def table_of(group: str) -> Table | None:
-    """The table that came with the package for a group of languages; None where there is none. Raises TableError."""
+    """Load the packaged table of a group of languages, or return None if there is none. Raises TableError."""
     file = FOLDER / f"{group}{SUFFIX}"
     return Table.load(file) if file.is_file() else None

@@ -1,4 +1,4 @@
-"""What other projects write at such a place, by the table of usage that came with the package. Reads no file of the workspace."""
+"""What other projects write in the context of a site, by the packaged usage table. Reads no file of the workspace."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tuning.ranking.serving.index.workspace_index import IndexScores
 
 log = logging.getLogger(__name__)
 
-LONGEST = 30  # characters of an expression that is shown
+LONGEST = 30  # maximum characters of an expression in a reason
 COLUMNS = ("usage_share", "usage_projects", "usage_place", "usage_chance")
 NAMES = 20  # uses of bare names that count as one of a member with its receiver: they are of anything
-LEAST = -12.0  # the logarithm of a chance, at least
+LEAST = -12.0  # lower limit of a log probability
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """The table of a site's language, and the contexts to look up in it."""
+    """The table of a site's language, and the site's contexts."""
 
     table: Table | None
     contexts: Sequence[str]
 
     @classmethod
     def of(cls, site: CompletionSite, before: bytes) -> Usage:
-        """`before` ends where the identifier starts."""
+        """`before`: the text before the identifier."""
         language = languages().get(site.language)
         table = _table(language.usage) if language is not None else None
         if language is None or table is None:
@@ -43,15 +43,15 @@ class Usage:
         return cls(table=table, contexts=contexts_of(site, before, language))
 
     def evidence(self, ids: U32) -> Evidence | None:
-        """What is known of n names, by their ids; None without a table."""
+        """Look up n names by their ids. Returns None if there is no table."""
         return self.table.evidence(self.contexts, ids) if self.table is not None else None
 
     def where(self, site: CompletionSite, evidence: Evidence | None) -> str:
-        """The place that the evidence is of, in words; "" where it is no more than any member or any name."""
+        """Describe the context of the evidence in words; "" if it is only "any member" or "any name"."""
         kind, _, rest = (
             self.contexts[evidence.context].partition(" ") if evidence and evidence.context >= 0 else ("", "", "")
         )
-        if not rest or site.receiver_is_self:  # another project's instance has other members
+        if not rest or site.receiver_is_self:  # the instance of another project has other members
             return ""
         if kind.startswith("m"):
             return f"written after `{_short(site.receiver)}.`"
@@ -94,7 +94,7 @@ def columns(
 
 
 def _table(group: str) -> Table | None:
-    """The group's table; None where there is none, or none that can be read, which is logged."""
+    """Return the table of a group of languages, or None if there is none. A table that can't be read is logged."""
     try:
         return table_of(group)
     except (TableError, OSError) as error:
@@ -103,6 +103,6 @@ def _table(group: str) -> Table | None:
 
 
 def _short(expression: str) -> str:
-    """The end of an expression, on one line."""
+    """Return the end of an expression on one line."""
     text = " ".join(expression.split())
     return text if len(text) <= LONGEST else f"…{text[-LONGEST:]}"
