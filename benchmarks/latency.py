@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import re
@@ -23,7 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -43,7 +44,9 @@ from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 console = Console()
 MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")
 KEY_SECONDS = 0.15
+REST = 0.3  # seconds between sides, in which what the last one does behind its answer ends
 INDEX_BYTES = 50_000_000
+Side = TypeVar("Side")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +131,12 @@ async def started(commands: Mapping[str, Sequence[str]], root: Path) -> dict[str
     return probes
 
 
+def turn(sides: Mapping[str, Side], count: int) -> tuple[tuple[str, Side], ...]:
+    """The sides in every order in turn: who comes after whom makes milliseconds."""
+    orders = list(itertools.permutations(sides.items()))
+    return orders[count % len(orders)]
+
+
 async def stopped(probes: Mapping[str, Probe]) -> None:
     await asyncio.gather(*(probe.stop() for probe in probes.values()))
 
@@ -138,8 +147,8 @@ async def start_and_pass_through(
     """The answer to initialize, and hover while index and model are at work."""
     commands = sides(by_name(server).command, "model", pythons)
     times: dict[str, list[float]] = {side: [] for side in commands}
-    for _ in range(7):
-        for side, command in commands.items():
+    for count in range(12):
+        for side, command in turn(commands, count):
             probe = Probe(command)
             begun = time.perf_counter()
             await probe.start(root)
@@ -158,7 +167,7 @@ async def start_and_pass_through(
             probe.open(uri, position.text, "python" if position.path.suffix == ".py" else "")
             await probe.backend.request("textDocument/hover", params, 60)
         for _ in range(3):
-            for side, probe in probes.items():
+            for side, probe in turn(probes, len(hovers["alone"])):
                 begun = time.perf_counter()
                 await probe.backend.request("textDocument/hover", params, 60)
                 hovers[side].append((time.perf_counter() - begun) * 1000)
@@ -182,8 +191,8 @@ async def completions(
         uri = position.path.as_uri()
         typed = position.text.split("\n")[position.line][: position.column][-keys:]
         start = position.column - len(typed)
-        turns = list(probes.items())
-        for side, probe in turns if count % 2 else reversed(turns):
+        for side, probe in turn(probes, count):
+            await asyncio.sleep(REST)
             probe.open(uri, position.text, "python")
             begun = time.perf_counter()
             await probe.complete(uri, position.line, position.column, 60)
@@ -255,11 +264,12 @@ async def large_list(root: Path, pythons: Mapping[str, str]) -> None:
         for side in pythons if ranker != "off" else ():
             await settled(probes[side])
         rankings: list[dict[str, float]] = []
-        for _ in range(20):
-            for side, probe in probes.items():
+        for count in range(24):
+            for side, probe in turn(probes, count):
                 begun = time.perf_counter()
-                assert len(items_of(await probe.complete(document["uri"], 0, 2))) == 5000
+                answer = await probe.complete(document["uri"], 0, 2)
                 times[side].append((time.perf_counter() - begun) * 1000)
+                assert len(items_of(answer)) == 5000
             if ranker != "off":
                 rankings.append(await probes["through"].backend.request("starling/rank", asked, 30))
         show(f"5,000 items ({len(json.dumps(items)) / 1e6:.1f} MB), ranker {ranker}, ms", times)

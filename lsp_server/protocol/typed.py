@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
 
 from cattrs.errors import BaseValidationError
@@ -54,8 +55,8 @@ class TypedProtocol(LanguageServerProtocol):
 
         Returns them unchanged if there is no type. Raises UnreadableParams.
         """
-        if wanted is None and (message := self.get_message_type(method)) is not None:
-            wanted = typing.get_type_hints(message).get("params")
+        if wanted is None:
+            wanted = _params_type(method)
         if wanted is None:
             return given
         try:
@@ -103,3 +104,10 @@ class ServerClient(LanguageClient):
     def __init__(self, send: Callable[[bytes], None]) -> None:
         super().__init__("Starling", __version__, protocol_cls=TypedProtocol, converter_factory=default_converter)
         self.protocol.send = send
+
+
+@cache
+def _params_type(method: str) -> Any:
+    """lsprotocol's type for the params of a method, or None. Cached: reading the annotations takes longer than a request."""
+    message = types.METHOD_TO_TYPES.get(method, (None,))[0]
+    return None if message is None else typing.get_type_hints(message).get("params")

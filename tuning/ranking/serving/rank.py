@@ -137,9 +137,10 @@ def ordered(found: Listing, blend: Blend, model: Floats | None = None, scored: N
         logits[scored] = blended
     shifted = np.where(found.fitting, logits, -np.inf)
     odds = np.exp(shifted - shifted.max())
-    ids: dict[str, int] = {}
-    named = np.array([ids.setdefault(candidate.name, len(ids)) for candidate in found.candidates], np.intp)
-    best = np.zeros(len(ids))
+    names = [candidate.name for candidate in found.candidates]
+    last = {name: i for i, name in enumerate(names)}  # overloads have one name
+    named = np.fromiter((last[name] for name in names), np.intp, n)
+    best = np.zeros(n)
     np.maximum.at(best, named, odds)
     places = np.fromiter((candidate.place for candidate in found.candidates), np.int64, n)
     order = np.lexsort((places, -logits, ~found.fitting))
