@@ -7,13 +7,16 @@ INSTALLED := $(VENV)/.installed
 NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
 CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
 
+COMPUTING := tests/tuning
+
 SHELL := bash
 
-.PHONY: demo test check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
+.PHONY: demo test check docs-check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
 	@echo "make check          format, lint, types"
+	@echo "make docs-check     whether links, commands, settings and figures in the pages are so"
 	@echo "make test           the tests"
 	@echo "make test-demo      make demo, and whether it shows what docs/install.md says"
 	@echo "make test-nvim      the tests with a real Neovim"
@@ -58,8 +61,13 @@ check: $(INSTALLED)
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run check
 
+docs-check: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_documents.py
+
+# First what only computes, a process a core; then what starts processes and keeps time.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray'
+	$(BIN)/python -m pytest -n auto --dist worksteal $(COMPUTING)
+	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray' $(COMPUTING:%=--ignore=%)
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run unit
 

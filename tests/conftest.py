@@ -16,7 +16,6 @@ MAY_SKIP = {
     "it knows no edits of a part": "depends on the server, not on the machine",
 }
 FAIL_SKIPPED = bool(os.environ.get("FAIL_SKIPPED"))
-RAN = pytest.StashKey[bool]()
 ALL_SKIPPED = pytest.StashKey[bool]()
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -52,13 +51,8 @@ def defects() -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = fail_if_skipped((yield))
-    if report.when == "call" and (not report.skipped or hasattr(report, "wasxfail")):
-        item.config.stash[RAN] = True
-    return report
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return fail_if_skipped((yield))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -77,8 +71,11 @@ def fail_if_skipped(report: Report) -> Report:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """pytest itself passes a run in which every test was skipped."""
-    if exitstatus == pytest.ExitCode.OK and not session.config.option.collectonly and RAN not in session.config.stash:
+    """pytest itself passes a run in which every test was skipped. Several processes' reports are together here; of these none has a terminal."""
+    terminal: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or exitstatus != pytest.ExitCode.OK or session.config.option.collectonly:
+        return
+    if not terminal.stats.keys() & {"passed", "xfailed"}:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         session.config.stash[ALL_SKIPPED] = True
 

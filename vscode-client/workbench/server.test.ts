@@ -28,6 +28,13 @@ class Basket:
         self.total_weight = round(self.total_weight)
         self.
 `;
+const cell = (source: string) => ({ cell_type: 'code', execution_count: null, metadata: {}, outputs: [], source });
+const NOTEBOOK = JSON.stringify({
+  cells: [cell(BASKET.slice(0, BASKET.indexOf('        self.\n'))), cell('basket = Basket("a")\nbasket.total_weight = 4\nbasket.')],
+  metadata: { language_info: { name: 'python' } },
+  nbformat: 4,
+  nbformat_minor: 5,
+});
 const FREE = { line: 19, column: 14 };
 const PATHS = `import json
 
@@ -43,7 +50,7 @@ const BASEDPYRIGHT = [path.join(path.dirname(process.env.STARLING_PYTHON ?? ''),
 let workbench: Workbench;
 
 before(async () => {
-  workbench = await Workbench.open({ 'basket.py': BASKET, 'paths.py': PATHS });
+  workbench = await Workbench.open({ 'basket.py': BASKET, 'paths.py': PATHS, 'notes.ipynb': NOTEBOOK });
 });
 after(() => workbench?.close());
 const test = scenarios(() => workbench);
@@ -110,6 +117,15 @@ test('an auto-import too, byte for byte', async () => {
   await workbench.page.locator('.view-line', { hasText: 'from pathlib import Path' }).waitFor();
   await workbench.save();
   assert.equal(workbench.text('paths.py'), expected);
+});
+
+test('a cell of a notebook is ranked, by what the cells above it hold', async () => {
+  await workbench.edit('notes.ipynb');
+  await workbench.page.locator('.notebookOverlay .monaco-editor .view-lines').last().click();
+  await workbench.page.keyboard.press('Control+End');
+  const rows = await workbench.suggestUntil(isStarred);
+  await workbench.shot('notebook');
+  assert.equal(rows[0], '★ total_weight');
 });
 
 test('the details of an item say why it stands where it does, and so does the command', async () => {
