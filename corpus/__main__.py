@@ -31,6 +31,7 @@ from corpus import cli_candidates, interpreter
 from corpus.licences import PERMISSIVE
 from corpus.limits import SECONDS
 from corpus.mine import jobs_by_default, mine, rebuild
+from corpus.problems import print_error, print_warning
 from corpus.readings import Source
 from corpus.relisting import read_lists_manifest
 from corpus.shards import CorpusError, Manifest, manifest_file, read_manifest
@@ -65,20 +66,18 @@ def main(arguments: list[str] | None = None, *, prog: str = PROG, licences: Coll
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         message = interpreter.missing(", ".join(missing), extra="corpus")
-        console.print(escape(message), style="red", highlight=False, soft_wrap=True)
+        print_error(console, message)
         return 2
     try:
         return given.run(given)
     except (CorpusError, WorkersError) as error:
-        console.print(f"[red]{escape(str(error))}[/]", highlight=False)
+        print_error(console, error)
     except KeyboardInterrupt:
         console.print("Stopped. Run the same again: it goes on where it stopped.")
         return 130
     except OSError as error:
-        console.print(
-            f"[red]{escape(str(error))}[/]\nWhat was done so far is kept; make room or choose another folder, and run the same again.",
-            highlight=False,
-        )
+        print_error(console, error)
+        console.print("What was done so far is kept; make room or choose another folder, and run the same again.")
     return 2
 
 
@@ -173,7 +172,7 @@ def _add_workers(command: argparse.ArgumentParser) -> None:
 def _mine(given: argparse.Namespace) -> int:
     sources = [Source(place=place) for place in given.sources] + (listed(given.list) if given.list else [])
     if not sources:
-        console.print("[red]No source was given.[/] Name a repository, a folder or an archive, or --list FILE.")
+        print_error(console, "No source was given. Name a repository, a folder or an archive, or --list FILE.")
         return 2
     options = Options(
         languages=tuple(sorted(given.language)),
@@ -274,7 +273,7 @@ def report(manifest: Manifest, out: Console = console, frame: box.Box = box.HEAV
     _print(out, frame, "by licence", "licence", licences)
     _print(out, frame, "left out", "reason", left_out)
     for source, problem in manifest.failed.items():
-        console.print(f"[yellow]{escape(f'{source}: {problem}')}[/]", highlight=False)
+        print_warning(console, f"{source}: {problem}")
 
 
 def _print_each(out: Console, frame: box.Box, manifest: Manifest) -> None:

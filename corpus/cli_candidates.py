@@ -22,6 +22,7 @@ from corpus.candidates import Project, Tally, record
 from corpus.choosing import projects
 from corpus.lists import Recorded, write_lists
 from corpus.positions import CLASSES
+from corpus.problems import print_warning
 from corpus.pseudo import pseudo_lists
 from corpus.readings import Source
 from corpus.relisting import Listed, ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
@@ -149,7 +150,7 @@ def run_again(
         highlight=False,
     )
     if other:
-        console.print(f"[yellow]Other positions were asked for in {', '.join(other)}.[/]", highlight=False)
+        print_warning(console, f"Other positions were asked for in {', '.join(other)}.")
     return 1 if found.failed or other else 0
 
 
@@ -274,4 +275,4 @@ def report(console: Console, rows: Sequence[Recorded], tally: Tally) -> None:
             highlight=False,
         )
     for name, problem in tally.failed.items():
-        console.print(f"[yellow]{name}: {problem}[/]", highlight=False)
+        print_warning(console, f"{name}: {problem}")

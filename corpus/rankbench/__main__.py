@@ -23,6 +23,7 @@ from rich.progress import track
 from corpus.candidates import Tally, record
 from corpus.cli_candidates import progress, report
 from corpus.lists import read_lists, write_lists
+from corpus.problems import print_error
 from corpus.rankbench.choosing import chosen_projects
 from corpus.rankbench.origins import Bench, OriginError, benches, fetch, home
 
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return given.run(given, [benches()[name] for name in given.language or benches()])
     except OriginError as error:
-        console.print(f"[red]{error}[/]", highlight=False)
+        print_error(console, error)
         return 1
 
 
@@ -75,7 +76,7 @@ def _fetch(given: argparse.Namespace, chosen: list[Bench]) -> int:
         try:
             fetch(origin, sorted(wanted[origin] - {""}))
         except OriginError as error:
-            console.print(f"[red]{error}[/]", highlight=False)
+            print_error(console, error)
             failed += 1
     console.print(f"{len(wanted) - failed} of {len(wanted)} sources are in {home()}.", highlight=False)
     return 1 if failed else 0

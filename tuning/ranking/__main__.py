@@ -17,9 +17,9 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.markup import escape
 
 from corpus.interpreter import missing
+from corpus.problems import print_error
 from corpus.rankbench.origins import OriginError
 from corpus.shards import CorpusError
 from corpus.sources import SourceError
@@ -57,14 +57,12 @@ def answered(run: Callable[[], int]) -> int:
     try:
         return run()
     except (CorpusError, OriginError, SourceError, TuningError, AdapterRegistryError, ScorerError, OSError) as error:
-        errors.print(f"[red]{escape(str(error))}[/]", highlight=False)
+        print_error(errors, error)
         return 2
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in OURS:
             raise
-        errors.print(
-            escape(missing(error.name or "", extra="train,corpus")), style="red", highlight=False, soft_wrap=True
-        )
+        print_error(errors, missing(error.name or "", extra="train,corpus"))
         return 2
     except KeyboardInterrupt:
         errors.print("Stopped. Give the same command again, and it goes on where it stopped.")

@@ -146,7 +146,12 @@ test('the details of an item say why it stands where it does, and so does the co
 
 test('the status bar says what ranks', async () => {
   await listed();
-  await workbench.page.locator('#starling\\.starling\\.status', { hasText: '★ signals' }).waitFor();
+  const status = workbench.page.locator('#starling\\.starling\\.status', { hasText: '★ signals' });
+  await status.waitFor();
+  await workbench.page.keyboard.press('Escape');
+  await status.hover();
+  await workbench.page.locator('.workbench-hover', { hasText: /last list\s*31 items, by signals/ }).waitFor();
+  await workbench.shot('status');
 });
 
 test('off for a language: the list is the server’s own; on again: ranked', async () => {

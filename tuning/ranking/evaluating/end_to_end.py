@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from corpus.candidates import Asked, Project, record
 from corpus.lists import Recorded
+from corpus.problems import print_warning
 from corpus.rankbench.origins import Bench, place_of
 from corpus.sources import file_at, snapshot
 from tuning.ranking.evaluating.ranker_scores import Scores
@@ -38,7 +39,7 @@ def replayed(bench: Bench, rows: Sequence[Recorded], command: tuple[str, ...], j
             done=lambda name, count: progress.update(task, advance=count, description=name[-48:]),
         )
     for name, problem in tally.failed.items():
-        console.print(f"[yellow]{name}: {problem}[/]", highlight=False)
+        print_warning(console, f"{name}: {problem}")
     found = Scores(asked=len(rows), repositories=len({row.repository.partition("@")[0] for row in rows}))
     for row in answers:
         if row.has_truth:

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES, FORMS
+from corpus.problems import print_error, print_warning
 from corpus.rankbench.new_project import new_project
 from corpus.rankbench.origins import OriginError, benches, place_of
 from corpus.sources import SourceError, snapshot
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 found[name] = score(_available(name, rows) if given.available else rows, given)
             print_table(name, found[name])
     except (OriginError, SourceError, FileNotFoundError) as error:
-        console.print(f"[red]{error}[/]", highlight=False)
+        print_error(console, error)
         return 2
     if given.json:
         given.json.write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
@@ -209,7 +210,7 @@ def _vscode(rows: Sequence[Recorded], matcher: Path, behind: str = "") -> list[F
         asked = [(row.truth[: letters(row)], [name + behind for name in row.names]) for row in rows]
         return [*vscode_scores(matcher, asked)]
     except FileNotFoundError as error:
-        console.print(f"[yellow]Without VS Code's order: {error}[/]", highlight=False)
+        print_warning(console, f"Without VS Code's order: {error}")
         return [None] * len(rows)
 
 

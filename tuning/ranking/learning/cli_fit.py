@@ -15,6 +15,7 @@ from rich.table import Table
 from corpus.cli_candidates import LISTS, places_of
 from corpus.lists import Recorded, read_lists
 from corpus.positions import CLASSES
+from corpus.problems import print_error
 from tuning.ranking.evaluating.calibration import calibration_error
 from tuning.ranking.evaluating.cases import Case, cases
 from tuning.ranking.evaluating.known_scores import KnownScores
@@ -88,7 +89,7 @@ def run(given: argparse.Namespace) -> int:
     """Fit, say how good it is, write it."""
     console = Console(stderr=True)
     if given.ablate and (given.only_model or given.kind):
-        console.print("[red]--ablate fits all signals anew: leave --only-model and --kind out[/]", highlight=False)
+        print_error(console, "--ablate fits all signals anew: leave --only-model and --kind out")
         return 2
     places = {name: place for file in given.list for name, place in places_of(file).items()}
     kinds = set(given.kind or KINDS)

@@ -130,7 +130,7 @@ def train(code: Path, base: Path, *more: str) -> int:
         [
             *given,
             "--minutes",
-            "2",
+            "20",
             "--times",
             "2",
             "--positions",
