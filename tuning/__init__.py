@@ -36,7 +36,23 @@ _HOMES = {
     "tuning.quantised": ("prepare_model_for_kbit_training",),
     "tuning.peft_types": ("PeftType",),
     "tuning.methods._lora_config": ("LoraRuntimeConfig",),
+    "tuning.methods._lora_options": (
+        "BdLoraConfig",
+        "KasaConfig",
+        "LoraGAConfig",
+        "MontecloraConfig",
+        "VeloraConfig",
+    ),
+    "tuning.conversion": ("convert_to_lora", "save_as_lora"),
+    "tuning.preparing": ("preprocess_loraga",),
     "tuning.methods.prompt_tuning": ("PromptTuningInit",),
+    "tuning.methods.multitask_prompt_tuning": ("MultitaskPromptTuningInit",),
+    "tuning.methods.cpt": ("CPTEmbedding",),
+    "tuning.methods.cartridge": ("CartridgeEncoder",),
+    "tuning.cartridges": (
+        *("compose_cartridge_adapters", "initialize_kv_prefix_from_past_key_values", "initialize_kv_prefix_from_text"),
+        "prompt_embeddings_from_past_key_values",
+    ),
     "tuning.methods.prompt_encoder": ("PromptEncoderReparameterizationType",),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

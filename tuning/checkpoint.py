@@ -44,13 +44,13 @@ def keys(tuner: Tuner, name: str, *, embeddings: bool = False, tied: bool = Fals
     """A checkpoint's key -> the parameter or buffer that it is for, of one adapter; with `tied` also the keys that other writers have."""
     config, family = tuner.peft_config[name], tuner.family(name)
     found: dict[str, Tensor] = {}
-    for path, layer in tuner.layers(name).items():
+    for path, layer in tuner.layers_of(name).items():
         if not tied and not all(method.saved for _, method in layer.methods([name])):
             continue
         for own, tensor in _state(layer.adapters[name]).items():
             found[f"{PREFIX}{plain(path)}.{family.saved_as.get(own, own)}"] = tensor
-    if name in tuner.shared and family.shared_saved(config):
-        found |= {f"base_model.{own}": tensor for own, tensor in _state(tuner.shared[name]).items()}
+    if name in tuner.in_common and family.shared_saved(config):
+        found |= {f"base_model.{own}": tensor for own, tensor in _state(tuner.in_common[name]).items()}
     for path, module in saved_modules(tuner.model).items():
         if name in module.modules_to_save:
             copied = _state(module.modules_to_save[name])
@@ -84,7 +84,7 @@ def saved(
 
 def _methods(tuner: Tuner, name: str) -> dict[str, nn.Module]:
     """The start of a checkpoint's keys -> the method that they are for."""
-    return {f"{PREFIX}{plain(path)}": layer.adapters[name] for path, layer in tuner.layers(name).items()}
+    return {f"{PREFIX}{plain(path)}": layer.adapters[name] for path, layer in tuner.layers_of(name).items()}
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
@@ -113,7 +113,8 @@ def _embeddings(tuner: Tuner) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if not hasattr(model, "get_input_embeddings"):
         warnings.warn(
-            "Could not identify embedding layer(s) because the model is not a 🤗 transformers model.", stacklevel=5
+            f"{type(model).__name__} has no get_input_embeddings, so its embeddings are not saved with the adapter",
+            stacklevel=5,
         )
         return found
     paths = {id(module): path for path, module in model.named_modules()}

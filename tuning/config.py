@@ -56,9 +56,7 @@ class PeftConfig:
 
     def __post_init__(self) -> None:
         if self.task_type is not None and self.task_type not in list(TaskType):
-            raise ConfigError(
-                f"Invalid task type: '{self.task_type}'. Must be one of the following task types: {', '.join(TaskType)}."
-            )
+            raise ConfigError(f"Invalid task type: '{self.task_type}'. There are {', '.join(TaskType)}")
         self.peft_type = _type(self.METHOD or self.peft_type)
         self.peft_version = self.peft_version or _version()
         for entry in fields(self):
@@ -83,7 +81,7 @@ class PeftConfig:
         """Write `adapter_config.json` into a folder, whole or not at all. Raises OSError."""
         folder = Path(save_directory)
         if folder.is_file():
-            raise AssertionError(f"Provided path ({save_directory}) should be a directory, not a file")
+            raise AssertionError(f"{save_directory} is a file: name a folder to write {FILE} into")
         folder.mkdir(parents=True, exist_ok=True)
         content = {key: _plain(value) for key, value in self.to_dict().items() if key != "runtime_config"}
         if (mapping := kwargs.get("auto_mapping_dict")) is not None:
@@ -114,7 +112,7 @@ class PeftConfig:
         if not isinstance(content, dict):
             raise CheckpointError(f"{path} holds no JSON object")
         if content.pop("runtime_config", None) is not None:
-            warnings.warn("The configuration file contains a `runtime_config` key. This is ignored.", stacklevel=2)
+            warnings.warn(f"{path} has a `runtime_config`, which is for one run: it is left out", stacklevel=2)
         return content
 
     @classmethod
@@ -125,7 +123,7 @@ class PeftConfig:
         unknown = sorted(key for key in kwargs if key not in known)
         if unknown and not kwargs.get("peft_type"):
             raise NoConfig(
-                f"The {cls.__name__} config that is trying to be loaded is missing required keys: {{'peft_type'}}."
+                f"no `peft_type` says whose config this is (there is: {', '.join(sorted(kwargs)) or 'nothing'})"
             )
         if unknown:
             warnings.warn(
@@ -148,11 +146,15 @@ class LayerConfig(PeftConfig):
 
     def check(self) -> None:
         if isinstance(self.target_modules, str) and self.layers_to_transform is not None:
-            raise ConfigError("`layers_to_transform` cannot be used when `target_modules` is a str.")
+            raise ConfigError(
+                "`layers_to_transform` goes with a list of target_modules: a pattern says itself which layers it means"
+            )
         if isinstance(self.target_modules, str) and self.layers_pattern is not None:
-            raise ConfigError("`layers_pattern` cannot be used when `target_modules` is a str.")
+            raise ConfigError(
+                "`layers_pattern` goes with a list of target_modules: a pattern says itself which layers it means"
+            )
         if self.layers_pattern and self.layers_to_transform is None:
-            raise ConfigError("When `layers_pattern` is specified, `layers_to_transform` must also be specified.")
+            raise ConfigError("`layers_pattern` says where the numbers of `layers_to_transform` stand: give these too")
 
 
 @dataclass(kw_only=True)
@@ -187,7 +189,7 @@ def _version() -> str:
         commit = _get_commit_hash("peft")
     except Exception as error:  # whatever is wrong with the installed package, a config can be made
         warnings.warn(
-            f"A dev version of PEFT is used but there was an error while trying to determine the commit hash: {error}",
+            f"the version is {__version__}, and its commit can't be found: {error}",
             stacklevel=4,
         )
         commit = None

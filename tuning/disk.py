@@ -46,13 +46,10 @@ class OnDisk:
             raise ConfigError("save_pretrained writes a folder only: call push_to_hub, which saves and uploads")
         folder = Path(save_directory)
         if folder.is_file():
-            raise CheckpointError(f"Provided path ({save_directory}) should be a directory, not a file")
+            raise CheckpointError(f"{save_directory} is a file: name a folder to save adapters in")
         names = list(self.peft_config) if selected_adapters is None else list(selected_adapters)
         if unknown := [name for name in names if name not in self.peft_config]:
-            raise AdapterError(
-                f"You passed an invalid `selected_adapters` arguments: there is no adapter {unknown[0]!r}, current supported adapter "
-                f"names are {list(self.peft_config)}"
-            )
+            raise AdapterError(f"selected_adapters names {unknown[0]!r}, and there are {list(self.peft_config)}")
         for name in names:
             tensors: Mapping[str, Tensor] = get_peft_model_state_dict(
                 self,
@@ -121,7 +118,7 @@ class OnDisk:
         """
         check_options("from_pretrained", kwargs)
         if config is not None and not isinstance(config, PeftConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"The input config must be a PeftConfig, got {type(config)}")
+            raise ConfigError(f"config has to be a PeftConfig, and is a {type(config).__name__}")
         check_not_offloaded(model)
         folder = hub.resolved(model_id, subfolder, **kwargs)
         config = config or PeftConfig.from_pretrained(folder)
@@ -191,13 +188,13 @@ class OnDisk:
         """Read an adapter's weights; what is missing or left over is warned of, for the caller may know why."""
         loaded = set_peft_model_state_dict(self, dict(tensors), name, ignore_mismatched_sizes=ignore_mismatched)
         said = {
-            "missing adapter keys while loading the checkpoint": loaded.missing_keys,
-            "has, and nothing here is named": loaded.unexpected_keys,
+            "Found missing adapter keys while loading the checkpoint": loaded.missing_keys,
+            "nothing here is named": loaded.unexpected_keys,
         }
         for what, found in said.items():
             if found:
                 more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-                warnings.warn(f"{folder}: Found {what}: {', '.join(found[:3])}{more}", PeftWarning, stacklevel=4)
+                warnings.warn(f"{folder}: {what}: {', '.join(found[:3])}{more}", PeftWarning, stacklevel=4)
         return loaded
 
 

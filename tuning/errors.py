@@ -12,6 +12,7 @@ TuningError (a ValueError, as callers of PEFT expect)
     NotTheSame      an adapter of other layers, meant to take one's place (also a RuntimeError)
   LibraryMissing    a library that this needs is not installed (also an ImportError)
   TrainingError     training that can't go on: a loss that is no number
+    CutShort        an adapter that was saved without what training needs (also a RuntimeError)
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class LibraryMissing(TuningError, ImportError):
 
 
 class TrainingError(TuningError):
+    pass
+
+
+class CutShort(TrainingError, RuntimeError):
     pass
 
 

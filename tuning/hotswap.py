@@ -45,15 +45,13 @@ def hotswap_adapter(
     tuner.check_known([adapter_name])
     check_compatible(tuner.peft_config[adapter_name], config)
     if adapter_name in tuner.merged():
-        raise AdapterError(
-            f"Cannot hot-swap adapter '{adapter_name}' because it is currently merged into the base weights. Unmerge it first."
-        )
+        raise AdapterError(f"adapter '{adapter_name}' is merged, so it can't be swapped: call unmerge_adapter before")
     assert isinstance(config, LoraConfig)
     tensors = checkpoint.read(folder, device=torch_device)
-    keys = {f"{checkpoint.PREFIX}{path}": layer for path, layer in tuner.layers(adapter_name).items()}
+    keys = {f"{checkpoint.PREFIX}{path}": layer for path, layer in tuner.layers_of(adapter_name).items()}
     starts = tuple(f"{start}." for start in keys)
     if left := [key for key in tensors if not key.startswith(starts)]:
-        raise NotTheSame(f"Hot swapping the adapter did not succeed, unexpected keys found: {', '.join(sorted(left))}.")
+        raise NotTheSame(f"the adapter can't be swapped in, unexpected keys found: {', '.join(sorted(left))}")
     for start, layer in keys.items():
         _swap(layer, adapter_name, start, tensors, config)
 
@@ -117,21 +115,19 @@ def prepare_model_for_compiled_hotswap(
     that is compiled in. `config`: of the adapter, or by adapter; its rank becomes the new one.
     """
     if uncompiled(model) is not model or getattr(model, "_compiled_call_impl", None) is not None:
-        message = "Call prepare_model_for_compiled_hotswap *before* compiling the model"
+        message = "call prepare_model_for_compiled_hotswap before torch.compile: this model is compiled already"
         if check_compiled == "error":
             raise CheckpointError(message)
         if check_compiled == "warn":
             warnings.warn(
-                f"prepare_model_for_compiled_hotswap was called with a model that is already compiled. {message}",
+                f"{message}, so that a swap may compile it again",
                 stacklevel=2,
             )
         elif check_compiled != "ignore":
-            raise ConfigError(
-                f"check_compiles should be one of 'error', 'warn', or 'ignore', got '{check_compiled}' instead."
-            )
+            raise ConfigError(f"check_compiled is {check_compiled!r}; it can be 'error', 'warn' or 'ignore'")
     found = list(_loras(model))
     if not found:
-        raise ConfigError("No adapter layers found on the model, make sure to pass a model with loaded LoRA adapter")
+        raise ConfigError("No adapter layers found on the model: put a LoRA adapter on it first")
     for layer, name, method in found:
         if not isinstance(method.scaling, Tensor):
             method.scaling = torch.tensor(method.scaling, device=layer.frozen.device)  # type: ignore[assignment]
@@ -155,13 +151,12 @@ def _pad(layer: AdaptedLayer, method: Lora, rank: int, name: str) -> None:
     """Factors with zeros after their ranks."""
     if (there := method.r) > rank:
         raise ConfigError(
-            f"Trying to pad the adapter to the target rank {rank}, but the original rank is larger ({there}): give a larger target_rank"
+            f"target_rank is {rank}, and adapter '{name}' has a rank of {there} on '{layer.frozen.name}': give {there} or more"
         )
     groups = getattr(layer.frozen.module, "groups", 1)
     if rank % groups:
         raise ConfigError(
-            f"Trying to pad a {type(layer.frozen.module).__name__} LoRA adapter with groups={groups} to target rank {rank}, but the target "
-            f"rank is not divisible by {groups}. Please choose a target rank that is divisible by {groups}."
+            f"target_rank is {rank}, which does not divide into the {groups} groups of '{layer.frozen.name}': give a multiple of {groups}"
         )
     for which, (own, factor) in enumerate(zip(method.form.names, method.factors, strict=True)):
         shape = list(factor.shape)

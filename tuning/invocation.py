@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from tuning.layers import Routing
+    from tuning.routing import Routing
 
 
 def counts(tokens: Sequence[int], ids: Tensor) -> list[int]:
@@ -33,6 +33,8 @@ def after_invocation(added: Tensor, owner: Any, adapter: str) -> Tensor:
     found: Sequence[int] | None = owner.routing.invoked.get(adapter)
     if found is None:
         return torch.zeros_like(added)
+    if owner.routing.names:  # each row has an adapter of its own, and these are this one's rows
+        found = [found[row] for row in owner.routing.offsets[adapter]]
     length = added.shape[1]
     first = torch.tensor([length - min(count, length) for count in found], device=added.device)
     kept = torch.arange(length, device=added.device) >= first[:, None]
@@ -52,7 +54,7 @@ def invoking(routing: Routing, ids: Tensor | None, copies: int, *, keep: bool) -
         return
     if ids is None:
         warnings.warn(
-            "Cannot calculate aLoRA offsets when only inputs_embeds are provided. Disabling aLoRA for this forward pass.",
+            "aLoRA finds its invocation tokens in input_ids, and only inputs_embeds were given: it adds nothing in this pass",
             stacklevel=4,
         )
         routing.invoked = {}

@@ -7,8 +7,8 @@ layer is quantised, as what it stands for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional
 from tuning.errors import TargetError
 
 LINEAR, EMBEDDING, NORM, CONV = "linear", "embedding", "norm", "convolution"
-ATTENTION, PARAMETER = "attention", "parameter"
+ATTENTION, PARAMETER, BLOCK = "attention", "parameter", "attention block"
 
 
 class Affine(NamedTuple):
@@ -142,7 +142,7 @@ class Attention(_Stored):
     def parameter(self, module: nn.Module) -> nn.Parameter:
         if getattr(module, "in_proj_weight", None) is None:
             raise TargetError(
-                "Only same embed for query/key/value is supported as of now for MultiheadAttention: this one has a weight for each"
+                "this MultiheadAttention has a weight each for queries, keys and values (kdim, vdim): only one with in_proj_weight can be adapted"
             )
         found: Any = module
         return found.in_proj_weight
@@ -181,6 +181,24 @@ class ParameterKind(_Stored):
         return (first, last) if self.first_out(module) else (last, first)
 
 
+class Block(_Stored):
+    """A model's whole attention: a method adds to what it gives. `first`: its projection that stands for its weights."""
+
+    role = BLOCK
+
+    def __init__(self, first: str) -> None:
+        self.first = first
+
+    def matches(self, module: nn.Module) -> bool:
+        return False  # meant by name only
+
+    def parameter(self, module: nn.Module) -> nn.Parameter:
+        return getattr(module, self.first).weight
+
+    def bias(self, module: nn.Module) -> Tensor | None:
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """A base layer as methods see it. It never changes the layer: `merge.py` alone does."""
@@ -188,6 +206,9 @@ class Frozen:
     name: str  # its path in the model
     module: nn.Module
     kind: Kind
+    given: Mapping[str, Any] = field(
+        default_factory=dict, compare=False
+    )  # what a block was given beside its input, in this call
     beneath: tuple[
         Callable[[Affine, Frozen], Affine], ...
     ] = ()  # how each adapter below this one in a stack changes it

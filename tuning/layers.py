@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch.func import functional_call
 
 from tuning.errors import AdapterError
 from tuning.kind_of import kind_of
-from tuning.kinds import Affine, Frozen, Kind, ParameterKind
+from tuning.kinds import BLOCK, Affine, Block, Frozen, Kind, ParameterKind
 from tuning.placement import BufferDict, Placed
+from tuning.routing import Routing, by_rows
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -33,6 +34,12 @@ class LayerMethod(Placed, ABC):
     saved = True  # whether a checkpoint has its parameters
     saves_embedding = True  # whether a checkpoint has the embedding that it sits on, as PEFT does it
     follows_ties = False  # whether merging it changes layers that share a weight alike
+
+    converts = False  # whether what it does to a linear layer is a change of its weight, for which a LoRA can stand (`tuning.conversion`)
+
+    def factored(self, frozen: Frozen) -> tuple[Tensor, Tensor] | None:
+        """A (r, in) and B (out, r), where its change is B A as it stands."""
+        return None
 
     @abstractmethod
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
@@ -59,6 +66,8 @@ class LayerMethod(Placed, ABC):
 class Additive(LayerMethod):
     """A method that adds `change()` to its layer's weight, and nothing to its bias."""
 
+    converts = True
+
     @abstractmethod
     def change(self) -> Tensor:
         """Of the weight's shape."""
@@ -68,38 +77,6 @@ class Additive(LayerMethod):
 
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         return affine._replace(weight=affine.weight - self.change().to(affine.weight))
-
-
-@dataclass(kw_only=True)
-class Routing:
-    """Which adapters are used. One for a whole model, so that switching them touches no layer."""
-
-    active: tuple[str, ...] = ()  # stacked in this order
-    enabled: bool = True
-    merged: tuple[str, ...] = ()  # those that are in the base's weights
-    differing: bool = False  # whether a layer was given a choice of its own
-    configs: dict[str, Any] = field(default_factory=dict)  # adapter -> its config
-    names: Sequence[str] = ()  # which each row of the batch uses; empty: all rows use the active ones
-    invoked: dict[str, Sequence[int]] = field(default_factory=dict)  # see tuning.invocation
-    offsets: dict[str, list[int]] = field(default_factory=dict)
-
-    def set(self, names: Sequence[str]) -> None:
-        self.names = names
-        self.offsets = {}
-        for row, name in enumerate(names):
-            self.offsets.setdefault(name, []).append(row)
-
-
-def by_rows(routing: Routing, x: Tensor, through: Callable[[str, Tensor], Tensor]) -> Tensor:
-    """Each adapter's rows of x (rows, …) through it, back in their order."""
-    parts = [(rows, through(name, x[rows])) for name, rows in routing.offsets.items()]
-    out = parts[0][1].new_empty((len(x), *parts[0][1].shape[1:]))
-    for rows, part in parts:
-        out[rows] = part
-    return out
-
-
-NO_ADAPTER = "__base__"  # PEFT's name for rows that use none
 
 
 class AdaptedLayer(nn.Module):
@@ -118,12 +95,16 @@ class AdaptedLayer(nn.Module):
         self.own_enabled: bool | None = None  # whether to
         self.train(base_layer.training)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if "hidden_states" in kwargs and self.frozen.role == BLOCK:
+            x = kwargs.pop("hidden_states")  # as models give it to their attention
         base: Layer = partial(self.base_layer, **kwargs) if kwargs else self.base_layer
         if self.disable_adapters or self.merged_adapters:
             return base(x, *args)
         if self.frozen.kind.by_weight:
             return self._by_weight(x, *args, **kwargs)
+        if self.frozen.role == BLOCK:
+            return self._of_block(x, *base(x, *args), **kwargs)
         if self.routing.names:
             return self._routed(base, x)
         frozen, below = self.frozen, None
@@ -132,11 +113,22 @@ class AdaptedLayer(nn.Module):
             base, below = partial(method, base, frozen=frozen), method
         return base(x)
 
+    def _of_block(self, x: Tensor, output: Tensor, *rest: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """A block's output (rows, tokens, dimensions) with what adapters add to it, and the rest of what it gives."""
+        frozen, before = replace(self.frozen, given=kwargs), output
+        for name, rows in self.routing.offsets.items() if self.routing.names else ():
+            if name in self.adapters:
+                changed = self.adapters[name](partial(_given, before), x, frozen=frozen)
+                output = output.index_copy(0, torch.tensor(rows, device=x.device), changed[rows])
+        for _, method in self.methods(() if self.routing.names else self.active):
+            output = method(partial(_given, output), x, frozen=frozen)
+        return output, *rest
+
     def _by_weight(self, *args: Any, **kwargs: Any) -> Any:
         """The base's forward with the active adapters in its weights, for this call."""
         if self.routing.names:
             raise AdapterError(
-                f"{self._get_name()} does not support mixed adapter batches yet. It is '{self.frozen.name}'"
+                f"{self._get_name()} does not support mixed adapter batches: '{self.frozen.name}' is used by its weight"
             )
         return functional_call(self.base_layer, self.weights_now(), args, kwargs)
 
@@ -205,7 +197,8 @@ class AdaptedLayer(nn.Module):
 
     @property
     def active_adapters(self) -> list[str]:
-        return list(self.active)
+        """Those that are used; where rows of tokens are trained beside LoRA, those alone that sit here, as in PEFT."""
+        return [name for name in self.active if "token_adapter" not in self._modules or name in self.adapters]
 
     @property
     def active_adapter(self) -> list[str]:
@@ -256,6 +249,10 @@ class AdaptedLayer(nn.Module):
             if config is not None
             else type(self).__name__
         )
+
+    def extra_repr(self) -> str:
+        kind = self.frozen.kind
+        return f"parameter_name='{kind.name}'" if isinstance(kind, ParameterKind) else ""
 
     def get_base_layer(self) -> nn.Module:
         return innermost(self)
@@ -313,7 +310,7 @@ class AdaptedLayer(nn.Module):
             return getattr(self.base_layer, name)  # in_features, num_embeddings, …
 
     def __getstate__(self) -> dict[str, Any]:
-        kind = self.frozen.kind if isinstance(self.frozen.kind, ParameterKind) else None
+        kind = self.frozen.kind if isinstance(self.frozen.kind, ParameterKind | Block) else None
         kept = {key: value for key, value in self.__dict__.items() if key != "frozen"}
         return kept | {"path": self.frozen.name, "kind": kind}
 
@@ -325,6 +322,10 @@ class AdaptedLayer(nn.Module):
         kind = kind or kind_of(module)
         assert kind is not None
         self.frozen = Frozen(name=path, module=module, kind=kind)
+
+
+def _given(output: Tensor, _: Tensor) -> Tensor:
+    return output
 
 
 def innermost(module: nn.Module) -> nn.Module:

@@ -27,7 +27,7 @@ def get_peft_model(
     if revision is not None:
         if peft_config.revision is not None and peft_config.revision != revision:
             warnings.warn(
-                f"peft config has already set base model revision to {peft_config.revision}, overwriting with revision {revision}",
+                f"the config names revision {peft_config.revision} of the base: {revision} takes its place",
                 stacklevel=2,
             )
         peft_config.revision = revision

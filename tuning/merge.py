@@ -45,7 +45,7 @@ def merge(
         merged = method.merged(affine, layer.frozen)
         if safe and not all(torch.isfinite(part).all() for part in merged if part is not None):
             raise AdapterError(
-                f"NaNs detected in the merged weights. The adapter {name} seems to be broken on '{layer.frozen.name}'; nothing is merged"
+                f"NaNs detected in the merged weights of '{layer.frozen.name}': adapter {name} holds values that are not finite. It is not merged"
             )
         if merged.bias is not None and layer.frozen.bias is None:
             raise AdapterError(f"'{layer.frozen.name}' has no bias that the adapter's could be merged into; not merged")

@@ -17,10 +17,7 @@ class PeftMixedModel(PeftModel):
     def __init__(
         self, model: nn.Module, peft_config: PeftConfig, adapter_name: str = "default", **options: Any
     ) -> None:
-        if peft_config.is_prompt_learning:
-            raise ConfigError(
-                f"The provided `peft_type` '{peft_config.METHOD}' is not compatible with the `PeftMixedModel`."
-            )
+        _check(peft_config)
         super().__init__(model, peft_config, adapter_name, **options)
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> NoReturn:
@@ -37,8 +34,13 @@ class PeftMixedModel(PeftModel):
         )
 
     def add_adapter(self, adapter_name: str, peft_config: PeftConfig, *args: Any, **kwargs: Any) -> None:
-        if peft_config.is_prompt_learning:
-            raise ConfigError(
-                f"The provided `peft_type` '{peft_config.METHOD}' is not compatible with the `PeftMixedModel`."
-            )
+        _check(peft_config)
         super().add_adapter(adapter_name, peft_config, *args, **kwargs)
+
+
+def _check(config: PeftConfig) -> None:
+    """Raises ConfigError where a method adapts no layers."""
+    if config.is_prompt_learning:
+        raise ConfigError(
+            f"{config.METHOD} puts tokens before the input, and a PeftMixedModel is one of adapted layers"
+        )

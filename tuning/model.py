@@ -16,12 +16,13 @@ from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.disk import OnDisk
 from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.invocation import invoking
-from tuning.layers import NO_ADAPTER, AdaptedLayer
+from tuning.layers import AdaptedLayer
 from tuning.offload import check_not_offloaded
 from tuning.pefts_class import OfPeftsClass
 from tuning.prompts import Prompts
 from tuning.quantised import check_library, prepare_model_for_gradient_checkpointing
 from tuning.registry import method_named
+from tuning.routing import NO_ADAPTER
 from tuning.saved import SavedModule
 from tuning.signature import ForwardOf
 from tuning.status import LayerStatus, ModelStatus, count_parameters, get_layer_status, get_model_status
@@ -53,7 +54,8 @@ def warn_of_name(adapter: str, config: PeftConfig) -> None:
     prefix = getattr(method_named(config.METHOD), "prefix", "")
     if adapter in prefix:
         warnings.warn(
-            f"Adapter name '{adapter}' should not be contained in the prefix '{prefix}'. Take another one",
+            f"adapter name '{adapter}' is contained in the prefix '{prefix}' of its parameters' names, where it is mistaken for a part of them: "
+            "take another one",
             PeftWarning,
             stacklevel=4,
         )
@@ -78,8 +80,7 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
             raise AdapterError("this model has adapters already: use its add_adapter")
         if any(isinstance(module, AdaptedLayer) for module in model.modules()):
             warnings.warn(
-                "You are trying to modify a model with PEFT for a second time. If you want to reload the model with a "
-                "different config, make sure to call `.unload()` before.",
+                "adapters sit on this model already, and these go on top. For one in the others' place, call `.unload()` before",
                 stacklevel=3,
             )
         check_library(model)
@@ -232,10 +233,12 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
     def _forward(
         self, *args: Any, adapter_names: Sequence[str] | None = None, labels: Any = None, **kwargs: Any
     ) -> Any:
-        """The model's own forward. `adapter_names`: for each row of the batch which adapter it uses."""
+        """The model's own forward. `adapter_names`: for each row of the batch which adapter it uses. Where a method knows tasks, `task_ids`
+        (rows,) says which task each row is of.
+        """
         if labels is not None:
             kwargs["labels"] = labels
-        with self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
+        with self._of_tasks(kwargs), self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
             return self._inner(*args, **kwargs)
 
     forward: Any = ForwardOf(_forward)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
@@ -255,6 +258,16 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         ids = ids if isinstance(ids, Tensor) and ids.ndim == 2 and not ids.is_floating_point() else None
         return invoking(self.held.routing, ids, copies, keep=self.training)
 
+    @contextmanager
+    def _of_tasks(self, kwargs: dict[str, Any]) -> Generator[None]:
+        """Take each row's task from what the model is given; in training it is kept, for a backward pass that computes layers again."""
+        routing = self.held.routing
+        if any(method_named(config.METHOD).knows_tasks for config in self.peft_config.values()):
+            routing.task_ids = kwargs.pop("task_ids", None)
+        yield
+        if not self.training:
+            routing.task_ids = None
+
     @property
     def _inner(self) -> Any:
         """The model as it is called: with virtual tokens, or with adapted layers."""
@@ -264,16 +277,18 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         beams = kwargs.get("num_beams") or 1
         repeated = [name for name in adapter_names or () for _ in range(beams)]
         with (
+            self._of_tasks(kwargs),
             self._routed(repeated or None, args, kwargs, check=beams == 1),
             self._invoking(args, kwargs, beams * (kwargs.get("num_return_sequences") or 1)),
         ):
             return self._inner.generate(*args, **kwargs)
 
-    def get_prompt(self, batch_size: int) -> Any:
+    def get_prompt(self, batch_size: int, task_ids: Tensor | None = None) -> Any:
         """Virtual tokens of the active adapter for so many rows: (rows, tokens, dimensions), or a cache of keys and values."""
         held = self.held
         if not isinstance(held, Prompts):
             raise AdapterError(f"{self._kinds()} has no virtual tokens")
+        held.routing.task_ids = task_ids
         return held.get_prompt(batch_size)
 
     @contextmanager

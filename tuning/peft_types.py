@@ -42,7 +42,7 @@ class _Type(enum.StrEnum):
 
 
 # PEFT's enum of methods: those that are here, and those that are refused by name
-PeftType: Any = _Type("PeftType", [(name, name) for name in (*names(), *TYPES)], module=__name__)
+PeftType: Any = _Type("PeftType", [(name, name) for name in dict.fromkeys((*names(), *TYPES))], module=__name__)
 
 
 def load_method(peft_type: str) -> Any:

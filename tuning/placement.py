@@ -10,8 +10,8 @@ parameters, buffers and modules are the owner's, and it reads and writes them th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable, Collection, Iterator, MutableMapping
+from typing import Any, Generic, Self, TypeVar, overload
 
 from torch import Tensor, nn
 
@@ -148,6 +148,7 @@ class Placed(nn.Module):
 
     owner: nn.Module | None
     adapter: str
+    still: Collection[str] = ()  # its parts that are never trained, by name
     space: Callable[[nn.Module], nn.Module] = staticmethod(
         lambda owner: nn.Module()
     )  # what holds it, where it is a part of another
@@ -180,14 +181,24 @@ class Placed(nn.Module):
                     owner._modules[name] = BufferDict(persistent=name not in volatile)
                 parts[name] = part
 
+    def names(self) -> list[str]:
+        """Of the owner's dicts that hold parts of this one."""
+        return [name for held in _CONTAINERS for name in self.__dict__[held]]
+
     def held_in(self) -> Iterator[tuple[dict[str, Any], str]]:
-        """The dicts that hold this module's own parameters, and under which key."""
+        """The dicts that hold this module's own parameters, and under which key; without those that are never trained."""
         parts = self.__dict__["_parameters"]
-        for name in parts:
+        for name in [name for name in parts if name not in self.still]:
             if isinstance(parts, _Parts):
                 yield self.owner._modules[parts.names[name]]._parameters, self.adapter  # pyright: ignore
             else:
                 yield parts, name
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        super().requires_grad_(requires_grad)
+        for name in self.still:
+            getattr(self, name).requires_grad_(False)
+        return self
 
     def leave(self) -> None:
         """Take all parts away from the owner: they are nowhere then."""

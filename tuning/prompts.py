@@ -15,27 +15,24 @@ from tuning.checkpoint import Loaded
 from tuning.config import PromptConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adapters
 from tuning.inputs import counting_new, first_of, longer, mask_of, seeing
-from tuning.layers import Routing
 from tuning.registry import PromptFamily, method_named
+from tuning.routing import Routing
 from tuning.saved import add_saved, delete_saved, saved_modules, without_saved
 from tuning.virtual import (
     CHECKPOINTING,
-    Table,
+    IGNORED,
     as_cache,
     cache_name,
     check_takes_keys,
     complete,
     number,
-    table_size,
     word_embeddings,
 )
 
 log = logging.getLogger(__name__)
 
-KEY = "prompt_embeddings"  # all of an adapter in a checkpoint, however its tokens were computed
 LABELLED = (TaskType.CAUSAL_LM, TaskType.TOKEN_CLS)  # a label for each token, so one for each virtual token
 TYPED = (TaskType.SEQ_CLS, TaskType.TOKEN_CLS, TaskType.QUESTION_ANS)  # token_type_ids stay
-IGNORED = -100  # the label that a loss leaves out
 
 
 class Prompts:
@@ -81,10 +78,8 @@ class Prompts:
             check_takes_keys(self.model)
         words = word_embeddings(self.model)
         complete(config, self.model, as_keys=family.as_keys)
-        if initialise and not config.inference_mode:
-            encoder = family.encoder(config, words)
-        else:
-            encoder = Table(*table_size(config, as_keys=family.as_keys))
+        fresh = initialise and not config.inference_mode
+        encoder = family.encoder(config, words) if fresh else family.table(config)
         if config.modules_to_save:
             add_saved(self.model, name, config.modules_to_save, self.routing)
         self.prompt_encoder[name] = encoder.to(words.weight.device)
@@ -147,7 +142,11 @@ class Prompts:
         """The model's own forward, with the active adapter's tokens before the input; outputs hold theirs too."""
         if not self.is_used:
             return self.model(*args, **kwargs)
-        return self.model(**self.after_tokens(_by_name(self.model.forward, args, kwargs)))
+        name = self.active_adapters[0]
+        given = _by_name(self.model.forward, args, kwargs)
+        return self.family(name).around(
+            self.peft_config[name], given, lambda inputs: self.model(**self.after_tokens(inputs))
+        )
 
     def after_tokens(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """What the model is given, so that the active adapter's tokens come before the input. Raises ConfigError."""
@@ -187,13 +186,17 @@ class Prompts:
         embedded = inputs.get("inputs_embeds")
         if embedded is None:
             embedded = word_embeddings(self.model)(first_of(inputs))
-        length = number(self.peft_config[name].num_virtual_tokens)
-        tokens: Tensor = self.prompt_encoder[name]()[:length].repeat(len(embedded), 1, 1)
-        return torch.cat([tokens.to(embedded), embedded], dim=1)
+        return torch.cat([self._tokens(name, len(embedded)).to(embedded), embedded], dim=1)
+
+    def _tokens(self, name: str, rows: int) -> Tensor:
+        """(rows, virtual tokens, dimensions)."""
+        tokens = self.family(name).tokens(self.prompt_encoder[name], self.routing.task_ids)
+        tokens = tokens[:, : number(self.peft_config[name].num_virtual_tokens)]
+        return tokens.expand(rows, -1, -1) if len(tokens) == rows else tokens.repeat(rows, 1, 1)
 
     def _keys(self, name: str, rows: int) -> Any:
         model: Any = self.model
-        return as_cache(model, self.peft_config[name], self.prompt_encoder[name]().repeat(rows, 1, 1).to(model.dtype))
+        return as_cache(model, self.peft_config[name], self._tokens(name, rows).to(model.dtype))
 
     @torch.no_grad()
     def generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -255,7 +258,7 @@ class Prompts:
         name = self.active_adapters[0]
         if self.family(name).as_keys:
             return self._keys(name, rows)
-        return self.prompt_encoder[name]()[: number(self.peft_config[name].num_virtual_tokens)].repeat(rows, 1, 1)
+        return self._tokens(name, rows)
 
     @torch.no_grad()
     def saved(self, name: str) -> dict[str, Tensor]:
@@ -263,9 +266,9 @@ class Prompts:
         self.check_known([name])
         encoder = self.prompt_encoder[name]
         training = encoder.training
-        tokens = encoder.eval()()
+        tensors = self.family(name).saved(encoder.eval())
         encoder.train(training)
-        return {KEY: tokens.detach()} | {key: tensor.detach() for key, tensor in self._whole(name).items()}
+        return {key: tensor.detach() for key, tensor in {**tensors, **self._whole(name)}.items()}
 
     def _whole(self, name: str) -> dict[str, Tensor]:
         return {
@@ -283,29 +286,32 @@ class Prompts:
         """
         self.check_known([name])
         config = self.peft_config[name]
-        wanted = table_size(config, as_keys=self.family(name).as_keys)
-        if KEY not in tensors:
+        family = self.family(name)
+        table = family.table(config)
+        wanted = family.saved(table)
+        if lacking := [key for key in wanted if key not in tensors]:
             there = ", ".join(sorted(tensors)[:6]) or "nothing"
             raise CheckpointError(
-                f"the checkpoint has no '{KEY}', which {config.METHOD} is saved as (there is: {there})"
+                f"the checkpoint has no '{lacking[0]}', which {config.METHOD} is saved as (there is: {there})"
             )
         whole = self._whole(name)
-        for key, target in (whole | {KEY: torch.empty(wanted, device="meta")}).items():
+        for key, target in {**whole, **wanted}.items():
             if key in tensors and tensors[key].shape != target.shape:
                 raise CheckpointError(
                     f"'{key}' is {tuple(tensors[key].shape)} in the checkpoint and {tuple(target.shape)} here: "
                     "it was trained for another base, or with another num_virtual_tokens"
                 )
         encoder = self.prompt_encoder[name]
-        if not isinstance(encoder, Table):
+        if type(encoder) is not type(table):
             like = next(encoder.parameters())
-            table = Table(*wanted).to(device=like.device, dtype=like.dtype).requires_grad_(like.requires_grad)
+            table = table.to(device=like.device, dtype=like.dtype).requires_grad_(like.requires_grad)
             self.prompt_encoder[name] = encoder = table.train(encoder.training)
-        encoder.embedding.weight.copy_(tensors[KEY])
+        family.read(encoder, tensors)
         for key, target in whole.items():
             if key in tensors:
                 target.copy_(tensors[key])
-        return Loaded([key for key in whole if key not in tensors], sorted(tensors.keys() - whole.keys() - {KEY}))
+        known = {**whole, **wanted}
+        return Loaded([key for key in whole if key not in tensors], sorted(key for key in tensors if key not in known))
 
 
 class AfterKeys(nn.Module):

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from corpus.interpreter import missing
-from tuning.errors import LibraryMissing
+from tuning.errors import ConfigError, LibraryMissing
 from tuning.kinds import LINEAR, Kind
 
 LIBRARY = "bitsandbytes"
@@ -48,8 +48,35 @@ def is_quantised(model: nn.Module) -> bool:
     )
 
 
+OTHERS = {  # transformers' names of quantisations whose layers this engine can't read, and the packages that have these layers
+    "gptq": ("GPTQ", ("gptqmodel", "auto_gptq")),
+    "awq": ("AWQ", ("awq",)),
+    "aqlm": ("AQLM", ("aqlm",)),
+    "eetq": ("EETQ", ("eetq",)),
+    "hqq": ("HQQ", ("hqq",)),
+    "torchao": ("torchao", ("torchao",)),
+}
+
+
+def check_readable(model: nn.Module) -> None:
+    """Raises ConfigError where a model's layers are quantised in a way that adapters can't sit on here."""
+    said: Any = model
+    config = getattr(getattr(said, "config", None), "quantization_config", None)
+    asked = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
+    method = getattr(said, "quantization_method", None) or asked
+    packages = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    packages |= {type(parameter.data).__module__.partition(".")[0] for parameter in model.parameters()}
+    for name, (title, theirs) in OTHERS.items():
+        if getattr(method, "value", method) == name or packages & set(theirs):
+            raise ConfigError(
+                f"{type(model).__name__} is quantised with {title}, whose weights this engine can't read. Load the model without it, or "
+                "with transformers' BitsAndBytesConfig (4 or 8 bit): an adapter is the same file for all of these"
+            )
+
+
 def check_library(model: nn.Module) -> None:
-    """Raises LibraryMissing where a model is quantised and the library for it isn't there."""
+    """Raises LibraryMissing where a model is quantised and the library for it isn't there, and ConfigError where none is for it."""
+    check_readable(model)
     if sys.modules.get(LIBRARY) is None and is_quantised(model) and find_spec(LIBRARY) is None:
         raise LibraryMissing(
             f"{type(model).__name__} is quantised. {missing(LIBRARY, extra='quantised')} "

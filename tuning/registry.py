@@ -7,7 +7,7 @@ file's name without underscores is the class's without `Config`, in lower case: 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +34,7 @@ class LayerFamily(ABC):
     config: ClassVar[type[LayerConfig]]
     roles: ClassVar[frozenset[str]] = frozenset({"linear"})  # the kinds of layer it can do (`tuning.kinds`)
     on_quantised: ClassVar[bool] = True  # whether its layers' weights may be quantised
+    merges: ClassVar[bool] = True  # whether what it computes can be put into a layer's weights
     ties: ClassVar[bool] = False  # whether it adapts layers that share a weight alike, unasked
     targets: ClassVar[
         Sequence[Sequence[str]]
@@ -41,7 +42,10 @@ class LayerFamily(ABC):
     targets_of: ClassVar[
         Mapping[str, Sequence[str] | str]
     ] = {}  # the same by a model's `model_type`, where PEFT means others
+    knows_tasks: ClassVar[bool] = False  # whether a forward can be given `task_ids`, each row's task
     saved_as: ClassVar[Mapping[str, str]] = {}  # a parameter's name here -> in a checkpoint
+
+    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # PEFT's functions of this method's tuner alone, by name
 
     @abstractmethod
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
@@ -49,6 +53,10 @@ class LayerFamily(ABC):
 
     def prepare(self, config: Any, model: nn.Module) -> None:  # noqa: B027
         """Fill in what a config leaves to the model."""
+
+    def found(self, config: Any, model: nn.Module) -> Sequence[Frozen] | None:
+        """What it sits on, where that is not said by its target modules as for all others. Raises ConfigError."""
+        return None
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
         """What all layers of an adapter have in common: its parameters and buffers are saved with it. `others`: what this made for the
@@ -67,7 +75,11 @@ class LayerFamily(ABC):
         return ()
 
     def penalty(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
-        """What an adapter adds to the loss."""
+        """What an adapter adds to the loss that its model gives."""
+        return None
+
+    def regularisation(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
+        """What whoever trains an adapter is to add to the loss, and its model does not, as in PEFT (KaSA, MonteCLoRA)."""
         return None
 
     def end_of_step(self, config: Any, layers: Mapping[str, AdaptedLayer], name: str, step: int) -> None:  # noqa: B027
@@ -106,6 +118,7 @@ class PromptFamily(ABC):
 
     name: ClassVar[str]
     config: ClassVar[type[PromptConfig]]
+    knows_tasks: ClassVar[bool] = False  # whether a forward can be given `task_ids`, each row's task
     as_keys: ClassVar[bool] = False  # whether its tokens are keys and values of each layer's attention
 
     @abstractmethod
@@ -115,6 +128,32 @@ class PromptFamily(ABC):
 
         `words` are the model's word embeddings; the config is one that `tuning.virtual.complete` has filled in.
         """
+
+    def table(self, config: Any) -> nn.Module:
+        """The module that a checkpoint is put into, where it differs from the encoder: a checkpoint has tokens, not what computed them."""
+        from tuning.virtual import Table, table_size
+
+        return Table(*table_size(config, as_keys=self.as_keys))
+
+    def tokens(self, encoder: nn.Module, task_ids: Tensor | None) -> Tensor:
+        """(rows, virtual tokens, …), or (1, virtual tokens, …) where all rows have the same. `task_ids`: the task of each row (rows,)."""
+        return encoder()[None]
+
+    def saved(self, encoder: nn.Module) -> Mapping[str, Tensor]:
+        """A checkpoint's tensors."""
+        from tuning.virtual import KEY
+
+        return {KEY: encoder()}
+
+    def read(self, encoder: Any, tensors: Mapping[str, Tensor]) -> None:
+        """Put a checkpoint's tensors, which have the shapes of `saved`, into what `table` made."""
+        from tuning.virtual import KEY
+
+        encoder.embedding.weight.copy_(tensors[KEY])
+
+    def around(self, config: Any, inputs: dict[str, Any], forward: Callable[[dict[str, Any]], Any]) -> Any:
+        """The model's output for inputs, which `forward` gives the tokens and the model: for a method that has a loss of its own."""
+        return forward(inputs)
 
 
 Family = LayerFamily | PromptFamily

@@ -5,6 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tuning.errors import ConfigError
+
+
+def check_blocks(**sizes: int) -> None:
+    """Raises ConfigError unless one of two options, the number of blocks and their size, is above 0 and the other 0."""
+    (first, one), (second, other) = sizes.items()
+    if min(one, other) < 0 or (one == 0) == (other == 0):
+        raise ConfigError(
+            f"{first} is {one} and {second} is {other}: their product is the layer's input, "
+            "so one of them has to be above 0, and the other 0"
+        )
+
 
 def skew(upper: Tensor, size: int) -> Tensor:
     """Skew-symmetric matrices (blocks, size, size) from what is above their diagonals (blocks, size · (size - 1) / 2)."""
@@ -19,6 +31,33 @@ def cayley(skewed: Tensor) -> Tensor:
     precise = solvable(skewed)
     one = torch.eye(skewed.shape[-1], device=skewed.device, dtype=precise.dtype).expand_as(precise)
     return torch.linalg.solve(one + precise, one - precise, left=False).to(skewed.dtype)
+
+
+def neumann(skewed: Tensor, terms: int) -> Tensor:
+    """Cayley's (I + S)(I - S)⁻¹ as the start of its series, I + 2S + 2S² + … + Sⁿ, with PEFT's count of terms: from 3 on n is
+    the larger of 3 and terms - 1.
+    """
+    total = torch.eye(skewed.shape[-1], device=skewed.device, dtype=skewed.dtype).expand_as(skewed)
+    if terms > 1:
+        total = total + 2 * skewed
+    if terms > 2:
+        power = skewed @ skewed
+        total = total + 2 * power
+        for _ in range(3, terms - 1):
+            power = power @ skewed
+            total = total + 2 * power
+        total = total + power @ skewed
+    return total
+
+
+def butterflies(width: int, size: int, factors: int) -> Tensor:
+    """(factors, width): the dimensions in the order that the blocks of each of a butterfly's factors take them (BOFT, section 4).
+
+    In each run of 2^factor blocks the half blocks with even numbers come first, then those with odd numbers.
+    """
+    plain = torch.arange(width)
+    mixed = [plain.view(-1, 2**factor, 2, size // 2).transpose(1, 2).flatten() for factor in range(1, factors)]
+    return torch.stack([plain, *mixed])
 
 
 def solvable(x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from tuning.errors import NoModule, TargetError, nearest
-from tuning.layers import AdaptedLayer, Routing, by_rows
+from tuning.layers import AdaptedLayer
+from tuning.routing import Routing, by_rows
 
 
 class SavedModule(nn.Module):
@@ -114,7 +115,9 @@ def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Ro
                 f"'{name}' is in modules_to_save, and an adapter sits on it. Leave it out of one of the two."
             )
         if isinstance(module, nn.ModuleDict | nn.ModuleList | nn.ParameterDict | nn.ParameterList):
-            raise NoModule(f"modules_to_save cannot be applied to modules of type {type(module)}: it computes nothing")
+            raise NoModule(
+                f"modules_to_save names '{name}', a {type(module).__name__}, which computes nothing: name what is in it"
+            )
     if not found:
         ends = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
         hints = "".join(nearest(name, ends) for name in wanted)

@@ -6,6 +6,8 @@ import inspect
 from functools import partial
 from typing import Any
 
+from tuning.registry import method_named
+
 
 class ForwardOf:
     """A `forward` for whoever inspects it: transformers' Trainer drops columns that it does not name."""
@@ -19,8 +21,11 @@ class ForwardOf:
         found = partial(self.function, model)
         own = inspect.signature(model.get_base_model().forward)
         names = inspect.Parameter("adapter_names", inspect.Parameter.KEYWORD_ONLY, default=None)
-        parameters = [entry for entry in own.parameters.values() if entry.name != "adapter_names"]
+        added = [names]
+        if any(method_named(config.METHOD).knows_tasks for config in model.peft_config.values()):
+            added.append(inspect.Parameter("task_ids", inspect.Parameter.KEYWORD_ONLY, default=None))
+        parameters = [entry for entry in own.parameters.values() if entry.name not in [entry.name for entry in added]]
         rest = [entry for entry in parameters if entry.kind is inspect.Parameter.VAR_KEYWORD]
-        parameters = [*(entry for entry in parameters if entry not in rest), names, *rest]
+        parameters = [*(entry for entry in parameters if entry not in rest), *added, *rest]
         found.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
         return found

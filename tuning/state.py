@@ -102,7 +102,8 @@ def tuner_of(model: nn.Module, what: str) -> Tuner:
 def _embeddings_adapted(tuner: Tuner, name: str) -> bool:
     """Whether an adapter sits on an embedding: its base is then saved with it, as PEFT does."""
     adapted = any(
-        layer.frozen.role == EMBEDDING and layer.adapters[name].saves_embedding for layer in tuner.layers(name).values()
+        layer.frozen.role == EMBEDDING and layer.adapters[name].saves_embedding
+        for layer in tuner.layers_of(name).values()
     )
     return adapted or _resized(tuner, name)
 
@@ -118,7 +119,7 @@ def _resized(tuner: Tuner, name: str) -> bool:
     if there is None or there == here:
         return False
     warnings.warn(
-        "Setting `save_embedding_layers` to `True` as the embedding layer has been resized during finetuning.",
+        f"the vocabulary has {here} tokens and its base {there}: the embeddings are saved with the adapter",
         stacklevel=4,
     )
     return True

@@ -68,7 +68,7 @@ def _of(name: str, module: AdaptedLayer | SavedModule) -> LayerStatus:
     if isinstance(module, SavedModule):
         own = {adapter: list(copy.parameters()) for adapter, copy in module.modules_to_save.items()}
     else:
-        own = {adapter: list(method.parameters()) for adapter, method in module.methods()}
+        own = {adapter: list(method.parameters()) or _shared(module, adapter) for adapter, method in module.methods()}
     kind = module.frozen.kind if isinstance(module, AdaptedLayer) else None
     tokens = "token_adapter" in dict(module.named_children())
     plain = "ModulesToSaveWrapper" if kind is None else repr(module).partition("(")[0]
@@ -83,6 +83,13 @@ def _of(name: str, module: AdaptedLayer | SavedModule) -> LayerStatus:
         devices={adapter: sorted({tensor.device.type for tensor in tensors}) for adapter, tensors in own.items()},
         quantization_backend=kind.backend if kind is not None and kind.quantised else None,
     )
+
+
+def _shared(layer: AdaptedLayer, adapter: str) -> list[Tensor]:
+    """What a layer has of an adapter whose layers share all that is trained (Uni-LoRA, TinyLoRA)."""
+    held: list[Any] = [getattr(layer, name) for name in layer.adapter_layer_names]
+    found = [parts[adapter] for parts in held if adapter in parts]
+    return [tensor for part in found for tensor in ([part] if isinstance(part, Tensor) else part.parameters())]
 
 
 def model_status(model: nn.Module, layers: Sequence[LayerStatus], **said: Any) -> ModelStatus:

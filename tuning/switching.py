@@ -13,21 +13,22 @@ from torch import Tensor, nn
 from tuning.errors import AdapterError, check_adapters
 from tuning.fast_path import no_fast_path
 from tuning.kinds import ParameterKind
-from tuning.layers import NO_ADAPTER, AdaptedLayer, Routing, adapted_layers
+from tuning.layers import AdaptedLayer, adapted_layers
 from tuning.merge import merge_all, unmerge
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
+from tuning.routing import NO_ADAPTER, Routing
 from tuning.saved import SavedModule, saved_modules
 from tuning.tied import tied_layers
 
 
 class Switching(nn.Module):
-    """A model with adapted layers, as far as no adapter comes or goes. `shared`: what all layers of an adapter have in common."""
+    """A model with adapted layers, as far as no adapter comes or goes. `in_common`: what all layers of an adapter have in common."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.shared: dict[str, Placed] = {}
+        self.in_common: dict[str, Placed] = {}
         self.routing = _routing_in(model) or Routing()
         self._look()
 
@@ -56,7 +57,7 @@ class Switching(nn.Module):
     @property
     def targeted_module_names(self) -> list[str]:
         """In the order in which they were adapted."""
-        layers = {layer.frozen.name: layer for name in self.peft_config for layer in self.layers(name).values()}
+        layers = {layer.frozen.name: layer for name in self.peft_config for layer in self.layers_of(name).values()}
         return [path for path, layer in layers.items() if not isinstance(layer.frozen.kind, ParameterKind)]
 
     @property
@@ -81,16 +82,16 @@ class Switching(nn.Module):
         """Raises AdapterError where no adapter has a name."""
         check_adapters(names, self.peft_config)
 
-    def layers(self, name: str) -> dict[str, AdaptedLayer]:
+    def layers_of(self, name: str) -> dict[str, AdaptedLayer]:
         """Path -> layer, of those that an adapter sits on."""
         return {path: layer for path, layer in self._adapted.items() if name in layer.adapters}
 
     def methods(self, name: str) -> list[Any]:
-        return [layer.adapters[name] for layer in self.layers(name).values()]
+        return [layer.adapters[name] for layer in self.layers_of(name).values()]
 
     def buffers_of_adapters(self) -> Iterator[Tensor]:
         for name in self.peft_config:
-            for top in (*self.methods(name), *([self.shared[name]] if name in self.shared else ())):
+            for top in (*self.methods(name), *([self.in_common[name]] if name in self.in_common else ())):
                 yield from top.buffers()
         for saved in self._saved:
             yield from saved.modules_to_save.buffers()
@@ -100,8 +101,7 @@ class Switching(nn.Module):
         states = {layer.disable_adapters for layer in self._adapted.values()}
         if len(states) > 1:
             warnings.warn(
-                "The model contains some adapter layers that are enabled and others that are disabled. This is most likely unintentional. "
-                "After exiting the disable_adapter context, all adapters will be enabled", stacklevel=6,
+                "some layers' adapters are enabled and others are disabled: after disable_adapter they are enabled on all layers", stacklevel=6,
             )  # fmt: skip
         for module in (*self._adapted.values(), *self._saved):
             module.own_enabled = None
@@ -121,11 +121,11 @@ class Switching(nn.Module):
 
     def _with_parameters(self, name: str) -> Iterator[tuple[dict[str, Any], str]]:
         """The dicts that hold an adapter's parameters, and where: the parameters may be replaced (AdaLoRA's of another rank)."""
-        for top in (*self.methods(name), *([self.shared[name]] if name in self.shared else ())):
-            for module in top.modules():
+        for top in (*self.methods(name), *([self.in_common[name]] if name in self.in_common else ())):
+            for path, module in top.named_modules():
                 if isinstance(module, Placed):
                     yield from module.held_in()
-                else:
+                elif path not in top.still:
                     yield from ((module._parameters, key) for key, _ in module.named_parameters(recurse=False))
 
     def _get_module_names_tied_with_embedding(self) -> list[str]:
@@ -152,12 +152,12 @@ class Switching(nn.Module):
         for saved in self._saved:
             if len([name for name in names if name in saved.modules_to_save]) > 1:
                 raise AdapterError(
-                    f"Only one adapter can be set at a time for ModulesToSaveWrapper: {', '.join(names)} train the same module"
+                    f"{', '.join(names)} each train a module whole (modules_to_save), of which one is used at a time: set one of them"
                 )
         for layer in self._adapted.values():
             if layer.merged_adapters and set(layer.merged_adapters) != set(names):
                 warnings.warn(
-                    "Adapter cannot be set when the model is merged. Unmerging the model first.", stacklevel=3
+                    "other adapters are merged than those that are to be used: they are unmerged first", stacklevel=3
                 )
                 self.unmerge_adapter()
                 break
@@ -195,8 +195,7 @@ class Switching(nn.Module):
             parameter.requires_grad = False
         if any(getattr(config, "bias", "none") != "none" for config in self.peft_config.values()):
             warnings.warn(
-                "Careful, disabling adapter layers with bias configured to be trained does not give the base model's outputs: biases stay "
-                "as trained", stacklevel=5,
+                "the base's biases were trained with an adapter (bias), and stay so: what is computed without it is not what the base gave", stacklevel=5,
             )  # fmt: skip
         held = any(layer.weight_before is not None for layer in self._adapted.values())
         self.unmerge_adapter()
@@ -241,13 +240,17 @@ class Switching(nn.Module):
             raise AdapterError(f"adapter_names is {adapter_names!r}; it has to be a list of names")
         self.check_known(adapter_names or ())
         names = self.routing.active if adapter_names is None else tuple(adapter_names)
+        if apart := [name for name in names if not self.family(name).merges]:
+            raise AdapterError(
+                f"{apart[0]} can't be merged: what {self.family(apart[0]).name} adds is no change of weights. Use it as it is"
+            )
         for saved in self._saved:
             if len(two := [name for name in names if name in saved.modules_to_save]) > 1:
                 raise AdapterError(
                     f"{' and '.join(two)} each have a '{type(saved.original_module).__name__}' trained whole: merge one"
                 )
         if names and not set(names) - set(self.merged()):
-            warnings.warn("All adapters are already merged, nothing to do.", stacklevel=3)
+            warnings.warn("all of these adapters are merged already", stacklevel=3)
         elif self.merged():
             new = [name for name in names if name not in self.merged()]
             warnings.warn(

@@ -79,7 +79,7 @@ def resolved(model: nn.Module, config: LayerConfig, family: LayerFamily) -> Coll
         if len(there) == len(group) or (there and group is family.targets[-1]):
             return set(there)
     raise TargetError(
-        f"{type(model).__name__} has none of {family.name}'s usual layers. Give target_modules: {listing(model)}"
+        f"{type(model).__name__} has none of {family.name}'s usual layers. Please specify `target_modules`: {listing(model)}"
     )
 
 
@@ -183,22 +183,25 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
     meant = getattr(config, "target_parameters", None)
     if config.exclude_modules and not any(matching(config.exclude_modules, name) for name, _ in outer(model)):
         warnings.warn(
-            f"You have passed exclude_modules={config.exclude_modules} but no modules were excluded. Please check that exclude_modules was "
-            "set correctly.", stacklevel=4,
+            f"exclude_modules={config.exclude_modules} excludes nothing: no layer has such a name", stacklevel=4,
         )  # fmt: skip
     elif config.target_modules and not named:
         warnings.warn(
-            f"target_modules={config.target_modules} were set but no module was matched.", RuntimeWarning, stacklevel=4
+            f"target_modules={config.target_modules} match no module: only parameters are adapted",
+            RuntimeWarning,
+            stacklevel=4,
         )
     elif meant and len(named) == len(found):
-        warnings.warn(f"target_parameters={meant} were set but no parameter was matched.", RuntimeWarning, stacklevel=4)
+        warnings.warn(
+            f"target_parameters={meant} match no parameter: only modules are adapted", RuntimeWarning, stacklevel=4
+        )
     for option in ("rank_pattern", "alpha_pattern"):
         pattern = getattr(config, option, None) or {}
         if unmatched := sorted(
             key for key in pattern if not any(value_for({key: 1}, frozen.name, 0) for frozen in found)
         ):
             warnings.warn(
-                f"The following {option} keys did not match any targeted module and were ignored: {unmatched}.",
+                f"{option} has keys that match no layer of this adapter, and do nothing: {unmatched}",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -215,12 +218,12 @@ def parameters(model: nn.Module, config: LayerConfig) -> list[Frozen]:
                 continue
             if not name:
                 raise TargetError(
-                    f"Targeting an nn.Parameter on the top-level module is not supported (parameter '{own}')."
+                    f"'{own}' is a parameter of the model itself: only those of modules inside it can be adapted"
                 )
             if matching(config.target_modules, name) or _has_methods(module):
                 raise TargetError(
-                    f"Trying to wrap an `nn.Parameter` of layer '{name}' of type {type(innermost(module)).__name__}, which is not a valid "
-                    "target. Make sure that this layer is not also targeted with `target_modules`: `target_modules=[]` prevents it."
+                    f"'{name}' ({type(innermost(module)).__name__}) is adapted itself, and its parameter '{own}' too: name it in one of target_modules "
+                    "and target_parameters. `target_modules=[]` leaves all modules out"
                 )
             found.append(Frozen(name=f"{name}.{own}", module=innermost(module), kind=ParameterKind(own)))
     return sorted(
@@ -265,14 +268,14 @@ def _none_found(model: nn.Module, config: LayerConfig, family: LayerFamily) -> s
     where += (
         f" You also specified 'layers_pattern': {config.layers_pattern}." if config.layers_pattern is not None else ""
     )
-    if not asked and getattr(config, "target_parameters", None):
-        said = "No `target_modules` passed but also no `target_parameters` found. Please check the values for these arguments."
+    if not asked and (meant := getattr(config, "target_parameters", None)):
+        said = f"none of target_parameters {sorted(meant)} is there, and no target_modules are given."
     elif dropped and all(name in dropped for name in names if matching(asked, name)) and len(dropped) == len(names):
         said = "All modules were excluded: check exclude_modules and modules_to_save."
     elif dropped:
         said = (
-            "No modules were targeted for adaptation. This might be caused by a combination of mismatched target modules and excluded "
-            f"modules: target_modules {shown}, exclude_modules {config.exclude_modules!r}, modules_to_save {config.modules_to_save!r}."
+            f"No modules were targeted for adaptation: what target_modules {shown} mean is left out by exclude_modules "
+            f"{config.exclude_modules!r} or modules_to_save {config.modules_to_save!r}."
         )
     else:
         said = f"Target modules {shown} not found in the base model."

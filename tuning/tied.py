@@ -26,7 +26,7 @@ def embedding_path(model: nn.Module) -> str:
         if module is embedding:
             return name
     raise TargetError(
-        f"Target modules embed_tokens not found in the base model. {type(model).__name__} has no get_input_embeddings: name the layer"
+        f"{type(model).__name__} has no get_input_embeddings, so its embedding can't be found: name the layer"
     )
 
 
@@ -80,17 +80,17 @@ def warn_of_ties(config: LayerConfig, model: nn.Module, family: LayerFamily) -> 
         return
     tied = bool(tied_layers(model))
     if asked and tokens and not tied:
-        text = "ensure_weight_tying=True but the model does not have tied weights: each layer has rows of its own"
+        text = "ensure_weight_tying=True, and no layers of this model share a weight: each has rows of its own"
     elif asked and not tied:
-        text = "You have requested `ensure_weight_tying`, but no tied modules were found in the model"
+        text = "ensure_weight_tying=True does nothing: no tied modules were found in the model"
     elif asked and not meant and not tokens:
-        text = "You have requested `ensure_weight_tying`, but no tied modules are added in either `modules_to_save` or `target_modules`"
-    elif asked is None and tied and not family.ties:
-        text = f"The model ties a layer that {config.METHOD} adapts, but no implementation exists to tie the adapters: {_CHANGES}"
-    elif asked is False and tied:
         text = (
-            f"The model ties a layer that the adapter changes, but `ensure_weight_tying` is not set to True: {_CHANGES}"
+            "ensure_weight_tying=True does nothing: no tied modules are added to `modules_to_save` or `target_modules`"
         )
+    elif asked is None and tied and not family.ties:
+        text = f"{config.METHOD} adapts a layer whose weight others share, and can't adapt these alike: {_CHANGES}"
+    elif asked is False and tied:
+        text = f"the adapter changes a layer whose weight others share, and `ensure_weight_tying` is not set to True: {_CHANGES}"
     else:
         return
     warnings.warn(text, PeftWarning, stacklevel=5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,21 @@ from tuning.fast_path import no_fast_path
 from tuning.kinds import EMBEDDING, Frozen, ParameterKind
 from tuning.layers import AdaptedLayer, LayerMethod, innermost
 from tuning.merge import mark_untied, without_adapters
+from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
 from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
 from tuning.switching import Switching
 from tuning.targets import find, resolved
 from tuning.tied import embedding_path, tied_paths, warn_of_ties
 
+PlacedT = TypeVar("PlacedT", bound=Placed)
+
 
 class Tuner(Switching):
     """The model with layers adapted in place, by any mix of methods.
 
-    What all layers of an adapter have in common (VeRA's projections) lies here, as in PEFT: `vera_A["default"]`. A second tuner on
-    one model shares adapters and what is active with the first.
+    What all layers of an adapter have in common (VeRA's projections) lies here, as in PEFT: `vera_A["default"]`, and each of them has
+    it under the same name. A second tuner on one model shares adapters and what is active with the first.
     """
 
     prefix: ClassVar[str] = ""  # what the names of a method's parameters begin with
@@ -52,6 +55,17 @@ class Tuner(Switching):
                 found = added if found is None else found + added
         return found
 
+    def regularisation(self, adapter_names: str | Sequence[str] | None = None) -> Tensor | float:
+        """What a trainer adds to the loss, of the active adapters or of those that are named; 0.0 where that is nothing."""
+        names = self.routing.active if adapter_names is None else adapter_names
+        found: Tensor | float = 0.0
+        for name in [names] if isinstance(names, str) else names:
+            added = self.family(name).regularisation(self.peft_config[name], self.methods(name))
+            found = found if added is None else found + added
+        return found
+
+    _get_kasa_loss = _get_monteclora_loss = regularisation  # PEFT's names for it
+
     def learning(self) -> dict[str, Tensor]:
         """What the active adapters need to go on training, beside parameters and buffers."""
         return {
@@ -69,7 +83,7 @@ class Tuner(Switching):
             self.family(name).go_on(self.peft_config[name], self._by_path(name), own)
 
     def _by_path(self, name: str) -> dict[str, Any]:
-        return {path: layer.adapters[name] for path, layer in self.layers(name).items()}
+        return {path: layer.adapters[name] for path, layer in self.layers_of(name).items()}
 
     # put on
 
@@ -87,8 +101,10 @@ class Tuner(Switching):
         self._one_with_bias(config)
         warn_of_ties(config, self.model, family)
         family.prepare(config, self.model)
-        config.target_modules = resolved(self.model, config, family)
-        found = find(self.model, config, family)
+        found = family.found(config, self.model)
+        if found is None:
+            config.target_modules = resolved(self.model, config, family)
+            found = find(self.model, config, family)
         shared = family.shared(config, found, self._shared_by(family))
         made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
         beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
@@ -105,12 +121,14 @@ class Tuner(Switching):
             if getattr(config, "ensure_weight_tying", False) and (heads := tied_paths(self.model)):
                 tie_saved(self.model, name, embedding_path(self.model), heads, self.routing)
         if shared is not None:
-            shared.place(self, name)
-            self.shared[name] = shared
+            for parameter in () if autocast else shared.parameters():  # in half precision they are made in single
+                parameter.data = parameter.data.to(found[0].dtype)
+            (_empty(shared) if empty else shared).place(self, name)
+            self.in_common[name] = shared
         for frozen, method in made.items():
             layer = self._layer(frozen)
-            layer.put(name, method.to("meta") if empty else method)
-            for key in shared._buffers if shared is not None else ():
+            layer.put(name, _empty(method) if empty else method)
+            for key in shared.names() if shared is not None else ():
                 layer._modules[key] = self._modules[key]
         self.peft_config[name] = config
         self._look()
@@ -119,7 +137,9 @@ class Tuner(Switching):
 
     def _shared_by(self, family: LayerFamily) -> dict[str, Any]:
         return {
-            name: self.shared[name] for name in self.peft_config if self.family(name) is family and name in self.shared
+            name: self.in_common[name]
+            for name in self.peft_config
+            if self.family(name) is family and name in self.in_common
         }
 
     def _same_parameters(self, config: LayerConfig) -> None:
@@ -129,8 +149,8 @@ class Tuner(Switching):
             there = set(getattr(other, "target_parameters", None) or ())
             if asked and there and asked != there:
                 raise ConfigError(
-                    "When using multiple adapters with `target_parameters`, all adapters must target the same set of parameters, but got "
-                    f"{sorted(asked)} for the new adapter and {sorted(there)} for adapter '{name}'."
+                    f"all adapters must target the same set of parameters: this one names {sorted(asked)} in target_parameters, and '{name}' "
+                    f"{sorted(there)}"
                 )
 
     def _one_with_bias(self, config: LayerConfig) -> None:
@@ -140,8 +160,7 @@ class Tuner(Switching):
         others = [name for name, other in self.peft_config.items() if getattr(other, "bias", "none") != "none"]
         if others:
             raise AdapterError(
-                f"{type(self).__name__} supports only 1 adapter with bias. When using multiple adapters, set bias to 'none' for all but "
-                f"one: {others[0]} trains the base's biases already"
+                f"adapter '{others[0]}' trains the base's biases already, and one alone can: take bias='none' for this one"
             )
 
     def _cast(self, method: LayerMethod, frozen: Frozen, autocast: bool) -> LayerMethod:
@@ -170,7 +189,7 @@ class Tuner(Switching):
     def freeze(self, name: str) -> None:
         """Nothing but an adapter, what is saved whole, and the biases that were asked for takes a gradient."""
         ours = {id(parameter) for method in self.methods(name) for parameter in method.parameters()}
-        ours |= {id(parameter) for shared in self.shared.values() for parameter in shared.parameters()}
+        ours |= {id(parameter) for shared in self.in_common.values() for parameter in shared.parameters()}
         ours |= {id(parameter) for saved in self._saved for parameter in saved.modules_to_save.parameters()}
         for parameter in self.model.parameters():
             if id(parameter) not in ours:
@@ -221,19 +240,21 @@ class Tuner(Switching):
         names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
         self.check_known(names)
         if merged := [name for name in names if name in self.merged()]:
-            raise AdapterError(f"Cannot delete adapter(s) {merged} while they are merged. Please unmerge them first.")
+            raise AdapterError(
+                f"{', '.join(merged)} can't be deleted while they are merged: call unmerge_adapter before"
+            )
         for name in names:
             self._delete(name)
 
     def _delete(self, adapter_name: str) -> None:
-        for path, layer in reversed(list(self.layers(adapter_name).items())):  # inner ones first
+        for path, layer in reversed(list(self.layers_of(adapter_name).items())):  # inner ones first
             layer.take(adapter_name)
             layer.own_active = None
             if not layer.adapters:
                 self.model.set_submodule(path, layer.base_layer)
         delete_saved(self.model, adapter_name)
-        if adapter_name in self.shared:
-            self.shared.pop(adapter_name).leave()
+        if adapter_name in self.in_common:
+            self.in_common.pop(adapter_name).leave()
         del self.peft_config[adapter_name]
         self._look()
         left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]
@@ -251,7 +272,15 @@ class Tuner(Switching):
     def update_and_allocate(self, global_step: int) -> None:
         """After each optimiser's step: what the active adapters' methods do then (AdaLoRA's budget)."""
         for name in self.routing.active:
-            self.family(name).end_of_step(self.peft_config[name], self.layers(name), name, global_step)
+            self.family(name).end_of_step(self.peft_config[name], self.layers_of(name), name, global_step)
+
+
+def _empty(method: PlacedT) -> PlacedT:
+    """A method, or what its layers share, whose parameters have no memory until they are loaded. Buffers stay: a checkpoint may not have them."""
+    for module in method.modules():
+        for own, parameter in module.named_parameters(recurse=False):
+            setattr(module, own, nn.Parameter(parameter.to("meta"), parameter.requires_grad))
+    return method
 
 
 def _is_untied(model: nn.Module) -> bool:

@@ -20,7 +20,12 @@ def tuner_class(peft_type: str) -> type[Tuner]:
     return type(
         name,
         (Tuner,),
-        {"prefix": family.prefix, "__module__": __name__, "__doc__": f"The model with {family.name} on it."},
+        {
+            **family.functions,
+            "prefix": family.prefix,
+            "__module__": __name__,
+            "__doc__": f"The model with {family.name} on it.",
+        },
     )
 
 

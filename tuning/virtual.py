@@ -18,6 +18,9 @@ NAMES = {  # what a config here asks for -> the names that models' configs have 
     "num_attention_heads": ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads"),
 }
 
+KEY = "prompt_embeddings"  # an adapter's tokens in a checkpoint, however they were computed
+IGNORED = -100  # the label that a loss leaves out
+
 
 class Table(nn.Module):
     """Virtual tokens that are learned as they are: (tokens, dimensions), from a normal distribution at the start."""
@@ -117,7 +120,7 @@ def _heads(own: Any) -> set[tuple[int | None, int | None]]:
 
 
 CHECKPOINTING = (
-    "prefix tuning does not go with gradient checkpointing, which computes layers again without the keys and values that it "
+    "keys and values before the input: this does not work with gradient checkpointing, which computes layers again without the keys and values that it "
     "gives them: call gradient_checkpointing_disable(), or take prompt tuning"
 )
 

@@ -107,7 +107,7 @@ def _combine_factors(
     if any(config.target_modules != configs[0].target_modules for config in configs):
         raise ConfigError(f"{', '.join(adapters)} have other target_modules: their factors can't be combined")
     tuner.add(adapter_name, replace(copy.deepcopy(configs[0]), modules_to_save=None))
-    for layer in tuner.layers(adapter_name).values():
+    for layer in tuner.layers_of(adapter_name).values():
         parts = [
             weight * layer.adapters[name].get_parameter("ia3_l") for name, weight in zip(adapters, weights, strict=True)
         ]
@@ -117,8 +117,8 @@ def _combine_factors(
 
 def _alike(tuner: Tuner, adapters: Sequence[str], combination: str) -> None:
     """Raises ConfigError where factors of one layer have other shapes, so that they can't be added value by value."""
-    for path in {path for name in adapters for path in tuner.layers(name)}:
-        layers = [tuner.layers(name)[path] for name in adapters if path in tuner.layers(name)]
+    for path in {path for name in adapters for path in tuner.layers_of(name)}:
+        layers = [tuner.layers_of(name)[path] for name in adapters if path in tuner.layers_of(name)]
         ranks = {
             name: _lora(layer, name).r for name, layer in zip(adapters, layers, strict=False) if name in layer.adapters
         }
@@ -138,7 +138,7 @@ def _fill(
         if adapter_name in saved.modules_to_save and saving:
             saved.modules_to_save[adapter_name].load_state_dict(saved.modules_to_save[saving[0]].state_dict())
             saved.modules_to_save[adapter_name].requires_grad_(False)
-    for layer in tuner.layers(adapter_name).values():
+    for layer in tuner.layers_of(adapter_name).values():
         target, there = _lora(layer, adapter_name), [name for name in adapters if name in layer.adapters]
         by = [weight for name, weight in zip(adapters, weights, strict=True) if name in layer.adapters]
         options = options._replace(transposed=layer.frozen.kind.transposed or layer.frozen.role == EMBEDDING)
@@ -161,10 +161,8 @@ def _checked(tuner: Tuner, adapters: Sequence[str], weights: Sequence[float]) ->
         if not isinstance(config, LoraConfig):
             raise AdapterError(f"'{name}' is {config.METHOD}; adapters of LORA alone can be combined")
         if config.target_parameters:
-            raise ConfigError(
-                f"add_weighted_adapter does not support targeting nn.Parameter, as '{name}' does (target_parameters)"
-            )
-        for option in ("use_dora", "lora_bias", "trainable_token_indices"):
+            raise ConfigError(f"'{name}' adapts parameters (target_parameters), whose factors can't be combined")
+        for option in ("use_dora", "lora_bias", "trainable_token_indices", "kasa_config", "use_bdlora"):
             if getattr(config, option):
                 raise ConfigError(f"'{name}' has {option}, and what that adds to A and B can't be combined")
         found.append(config)
@@ -197,7 +195,7 @@ def _config(tuner: Tuner, adapters: Sequence[str], configs: Sequence[LoraConfig]
         replace, copy.deepcopy(configs[0]), r=rank, lora_alpha=rank, rank_pattern={}, alpha_pattern={}, use_rslora=False,
         init_lora_weights=True,
     )  # fmt: skip
-    layers = {path for name in adapters for path in tuner.layers(name)}
+    layers = {path for name in adapters for path in tuner.layers_of(name)}
     if joined is not None:
         config = made(target_modules=joined)
         if {frozen.name for frozen in find(tuner.model, config, tuner.family(adapters[0]))} == layers:

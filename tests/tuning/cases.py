@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.tuning.cases_kin import KIN
 from tests.tuning.cases_more import MORE
 from tests.tuning.cases_prompts import PROMPTS
 from tests.tuning.cases_tokens import TOKENS
@@ -55,4 +56,4 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("RandLoraConfig", {"r": 4, "target_modules": LINEAR, "save_projection": False, "very_sparse": True}),
 ]
 
-CASES += MORE + PROMPTS + TOKENS
+CASES += MORE + PROMPTS + TOKENS + KIN

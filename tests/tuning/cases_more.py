@@ -8,7 +8,12 @@ LINEAR = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}
 NO_CONV1D = {"llama": ["q_proj", "v_proj", "down_proj"], "gpt2": ["lm_head"]}
 EMBEDDING = {"llama": ["embed_tokens"], "gpt2": ["wte"]}
 
+BLOCKS = {"target_modules_bd_a": ["down_proj"], "target_modules_bd_b": ["q_proj", "v_proj", "lm_head"], "nblocks": 2}
+
 MORE: list[tuple[str, dict[str, Any]]] = [
+    ("LoraConfig", {"r": 4, "target_modules": NO_CONV1D, "use_bdlora": BLOCKS}),
+    ("LoraConfig", {"r": 4, "target_modules": NO_CONV1D, "velora_config": {"num_groups": 3}}),
+    ("LoraConfig", {"r": 4, "target_modules": NO_CONV1D, "monteclora_config": {"num_samples": 2, "buffer_size": 1}}),
     ("AdaLoraConfig", {"total_step": 10}),
     ("AdaLoraConfig", {"total_step": 10, "init_r": 5, "target_r": 3, "lora_alpha": 7, "target_modules": LINEAR}),
     ("AdaLoraConfig", {"total_step": 10, "target_modules": LINEAR, "bias": "all", "orth_reg_weight": 0.0}),

@@ -13,7 +13,8 @@ import torch
 import tuning
 from tests.tuning.oracle import BASES, both, check_tensors, tokens
 from tuning.errors import AdapterError, ConfigError
-from tuning.methods.adalora import AdaLoraConfig, budget
+from tuning.methods._adalora_budget import budget
+from tuning.methods.adalora import AdaLoraConfig
 
 LINEAR = {"llama": ["q_proj", "v_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}
 SCHEDULE = {"init_r": 6, "target_r": 2, "tinit": 2, "tfinal": 4, "deltaT": 2, "total_step": 14, "lora_alpha": 16}

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 import tuning
+from tests.tuning import methods_page
 from tests.tuning.oracle import BASES, VOCABULARY, shaken, tiny_llama, tokens
 from tuning.errors import AdapterError, CheckpointError, ConfigError
 from tuning.registry import method_named, methods
@@ -65,6 +66,11 @@ def test_a_script_written_for_peft_runs(tmp_path: Path) -> None:
 def test_a_type_is_pefts(name: str) -> None:
     assert getattr(peft.PeftType, name).value == name
     assert method_named(name).config.__name__ == peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(name)].__name__
+
+
+def test_the_page_has_every_method() -> None:
+    page = methods_page.PAGE.read_text("utf-8")
+    assert page == methods_page.with_table(page), "python -m tests.tuning.methods_page writes the table"
 
 
 def test_the_types_are_all_of_pefts() -> None:
@@ -183,3 +189,31 @@ def test_the_status_of_a_model_is_told() -> None:
         tuning.get_model_status(tuning.get_peft_model(tiny_llama(), config))
     with pytest.raises(ConfigError, match="adapts no layers"):
         tuning.inject_adapter_in_model(config, tiny_llama())
+
+
+class Named(nn.Module):
+    """A base whose own modules have names that a tuner could want for itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.layers = nn.Embedding(8, 4), nn.ModuleList([nn.Linear(4, 4)])
+
+
+def test_a_bases_own_modules_are_reached_through_the_tuner() -> None:
+    base = Named()
+    model = tuning.get_peft_model(base, tuning.LoraConfig(target_modules=["layers.0"]))
+    assert model.base_model.shared is base.shared
+    assert model.base_model.layers[0].active_adapters == ["default"]
+
+
+def test_rows_of_tokens_are_no_adapter_of_a_layer_without_them() -> None:
+    model = tuning.get_peft_model(Named(), tuning.LoraConfig(target_modules=["layers.0"]))
+    model.add_adapter("other", tuning.LoraConfig(target_modules=["layers.0"], trainable_token_indices={"shared": [0]}))
+    assert model.base_model.shared.active_adapters == []
+    model.set_adapter("other")
+    assert model.base_model.shared.active_adapters == ["other"]
+
+
+def test_a_parameters_layer_prints_its_name() -> None:
+    model = tuning.get_peft_model(tiny_llama(), tuning.LoraConfig(target_parameters=["q_proj.weight"]))
+    assert "parameter_name='weight'" in repr(model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj"))

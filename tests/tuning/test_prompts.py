@@ -261,7 +261,7 @@ def test_a_prefix_wants_a_cache() -> None:
     model = made(PREFIX)
     model.gradient_checkpointing_enable()
     model(tokens())  # nothing is computed again without training
-    with pytest.raises(ConfigError, match="does not go with gradient checkpointing"):
+    with pytest.raises(ConfigError, match="does not work with gradient checkpointing"):
         model.train()(tokens())
     with pytest.raises(ConfigError, match="BertForTokenClassification takes none"):
         made(PREFIX, "TOKEN_CLS", BertForTokenClassification(BERT))

@@ -78,7 +78,9 @@ def test_a_method_that_cannot_do_a_kind_of_layer_says_which_it_can(config: str, 
 
 def test_the_usual_layers_of_a_model_without_them() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    with pytest.raises(tuning.TargetError, match=r"none of LORA's usual layers. Give target_modules: linear: 0 ×1"):
+    with pytest.raises(
+        tuning.TargetError, match=r"none of LORA's usual layers. Please specify `target_modules`: linear: 0 ×1"
+    ):
         tuning.get_peft_model(model, tuning.LoraConfig())
 
 
@@ -113,13 +115,13 @@ def test_a_rank_above_the_smaller_side_is_pefts_own_choice_for_lora() -> None:
         ("LoraConfig", {"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ("LoraConfig", {"bias": "lora"}, "'none', 'all', 'lora_only'; the nearest are 'lora_only'|bias is 'lora'"),
         ("LoraConfig", {"init_lora_weights": "gausian"}, "nearest are 'gaussian'"),
-        ("LoraConfig", {"lora_bias": True, "use_dora": True}, "lora_bias=True is not supported"),
+        ("LoraConfig", {"lora_bias": True, "use_dora": True}, "lora_bias=True does not go with use_dora"),
         (
             "LoraConfig",
             {"target_modules": ".*", "layers_to_transform": [1]},
-            "cannot be used when `target_modules` is a str",
+            "goes with a list of target_modules",
         ),
-        ("LoraConfig", {"layers_pattern": "layers"}, "`layers_to_transform` must also be specified"),
+        ("LoraConfig", {"layers_pattern": "layers"}, "where the numbers of `layers_to_transform` stand"),
         ("LoraConfig", {"task_type": "CAUSAL"}, "Invalid task type: 'CAUSAL'"),
     ],
 )
@@ -171,7 +173,9 @@ def test_a_broken_adapter_is_not_merged_anywhere() -> None:
     model = adapted()
     before = {key: value.clone() for key, value in model.get_base_model().state_dict().items()}
     list(model.tuner_for("test").methods("default"))[-1].lora_B.weight.data[0, 0] = torch.nan
-    with pytest.raises(tuning.AdapterError, match=r"NaNs detected .* default seems to be broken.*nothing is merged"):
+    with pytest.raises(
+        tuning.AdapterError, match=r"NaNs detected .* adapter default holds values that are not finite.*is not merged"
+    ):
         model.merge_adapter(safe_merge=True)
     assert model.get_model_status().merged_adapters == []
     for key, value in model.get_base_model().state_dict().items():
@@ -184,3 +188,19 @@ def test_a_bias_is_merged_into_layers_that_have_one_only() -> None:
     with pytest.raises(tuning.AdapterError, match=r"q_proj' has no bias that"):
         model.merge_adapter()
     assert model.get_model_status().merged_adapters == []
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq", "aqlm", "eetq", "hqq", "torchao"])
+@pytest.mark.parametrize("told_by", ["model", "config", "layer"])
+def test_a_base_that_is_quantised_otherwise_is_refused(method: str, told_by: str) -> None:
+    base: Any = tiny_llama()
+    if told_by == "model":
+        base.quantization_method = method
+    elif told_by == "config":
+        base.config.quantization_config = {"quant_method": method}
+    else:
+        package = {"gptq": "gptqmodel"}.get(method, method)
+        base.model.layers[0].mlp.act_fn = type("Packed", (nn.Module,), {"__module__": f"{package}.nn"})()
+    with pytest.raises(tuning.ConfigError, match="BitsAndBytesConfig") as refused:
+        tuning.get_peft_model(base, tuning.LoraConfig())
+    assert method in str(refused.value).lower()

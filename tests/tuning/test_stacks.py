@@ -12,7 +12,9 @@ from tests.tuning.cases import CASES
 from tests.tuning.oracle import BASES, tokens
 from tuning.registry import LayerFamily, methods
 
-FAMILIES = {family.config.__name__ for family in methods().values() if isinstance(family, LayerFamily)}
+FAMILIES = {
+    family.config.__name__ for family in methods().values() if isinstance(family, LayerFamily) and family.merges
+}
 LAYER_CASES = [(name, options) for name, options in CASES if name in FAMILIES]
 
 

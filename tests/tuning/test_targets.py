@@ -108,10 +108,10 @@ def test_a_second_adapter_finds_the_same_layers() -> None:
     model = tuning.get_peft_model(BASES["llama"](), tuning.LoraConfig(target_modules="all-linear"))
     first = set(adapted_layers(model.get_base_model()))
     model.add_adapter("other", tuning.LoraConfig(target_modules="all-linear"))
-    assert set(model.tuner_for("test").layers("other")) == first
+    assert set(model.tuner_for("test").layers_of("other")) == first
 
 
 def test_a_module_that_another_adapter_trains_whole_is_no_target() -> None:
     model = tuning.get_peft_model(BASES["llama"](), tuning.LoraConfig(modules_to_save=["lm_head"]))
     model.add_adapter("other", tuning.LoraConfig(target_modules="all-linear"))
-    assert not any("lm_head" in path for path in model.tuner_for("test").layers("other"))
+    assert not any("lm_head" in path for path in model.tuner_for("test").layers_of("other"))

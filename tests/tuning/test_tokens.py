@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 import tuning
 from tests.tuning.oracle import shaken, tiny_gpt2, tiny_llama, tokens
-from tuning.layers import NO_ADAPTER
+from tuning.routing import NO_ADAPTER
 
 
 def tied_llama() -> PreTrainedModel:
@@ -189,21 +189,21 @@ def test_a_padding_token_takes_no_gradient_and_scaled_embeddings_scale() -> None
         (lambda: tuning.TrainableTokensConfig(token_indices=[3, 3]), r"there twice: \[3\]"),
         (
             lambda: tuning.LoraConfig(trainable_token_indices={"embed_tokns": [1]}),
-            "not found in the base model.; the nearest are 'embed_tokens'",
+            "no layer has that name; the nearest are 'embed_tokens'",
         ),
         (
             lambda: tuning.LoraConfig(trainable_token_indices=[1], target_modules=["embed_tokens"]),
-            "already marked to be adapted",
+            r"is adapted \(target_modules\)",
         ),
         (
             lambda: tuning.LoraConfig(trainable_token_indices=[1], modules_to_save=["embed_tokens"]),
-            "is in modules_to_save",
+            "is trained fully",
         ),
         (
             lambda: tuning.LoraConfig(
                 trainable_token_indices={"embed_tokens": [1], "lm_head": [2]}, ensure_weight_tying=True
             ),
-            "different token indices are specified for tied layers",
+            "were given different tokens",
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_rank_above_a_layers_smaller_side_is_filled_with_zeros(tmp_path: Path)
 def test_cat_is_the_exact_weighted_sum() -> None:
     model = adapted()
     model.add_weighted_adapter(["default", "other"], [0.25, -3.0], "mixed", combination_type="cat")
-    for layer in model.tuner_for("test").layers("mixed").values():
+    for layer in model.tuner_for("test").layers_of("mixed").values():
         changes = [layer.adapters[name].change(layer.frozen) for name in ("default", "other", "mixed")]
         assert torch.allclose(0.25 * changes[0] - 3 * changes[1], changes[2], rtol=0, atol=1e-12)
 
@@ -119,7 +119,7 @@ def test_rank_stabilised_adapters_keep_their_scale() -> None:
     """PEFT multiplies the combination by √r once more."""
     model = adapted(use_rslora=True)
     model.add_weighted_adapter(["default"], [1.0], "mixed", combination_type="linear")
-    for layer in model.tuner_for("test").layers("mixed").values():
+    for layer in model.tuner_for("test").layers_of("mixed").values():
         assert torch.allclose(
             layer.adapters["default"].change(layer.frozen),
             layer.adapters["mixed"].change(layer.frozen),
@@ -134,7 +134,7 @@ def test_layers_to_transform_of_both_are_covered() -> None:
     )
     model.add_adapter("other", tuning.LoraConfig(target_modules=".*1.*k_proj"))
     model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "mixed", combination_type="svd")
-    assert set(model.tuner_for("test").layers("mixed")) == {
+    assert set(model.tuner_for("test").layers_of("mixed")) == {
         "model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.k_proj",
     }  # fmt: skip
 
@@ -214,7 +214,7 @@ def test_factors_of_ia3_are_summed() -> None:
         if "ia3_l" in name:
             parameter.data += torch.rand_like(parameter)
     model.add_weighted_adapter(["default", "other"], [0.25, 2.0], "sum", combination_type="linear")
-    for layer in model.base_model.layers("sum").values():
+    for layer in model.base_model.layers_of("sum").values():
         wanted = 0.25 * layer.ia3_l["default"] + 2.0 * layer.ia3_l["other"]
         assert torch.equal(layer.ia3_l["sum"], wanted)
     with pytest.raises(tuning.ConfigError, match="'cat'; it can be 'linear'"):

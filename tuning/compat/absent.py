@@ -9,45 +9,31 @@ from typing import Any, NoReturn
 from tuning.errors import ConfigError
 
 TYPES = (  # methods, as PEFT's `PeftType` names them
-    *(
-        "MULTITASK_PROMPT_TUNING",
-        "ADAMSS",
-        "ADAPTION_PROMPT",
-        "BEFT",
-        "LILY",
-        "POLY",
-        "FROD",
-        "PVERA",
-        "GLORA",
-        "XLORA",
-    ),
-    *("VBLORA", "UNILORA", "CPT", "ROAD", "HIRA", "SHIRA", "C3A", "WAVEFT", "OSF", "DELORA", "GRALORA", "CARTRIDGE"),
-    *("TINYLORA", "PSOFT", "PEANUT", "SHADOW", "SUPERTUNING", "DEFT"),
+    *("SHADOW", "XLORA"),
 )
 
 _METHODS = (  # what their classes' names begin with
-    *("Adamss", "AdaptionPrompt", "Beft", "C3A", "Deft", "Delora", "Frod", "Glora", "Gralora", "Hira", "Lily", "OSF"),
-    *("Peanut", "Poly", "Psoft", "Pvera", "Road", "Shadow", "Shira", "Supertuning", "TinyLora", "UniLora", "VBLoRA"),
-    *("WaveFT", "XLora", "CPT", "Cartridge", "MultitaskPromptTuning"),
+    *("Shadow", "XLora"),
 )
 
 OPTIONS = (  # what LoRA's config can hold: made, and refused where an adapter is
-    *("ArrowConfig", "BdLoraConfig", "CordaConfig", "EvaConfig", "KasaConfig", "LoftQConfig", "LoraGAConfig"),
-    *("MontecloraConfig", "VeloraConfig"),
+    *("ArrowConfig", "EvaConfig", "LoftQConfig", "MontecloraConfig"),
 )
 
 NAMES = frozenset(
     (
         *(f"{method}{kind}" for method in _METHODS for kind in ("Config", "Model", "Layer")),
         *OPTIONS,
-        *("CPTEmbedding", "CartridgeEncoder"),
-        *("MultitaskPromptTuningInit", "bloom_model_postprocess_past_key_value", "compose_cartridge_adapters"),
-        *("convert_to_lora", "create_arrow_model", "find_kappa_target_modules", "get_eva_state_dict"),
-        *("initialize_kv_prefix_from_past_key_values", "initialize_kv_prefix_from_text", "save_as_lora"),
-        *("initialize_lora_eva_weights", "preprocess_loraga", "prompt_embeddings_from_past_key_values"),
-        *("replace_lora_weights_loftq", "shift_tokens_right", "preprocess_corda", "reduce_intruder_dimension"),
+        "bloom_model_postprocess_past_key_value",
+        *("create_arrow_model", "find_kappa_target_modules", "get_eva_state_dict"),
+        *(
+            "initialize_lora_eva_weights",
+            "replace_lora_weights_loftq",
+            "shift_tokens_right",
+            "reduce_intruder_dimension",
+        ),
         *("KappaTuneSelector", "MontecloraTrainerMixin", "MontecloraSampler", "TeLinear", "GPTQLoraLinear"),
-        *("create_lorafa_optimizer", "create_riemannian_optimizer", "IncrementalPCA", "BlockDiagonalLinear"),
+        *("create_riemannian_optimizer", "IncrementalPCA", "BlockDiagonalLinear"),
         *("DoraCaching", "DoraConv1dVariant", "DoraConv2dVariant", "DoraEmbeddingVariant", "DoraLinearVariant"),
         *("disable_input_dtype_casting", "_collect_lora_pairs", "_RiemannianPreconditioner"),
         *(
@@ -71,11 +57,7 @@ NAMES = frozenset(
 )
 
 SUBMODULES = frozenset(  # folders of `peft.tuners`
-    (
-        *("adamss", "adaption_prompt", "beft", "c3a", "cartridge", "cpt", "deft", "delora", "frod", "glora", "gralora"),
-        *("hira", "lily", "multitask_prompt_tuning", "osf", "peanut", "poly", "psoft", "pvera", "road", "shadow"),
-        *("shira", "supertuning", "tinylora", "unilora", "vblora", "waveft", "xlora"),
-    )
+    ("shadow", "xlora"),
 )
 
 

@@ -88,12 +88,12 @@ def get_submodules(model: nn.Module, key: str) -> tuple[nn.Module, nn.Module, st
 def rescale_adapter_scale(model: nn.Module, multiplier: float) -> Generator[None]:
     """Inside the `with`, LoRA's scaling is so much larger. Raises TypeError, ValueError."""
     if not isinstance(multiplier, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"Argument multiplier should be of type float, got {type(multiplier)}")
+        raise TypeError(f"multiplier should be of type float or int, and is {type(multiplier).__name__}")
     found: list[Any] = [
         module for module in model.modules() if isinstance(module, AdaptedLayer) and "scaling" in module.__dict__
     ]
     if not found:
-        raise ValueError("scaling is only supported for models with `LoraLayer`s")
+        raise ValueError(f"no layer of {type(model).__name__} has a scaling: put a LoRA adapter on it first")
     before = [dict(layer.scaling) for layer in found]
     for layer in found:
         layer.scaling = {name: value * multiplier for name, value in layer.scaling.items()}
@@ -182,14 +182,14 @@ def find_minimal_target_modules(target_modules: Collection[str], other_module_na
     """Ends of paths, as few as mean all of `target_modules` and none of the others. Raises ValueError."""
     if not target_modules or isinstance(target_modules, str) or "" in target_modules:
         raise ValueError(
-            "target_modules should be a list or set of strings."
+            "target_modules should be a list or set of strings: the paths that are meant"
             if not target_modules or isinstance(target_modules, str)
-            else "target_modules should not contain an empty string."
+            else "target_modules holds an empty string, which is no path of a layer"
         )
     others = set(other_module_names)
     if overlap := set(target_modules) & others:
         raise ValueError(
-            f"target_modules and other_module_names contain common elements, this should not happen: {', '.join(sorted(overlap))}"
+            f"both target_modules and other_module_names have {', '.join(sorted(overlap))}: a path is meant, or it is not"
         )
     found: set[str] = set()
     for name in sorted(target_modules):

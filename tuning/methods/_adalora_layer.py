@@ -15,6 +15,7 @@ from tuning.errors import ConfigError
 from tuning.kinds import CONV, Frozen
 from tuning.layers import Additive, Layer, as_computed
 from tuning.methods._lora_config import LoraConfig
+from tuning.methods._lora_options import OPTIONS
 
 FACTORS = ("lora_A", "lora_B", "lora_E")
 EPSILON = 1e-5  # PEFT's, so that a rank of 0 divides nothing by 0
@@ -31,6 +32,7 @@ class AdaLoraConfig(LoraConfig):
     METHOD: ClassVar[str] = "ADALORA"
     NOT_HERE: ClassVar[Sequence[str]] = (
         *LoraConfig.NOT_HERE,
+        *OPTIONS,
         *("use_dora", "use_rslora", "lora_bias", "trainable_token_indices", "target_parameters", "ensure_weight_tying"),
         "alpha_pattern",
     )
@@ -52,24 +54,24 @@ class AdaLoraConfig(LoraConfig):
         fraction(lora_dropout=self.lora_dropout, beta1=self.beta1, beta2=self.beta2)
         one_of("bias", self.bias, ("none", "all", "lora_only"))
         if self.orth_reg_weight < 0:
-            raise ConfigError(
-                f"`orth_reg_weight` should be greater than or equal to 0, but the value passed is {self.orth_reg_weight}"
-            )
+            raise ConfigError(f"orth_reg_weight is {self.orth_reg_weight}; it has to be 0 or more")
         if self.use_dora or str(self.init_lora_weights).lower() == "loftq" or self.loftq_config:
             raise ConfigError(f"ADALORA does not support {'DoRA' if self.use_dora else 'LOFTQ'}")
         if self.r != 8:
             warnings.warn(
-                "Note that `r` is not used in AdaLora and will be ignored. `init_r` is the rank at the start.",
+                f"r={self.r} does nothing: AdaLoRA starts at init_r={self.init_r} and ends at target_r={self.target_r}",
                 stacklevel=5,
             )
         if self.target_r > self.init_r:
             raise ConfigError(f"target_r is {self.target_r} and init_r {self.init_r}: ranks are only taken away")
         if self.total_step is None or self.total_step <= 0:
-            raise ConfigError("AdaLoRA does not work when `total_step` is None, supply a value > 0.")
+            raise ConfigError(
+                "AdaLoRA cuts ranks by a schedule: give total_step, the number of optimiser's steps, above 0"
+            )
         if min(self.tinit, self.tfinal) < 0 or self.tinit >= self.last_cut:
             raise ConfigError(
-                f"The supplied schedule values don't allow for a budgeting phase: tinit ({self.tinit}) and tfinal ({self.tfinal}) leave none of total_step ({self.total_step}) for "
-                "cutting ranks: they have to be 0 or more, and together less than it"
+                f"tinit ({self.tinit}) and tfinal ({self.tfinal}) leave no step of total_step ({self.total_step}) to cut ranks in: they have "
+                "to be 0 or more, and together less than it"
             )
 
     @property

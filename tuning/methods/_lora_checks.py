@@ -6,7 +6,7 @@ import warnings
 
 from tuning.errors import ConfigError, PeftWarning
 from tuning.kinds import ATTENTION, CONV, EMBEDDING, LINEAR, PARAMETER, Frozen
-from tuning.methods._lora_config import LoraConfig
+from tuning.methods._lora_config import VARIANTS, LoraConfig
 
 
 def check_goes(config: LoraConfig, frozen: Frozen) -> None:
@@ -18,15 +18,17 @@ def check_goes(config: LoraConfig, frozen: Frozen) -> None:
     if frozen.role == PARAMETER and (wrong := [option for option, value in asked.items() if value]):
         raise ConfigError(f"'{frozen.name}' is a parameter: lora.ParamWrapper does not work with {wrong[0]}.")
     if frozen.role == ATTENTION and config.use_dora:
-        raise ConfigError("MultiheadAttention does not support DoRA (yet), please set use_dora to False")
-    if config.alora_invocation_tokens is not None and (frozen.role != LINEAR or config.use_dora):
-        raise ConfigError(f"aLoRA goes with linear layers and without DoRA; '{frozen.name}' is {frozen.role}")
+        raise ConfigError(
+            f"'{frozen.name}' is a MultiheadAttention, which does not support DoRA: leave use_dora out, or this layer"
+        )
+    used = [name for name in VARIANTS if name != "use_dora" and getattr(config, name) is not None]
+    if used and frozen.role != LINEAR:
+        raise ConfigError(f"{used[0]} goes with linear layers, and '{frozen.name}' is {frozen.role}")
     if config.lora_bias and frozen.role == EMBEDDING:
-        raise ConfigError(f"lora_bias=True is not supported for Embedding layers, and '{frozen.name}' is one.")
+        raise ConfigError(f"'{frozen.name}' is an embedding, which has no bias: lora_bias=True can't be had on it")
     if config.lora_bias and frozen.role in (LINEAR, CONV) and frozen.bias is None:
         warnings.warn(
-            f"`lora_bias=True` was passed but the targeted layer of type {type(frozen.module).__name__} has no bias. This means that "
-            "merging LoRA weights won't be possible.", PeftWarning, stacklevel=2,
+            f"'{frozen.name}' has no bias that lora_bias=True could be merged into: this adapter can be used, and not merged", PeftWarning, stacklevel=2,
         )  # fmt: skip
 
 

@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import ConfigError, NoList
-from tuning.initialising import NOT_HERE, check_name
+from tuning.initialising import NOT_HERE, check_name, takes_part
+from tuning.methods._lora_options import OPTIONS, CordaConfig, option
+
+VARIANTS = ("use_dora", "alora_invocation_tokens", "kasa_config", "use_bdlora", "velora_config", "monteclora_config")
 
 
 @dataclass
@@ -30,15 +33,7 @@ class LoraConfig(LayerConfig):
             "loftq_config",
             "eva_config",
         ),
-        *(
-            "corda_config",
-            "lora_ga_config",
-            "velora_config",
-            "monteclora_config",
-            "kasa_config",
-            "use_qalora",
-            "use_bdlora",
-        ),
+        "use_qalora",
     )
 
     r: int = 8
@@ -83,26 +78,28 @@ class LoraConfig(LayerConfig):
 
     def check(self) -> None:
         super().check()
+        for name in OPTIONS:
+            setattr(self, name, option(name, getattr(self, name)))
         positive(r=self.r, lora_alpha=self.lora_alpha)
         fraction(lora_dropout=self.lora_dropout)
         one_of("bias", self.bias, ("none", "all", "lora_only"))
         check_name(self.init_lora_weights)
         if self.lora_bias and self.init_lora_weights not in (True, False):
             raise ConfigError(
-                "The argument lora_bias=True is only supported with init_lora_weights=True or False, got "
-                f"init_lora_weights={self.init_lora_weights} instead."
+                f"lora_bias=True goes with init_lora_weights=True or False, and not with {self.init_lora_weights!r}"
             )
         if isinstance(self.target_parameters, str):
             raise NoList(
-                f"`target_parameters` must be a list of strings or None, got {type(self.target_parameters).__name__} instead."
+                f"`target_parameters` must be a list of names of parameters, and is {self.target_parameters!r}"
             )
-        part = str(self.init_lora_weights).lower().partition("_")[0] in ("pissa", "olora", "corda")
-        if self.use_rslora and part and (self.rank_pattern or self.alpha_pattern):
+        if self.use_rslora and takes_part(self.init_lora_weights) and (self.rank_pattern or self.alpha_pattern):
             warnings.warn(
-                "Using Rank-Stabilized LoRA with rank_pattern/alpha_pattern and post-training conversion of modified base weights "
-                "PiSSA/CorDA/OLoRA/LoRA-GA means that you won't be able to pass `path_initial_model_for_weight_conversion` to "
-                "`save_pretrained` to restore the initial values of the base weights; if you intend to do this, please ensure not to "
-                "use rslora or rank_pattern/alpha_pattern.", stacklevel=5,
+                f"init_lora_weights={self.init_lora_weights!r} with use_rslora and a rank_pattern or alpha_pattern can't be saved as a plain "
+                "LoRA (path_initial_model_for_weight_conversion). Where that is wanted, leave one of the two out", stacklevel=5,
             )  # fmt: skip
-        if self.lora_bias and self.use_dora:
-            raise ConfigError("The argument lora_bias=True is not supported for DoRA, whose directions have no bias")
+        if str(self.init_lora_weights).lower() == "corda" and self.corda_config is None:
+            self.corda_config = CordaConfig()
+        if len(used := [name for name in VARIANTS if getattr(self, name) not in (None, False)]) > 1:
+            raise ConfigError(f"{', '.join(used)} each change how LoRA's factors are applied: take one of them")
+        if self.lora_bias and used:
+            raise ConfigError(f"lora_bias=True does not go with {used[0]}, which has no bias")

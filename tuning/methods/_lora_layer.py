@@ -1,21 +1,20 @@
-"""LoRA on one layer, with DoRA's directions where they were asked for."""
+"""LoRA on one layer: its factors, and what they add. How they are applied is its variant's to say (`_lora_variant`)."""
 
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuning.errors import ConfigError
-from tuning.initialising import initialise
-from tuning.invocation import after_invocation
-from tuning.kinds import CONV, EMBEDDING, Affine, Frozen
+from tuning.initialising import initialise, minor_directions
+from tuning.kinds import EMBEDDING, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods._lora_checks import check_goes, check_rank
 from tuning.methods._lora_config import LoraConfig
+from tuning.methods._lora_variants import variant_of
 from tuning.methods._low_rank import FORMS
 from tuning.patterns import value_for
 from tuning.placement import OfAdapter
@@ -25,12 +24,18 @@ from tuning.placement import OfAdapter
 class Lora(LayerMethod):
     """x ↦ base(x) + scaling · B A x. A: (r, in), B: (out, r); of an embedding A: (r, tokens), B: (dimensions, r)."""
 
-    lora_A: nn.Linear  # of layers that are multiplied; of an embedding the two below
-    lora_B: nn.Linear
+    lora_A: Any  # a module with a weight, of layers that are multiplied; of an embedding the two below
+    lora_B: Any
     lora_embedding_A: nn.Parameter
     lora_embedding_B: nn.Parameter
     lora_start_A: Tensor  # (r, in), (out, r): the part of the base's weight that A and B began as, where they did
     lora_start_B: Tensor
+    lora_magnitude_vector: Any  # its variant's own, see there
+    lora_diag: Any
+    kasa_C: Any
+    kasa_D: Any
+    lora_velora_embed: Any
+    lora_monteclora_sampler: Any
 
     r = OfAdapter[int]()
     lora_alpha = OfAdapter[float]()
@@ -48,19 +53,21 @@ class Lora(LayerMethod):
         self.scaling = self.lora_alpha / (math.sqrt(self.r) if config.use_rslora else self.r)
         self.lora_dropout = nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
         self.lora_bias = config.lora_bias and frozen.role != EMBEDDING
-        self.invoked_by = config.alora_invocation_tokens
         check_goes(config, frozen)
         check_rank(self.r, frozen)
         for name, factor in zip(self.form.names, self.form.make(frozen, self.r, self.lora_bias), strict=True):
             setattr(self, name, factor)
-        if initialise_factors(self, config.init_lora_weights, frozen):
+        if _initialise(self, config, frozen):
             for name, factor in zip(("lora_start_A", "lora_start_B"), self.factors, strict=True):
                 self.register_buffer(name, factor.detach().clone(), persistent=False)
-        if self.use_dora:
-            norm = self._norm(_float(frozen.weight).to(self.factors[0]), frozen)
-            if frozen.role == CONV:
-                norm = self.form.along(norm, frozen).unsqueeze(0)  # as PEFT has it: (1, out, 1, …)
-            self.lora_magnitude_vector = Magnitude(norm)
+        if str(config.init_lora_weights).lower() == "mica":
+            self.still = self.form.names[1:]
+            self.requires_grad_(True)
+        self.variant = variant_of(self, config, frozen)
+
+    @property
+    def converts(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleUnannotatedOverride]
+        return self.variant.converts
 
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -70,98 +77,54 @@ class Lora(LayerMethod):
         return (a, b) if isinstance(a, Tensor) else (a.weight, b.weight)  # FSDP has a view in a parameter's place
 
     def change(self, frozen: Frozen) -> Tensor:
-        """What is added to the weight: (out, in); of an embedding (tokens, dimensions)."""
-        change = self.form.change(*self.factors, frozen)
-        if "lora_start_A" in self._buffers:
-            change = change - self.form.change(self.lora_start_A, self.lora_start_B, frozen)
-        return change * self.scaling
+        """What B A adds to the weight: (out, in); of an embedding (tokens, dimensions)."""
+        return self.without_start(self.form.change, frozen) * self.scaling
+
+    def without_start(self, product: Callable[[Tensor, Tensor, Frozen], Tensor], frozen: Frozen) -> Tensor:
+        """The factors' product, unscaled, less that of the factors as they began where the base has that part."""
+        change = product(*self.factors, frozen)
+        return change - product(self.lora_start_A, self.lora_start_B, frozen) if self.has_start else change
+
+    @property
+    def has_start(self) -> bool:
+        return "lora_start_A" in self._buffers
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)
         if frozen.role != EMBEDDING:
             x = as_computed(x, self.factors[0].dtype)
-        dropped = x if frozen.role == EMBEDDING else self.lora_dropout(x)
-        added = self._directed(result, x, dropped, frozen) if self.use_dora else self._low(dropped, frozen)
-        if self.invoked_by is not None:
-            added = after_invocation(added, self.owner, self.adapter)
-        return result + added.to(result.dtype)
+        return result + self.variant.added(self, result, x, frozen).to(result.dtype)
 
-    def _low(self, x: Tensor, frozen: Frozen) -> Tensor:
-        """What is added to the layer's output."""
+    def low(self, x: Tensor, frozen: Frozen) -> Tensor:
+        """What B A adds to the layer's output for x, after dropout."""
         a, b = (getattr(self, name) for name in self.form.names)
         low = self.form.low(x, a, b, self.scaling, frozen)
-        if "lora_start_A" in self._buffers:
+        if self.has_start:
             start = functional.linear(x, self.lora_start_A.to(x.dtype)) * self.scaling
             low = low - functional.linear(start, self.lora_start_B.to(x.dtype))
         return low
 
-    def _directed(self, result: Tensor, x: Tensor, dropped: Tensor, frozen: Frozen) -> Tensor:
-        """DoRA: the rows of W + BA brought to the learned magnitudes; section 4.3: the norm takes no gradient."""
-        ratio = self.form.along(self._ratio(frozen.weight, frozen), frozen)
-        if dropped is x:
-            bias = frozen.bias
-            plain = result if bias is None else result - self.form.along(bias, frozen)
-        else:
-            plain = frozen.kind.apply(frozen.module, dropped, frozen.weight.to(dropped.dtype))
-        return (ratio - 1) * plain + ratio * self._low(dropped, frozen)
-
-    def _norm(self, weight: Tensor, frozen: Frozen) -> Tensor:
-        """The norm of each row of W + BA: (out,); of an embedding of each column: (dimensions,)."""
-        change = self.form.for_norm(*self.factors, frozen) * self.scaling
-        if "lora_start_A" in self._buffers:
-            change = change - self.form.for_norm(self.lora_start_A, self.lora_start_B, frozen) * self.scaling
-        whole = weight + change.detach().to(weight.dtype)
-        return whole.norm(p=2, dim=0 if frozen.role == EMBEDDING else 1)
-
-    def _ratio(self, weight: Tensor, frozen: Frozen) -> Tensor:
-        """What each row is multiplied with; a row of zeros, which has no direction, with 1."""
-        magnitude = self.lora_magnitude_vector.weight.flatten()
-        norm = self._norm(weight.to(magnitude.dtype), frozen)
-        none = norm == 0
-        return torch.where(none, torch.ones_like(norm), magnitude / norm.masked_fill(none, 1.0))
-
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        if self.invoked_by is not None:
-            raise ConfigError("aLoRA does not support merging: what it adds depends on the tokens")
         bias = affine.bias
         if self.lora_bias:
             added = self.lora_B.bias * self.scaling
             bias = added if bias is None else bias + added
-        whole = affine.weight + self.change(frozen).to(affine.weight.dtype)
-        if self.use_dora:
-            self.ratio_when_merged = self._ratio(affine.weight, frozen).to(affine.weight.dtype)
-            whole = whole * self._over_rows(self.ratio_when_merged, frozen)
-        return Affine(whole, bias)
-
-    def _over_rows(self, ratio: Tensor, frozen: Frozen) -> Tensor:
-        return ratio if frozen.role == EMBEDDING else ratio.unsqueeze(1)
+        return Affine(self.variant.merged(self, affine.weight, frozen), bias)
 
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         bias = affine.bias
         if bias is not None and self.lora_bias:
             bias = bias - self.lora_B.bias * self.scaling
-        whole = affine.weight
-        if self.use_dora:
-            whole = whole / self._over_rows(self.ratio_when_merged, frozen)
-        return Affine(whole - self.change(frozen).to(whole.dtype), bias)
+        return Affine(self.variant.unmerged(self, affine.weight, frozen), bias)
 
 
-def initialise_factors(method: Lora, how: bool | str, frozen: Frozen) -> bool:
+def _initialise(method: Lora, config: LoraConfig, frozen: Frozen) -> bool:
     """Fill A and B; returns whether they are a part of the base's weight."""
-    if frozen.role == EMBEDDING:
-        if how is False:
-            nn.init.normal_(method.lora_embedding_A)
-        return False
-    return initialise(method.lora_A, method.lora_B, method.scaling, how, frozen, method.r)
-
-
-class Magnitude(nn.Module):
-    """DoRA's magnitudes, under PEFT's name `lora_magnitude_vector.weight`."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight.detach().clone())
-
-
-def _float(weight: Tensor) -> Tensor:
-    return weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight
+    how = config.init_lora_weights
+    if frozen.role != EMBEDDING:
+        return initialise(method.lora_A, method.lora_B, method.scaling, how, frozen, method.r, config.lora_ga_config)
+    if how is False:
+        nn.init.normal_(method.lora_embedding_A)
+    elif str(how).lower() == "mica":
+        method.lora_embedding_B.data = minor_directions(frozen.weight.T, method.r)
+    return False

@@ -80,8 +80,8 @@ class _Convolutions(Form):
         module: Any = frozen.module
         if r % module.groups:
             raise ConfigError(
-                f"Targeting a {type(module).__name__} with groups={module.groups} and rank {r}. Currently, support is limited to conv "
-                "layers where the rank is divisible by groups. Either choose a different rank or do not target this specific layer."
+                f"'{frozen.name}' convolves {module.groups} groups apart, and r is {r}: take a multiple of {module.groups}, in rank_pattern for "
+                "this layer alone, or leave it out (exclude_modules)"
             )
         kind = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(module.kernel_size)]
         a = kind(module.in_channels, r, module.kernel_size, module.stride, module.padding, module.dilation, bias=False,
@@ -120,7 +120,7 @@ class _Experts(Form):
         kind = cast(ParameterKind, frozen.kind)
         if kind.parameter(frozen.module).ndim not in (2, 3):
             raise ConfigError(
-                f"'{frozen.name}' has {kind.parameter(frozen.module).ndim} dimensions; only 2d and 3d are supported"
+                f"'{frozen.name}' has {kind.parameter(frozen.module).ndim} dimensions; a matrix has two, and experts in one parameter three"
             )
         out, into = frozen.shape
         count = r * kind.experts(frozen.module)

@@ -33,6 +33,14 @@ class LycorisConfig(LayerConfig):
         fraction(rank_dropout=self.rank_dropout, module_dropout=self.module_dropout)
 
 
+def channels(frozen: Frozen) -> tuple[int, int, tuple[int, ...]]:
+    """(out, in, kernel): a convolution's channels, and the kernel's sizes; of another layer its outputs and inputs, and no kernel."""
+    if frozen.role != CONV:
+        return (*frozen.shape, ())
+    module: Any = frozen.module
+    return module.out_channels, module.in_channels // module.groups, tuple(module.kernel_size)
+
+
 def kernel_of(frozen: Frozen, config: LycorisConfig) -> tuple[int, int] | None:
     """A convolution's kernel, as two numbers, where a change is to keep it apart."""
     module: Any = frozen.module

@@ -1,8 +1,11 @@
-"""Random projections that all layers of an adapter share, made again from a seed wherever they were not saved: VeRA's and RandLoRA's."""
+"""Random projections that all layers of an adapter share, made again from a seed wherever they were not saved: VeRA's, PVeRA's and
+RandLoRA's.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +14,9 @@ from torch import Tensor
 
 from tuning.errors import CheckpointError, ConfigError
 from tuning.kinds import Frozen
+from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed
+from tuning.registry import LayerFamily
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +47,21 @@ class Projections(Placed):
         return self.get_buffer(f"{self.name}_A").to(like), self.get_buffer(f"{self.name}_B").to(like)
 
 
+def uniform(
+    name: str, config: Any, rows: int, layers: Sequence[Frozen], others: Mapping[str, Projections]
+) -> Projections:
+    """A: (rows, largest in), B: (largest out, r), by Kaiming's uniform rule from the config's seed; or those there are."""
+    out, into = largest(layers)
+    if (found := of_others(config, ((1, into), (0, out), (0, rows), (1, config.r)), others)) is not None:
+        return found
+    generator = torch.Generator().manual_seed(config.projection_prng_key)
+    a, b = (
+        torch.empty(shape).uniform_(-math.sqrt(6 / shape[1]), math.sqrt(6 / shape[1]), generator=generator)
+        for shape in ((rows, into), (out, config.r))
+    )
+    return Projections(name, a, b, layers, key=config.projection_prng_key, saved=config.save_projection)
+
+
 def of_others(config: Any, sizes: Sequence[tuple[int, int]], others: Mapping[str, Projections]) -> Projections | None:
     """The projections of the adapters of the same method that are there, which all of a model's share, or None.
 
@@ -50,16 +70,16 @@ def of_others(config: Any, sizes: Sequence[tuple[int, int]], others: Mapping[str
     first = next(iter(others.values()), None)
     if first is None:
         return None
-    title = type(config).__name__.removesuffix("Config")
+    title = type(config).__name__.removesuffix("Config").replace("Pvera", "PVeRA")  # as PEFT writes them
     if config.projection_prng_key != first.key:
         raise ConfigError(
-            f"{title} PRNG initialisation key must be the same for all adapters. Got config.projection_prng_key="
-            f"{config.projection_prng_key} but previous config had {first.key}"
+            f"the {title} adapters of a model share their projections, which come from one projection_prng_key: it is {first.key} "
+            f"for those that are there, and {config.projection_prng_key} for this one"
         )
     if config.save_projection != first.saved:
         raise ConfigError(
-            f"{title} projection weights must be saved for all adapters or none, but got multiple different values: "
-            f"{sorted({config.save_projection, first.saved})}"
+            f"the {title} adapters of a model share their projections, which are saved with all or with none: save_projection is "
+            f"{first.saved} for those that are there, and {config.save_projection} for this one"
         )
     a, b = first.get_buffer(f"{first.name}_A"), first.get_buffer(f"{first.name}_B")
     for own, tensor, needed in (("A", a, sizes[0]), ("B", b, sizes[1]), ("A", a, sizes[2]), ("B", b, sizes[3])):
@@ -70,6 +90,21 @@ def of_others(config: Any, sizes: Sequence[tuple[int, int]], others: Mapping[str
                 "their projections; put the largest on first"
             )
     return Projections(first.name, a, b, (), key=first.key, saved=first.saved, made=False)
+
+
+class ProjectedFamily(LayerFamily):
+    """A method whose layers share projections: those of LoRA by default, saved once, as its config's `save_projection` says."""
+
+    targets = LORA.targets
+    targets_of = LORA.targets_of
+
+    def shared_saved(self, config: Any) -> bool:
+        return config.save_projection
+
+    def before_load(
+        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        return once(config, methods, tensors)
 
 
 def largest(layers: Sequence[Frozen]) -> tuple[int, int]:

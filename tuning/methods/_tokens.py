@@ -9,12 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tuning.errors import ConfigError, TargetError, nearest
-from tuning.kind_of import kind_of
-from tuning.kinds import EMBEDDING, LINEAR, Affine, Frozen
+from tuning.kinds import EMBEDDING, Affine, Frozen
 from tuning.layers import AdaptedLayer, Layer, LayerMethod
+from tuning.methods._token_layers import check_indices
 from tuning.placement import OfAdapter, Placed
-from tuning.targets import candidates
 
 
 @final
@@ -121,33 +119,3 @@ class _Rows(Placed):
         self.token_indices = indices
         self.trainable_tokens_delta = nn.Parameter(rows.clone())
         self.register_buffer("trainable_tokens_original", original, persistent=False)
-
-
-def check_indices(indices: Sequence[int], count: int, name: str) -> None:
-    """Raises ConfigError where ids are no rows of an embedding, or are there twice."""
-    if not indices:
-        raise ConfigError(f"there are no token indices for '{name}': give the ids of the tokens to train")
-    if wrong := [index for index in indices if not 0 <= index < count]:
-        raise ConfigError(f"token index {wrong[0]} is no row of '{name}', which has {count}: 0 to {count - 1}")
-    if len(set(indices)) < len(indices):
-        raise ConfigError(
-            f"token indices of '{name}' are there twice: {sorted({i for i in indices if indices.count(i) > 1})}"
-        )
-
-
-def frozen_at(model: nn.Module, path: str) -> Frozen:
-    """A layer as methods see it. Raises TargetError where rows of it can't be trained."""
-    module = dict(candidates(model)).get(path)
-    kind = kind_of(module) if module is not None else None
-    if module is None or kind is None or kind.role not in (EMBEDDING, LINEAR) or kind.quantised:
-        raise TargetError(f"'{path}' is no embedding whose rows could be trained")
-    return Frozen(name=path, module=module, kind=kind)
-
-
-def named(model: nn.Module, name: str) -> list[str]:
-    """The paths of the layers whose path is or ends with a name. Raises TargetError."""
-    paths = [path for path, _ in candidates(model) if path == name or path.endswith(f".{name}")]
-    if not paths:
-        hint = nearest(name, [path.rsplit(".", 1)[-1] for path, _ in candidates(model)])
-        raise TargetError(f"Target modules {{{name!r}}} not found in the base model.{hint}")
-    return paths

@@ -12,7 +12,8 @@ from tuning.errors import ConfigError
 from tuning.kinds import EMBEDDING, Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._low_rank import FORMS
-from tuning.methods._tokens import Tokens, frozen_at, named
+from tuning.methods._token_layers import frozen_at, named
+from tuning.methods._tokens import Tokens
 from tuning.placement import OfAdapter
 from tuning.tied import embedding_path, saves_tied, targets_tied, tied_layers
 
@@ -112,13 +113,11 @@ def _tokens(config: Any, model: nn.Module, made: Mapping[str, LayerMethod]) -> S
     for path in wanted:
         if path in made:
             raise ConfigError(
-                f"The embedding layer '{path}' is already marked to be adapted (target_modules) and has trainable_token_indices: one of "
-                "the two"
+                f"'{path}' is adapted (target_modules), and rows of it are trained (trainable_token_indices): leave it out of one of the two"
             )
         if any(path == kept or path.endswith(f".{kept}") for kept in config.modules_to_save or ()):
             raise ConfigError(
-                f"The embedding layer is already marked to be trained fully: '{path}' is in modules_to_save, and has "
-                "trainable_token_indices. Leave it out of one of the two"
+                f"'{path}' is trained fully (modules_to_save), and rows of it are (trainable_token_indices): leave it out of one of the two"
             )
     others = tied_layers(model) if embedding else []
     tied = {path: indices for path, indices in wanted.items() if path in others or path == embedding}
@@ -126,7 +125,7 @@ def _tokens(config: Any, model: nn.Module, made: Mapping[str, LayerMethod]) -> S
     if differ and config.ensure_weight_tying:
         shown = ", ".join(f"{path} {indices}" for path, indices in tied.items())
         raise ConfigError(
-            f"Cannot ensure weight tying when different token indices are specified for tied layers: {shown}"
+            f"ensure_weight_tying gives tied layers the same rows, and they were given different tokens: {shown}"
         )
     follows = embedding in wanted and not differ
     found: dict[str, tuple[Frozen, Tokens]] = {}

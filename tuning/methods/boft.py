@@ -4,7 +4,7 @@ are (Liu et al. 2024, https://arxiv.org/abs/2311.06243), and its outputs scaled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -17,7 +17,7 @@ from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
-from tuning.rotations import cayley, rotated, some_left_out
+from tuning.rotations import butterflies, cayley, check_blocks, rotated, some_left_out
 
 
 @dataclass(kw_only=True)
@@ -36,12 +36,7 @@ class BOFTConfig(LayerConfig):
 
     def check(self) -> None:
         super().check()
-        size, number = self.boft_block_size, self.boft_block_num
-        if min(size, number) < 0 or (size == 0) == (number == 0):
-            raise ConfigError(
-                f"boft_block_size is {size} and boft_block_num is {number}: their product is the layer's input, "
-                "so one of them has to be above 0, and the other 0"
-            )
+        check_blocks(boft_block_size=self.boft_block_size, boft_block_num=self.boft_block_num)
         positive(boft_n_butterfly_factor=self.boft_n_butterfly_factor)
         fraction(boft_dropout=self.boft_dropout)
         one_of("bias", self.bias, ("none", "all", "boft_only"))
@@ -62,8 +57,7 @@ class BOFT(LayerMethod):
         blocks, size = _sizes(config, frozen)
         self.dropout = config.boft_dropout
         self.boft_R = nn.Parameter(torch.zeros(config.boft_n_butterfly_factor, blocks, size, size))
-        out = frozen.shape[0]
-        self.boft_s = nn.Parameter(torch.ones(1, out) if frozen.role == CONV else torch.ones(out, 1))
+        self.boft_s = nn.Parameter(torch.ones((1, frozen.shape[0]) if frozen.role == CONV else (frozen.shape[0], 1)))
         if not config.init_weights:
             nn.init.normal_(self.boft_R, std=0.1)
             nn.init.normal_(self.boft_s, mean=1.0, std=0.1)
@@ -72,7 +66,7 @@ class BOFT(LayerMethod):
     def set_orders(self) -> None:
         """`orders` and `places`, for the factors that there are."""
         factors, blocks, size, _ = self.boft_R.shape
-        orders = torch.stack([_order(blocks * size, size, factor) for factor in range(factors)]).to(self.boft_R.device)
+        orders = butterflies(blocks * size, size, factors).to(self.boft_R.device)
         self.register_buffer("orders", orders, persistent=False)
         self.register_buffer("places", orders.argsort(dim=1), persistent=False)
 
@@ -81,7 +75,7 @@ class BOFT(LayerMethod):
         flat = self.boft_R.flatten(0, 1)
         return cayley((flat - flat.mT) / 2).view_as(self.boft_R)
 
-    def _turned(self, x: Tensor, rotations: Tensor, *, back: bool = False) -> Tensor:
+    def _turned(self, x: Tensor, rotations: Sequence[Tensor] | Tensor, *, back: bool = False) -> Tensor:
         """x R, or `back`: x Rᵀ. x: (…, in)."""
         factors = range(len(rotations))
         for factor in factors if back else reversed(factors):
@@ -92,12 +86,10 @@ class BOFT(LayerMethod):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         if frozen.role == CONV:
             return self.by_weights(base, x, frozen)
-        rotations = self.rotations()
+        rotations = list(self.rotations())
         if self.training and self.dropout:
             factor = int(torch.randint(0, len(rotations), (1,)))
-            kept = list(rotations)
-            kept[factor] = some_left_out(kept[factor], self.dropout)
-            rotations = torch.stack(kept)
+            rotations[factor] = some_left_out(rotations[factor], self.dropout)
         turned = self._turned(as_computed(x, self.boft_R.dtype), rotations).to(x.dtype)
         result, bias = base(turned), frozen.bias
         scale = self.boft_s.flatten()
@@ -130,25 +122,6 @@ def _sizes(config: BOFTConfig, frozen: Frozen) -> tuple[int, int]:
     return blocks, size
 
 
-def _order(width: int, size: int, factor: int) -> Tensor:
-    """(width,): the dimensions in the order that a factor's blocks take them.
-
-    In each run of 2^factor blocks the half blocks with even numbers come first, then those with odd numbers.
-    """
-    halves = torch.arange(width).view(-1, 2**factor, 2, size // 2) if factor else torch.arange(width)
-    return halves.transpose(1, 2).flatten() if factor else halves
-
-
-def _with_factors_of(config: Any, layers: Mapping[str, BOFT], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give layers as many factors as the checkpoint has: PEFT makes one, whatever is asked, where it can't build its kernel."""
-    for start, method in layers.items():
-        there = tensors.get(f"{start}.boft_R")
-        if there is not None and there.shape[1:] == method.boft_R.shape[1:] and len(there) != len(method.boft_R):
-            method.boft_R = nn.Parameter(method.boft_R.new_zeros(there.shape), method.boft_R.requires_grad)
-            method.set_orders()
-    return tensors
-
-
 @final
 class BOFTFamily(LayerFamily):
     name = "BOFT"
@@ -164,7 +137,13 @@ class BOFTFamily(LayerFamily):
     def before_load(
         self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:
-        return _with_factors_of(config, methods, tensors)
+        """Give layers as many factors as the checkpoint has: PEFT makes one, whatever is asked, where it can't build its kernel."""
+        for start, method in methods.items():
+            there = tensors.get(f"{start}.boft_R")
+            if there is not None and there.shape[1:] == method.boft_R.shape[1:] and len(there) != len(method.boft_R):
+                method.boft_R = nn.Parameter(method.boft_R.new_zeros(there.shape), method.boft_R.requires_grad)
+                method.set_orders()
+        return tensors
 
 
 METHOD = BOFTFamily()

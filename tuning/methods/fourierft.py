@@ -66,7 +66,7 @@ class FourierFT(Additive):
             )
         assert config.random_loc_seed is not None
         self.scaling = config.scaling
-        self.register_buffer("places", _places(*self.shape, count, config.random_loc_seed), persistent=False)
+        self.register_buffer("places", drawn_places(*self.shape, count, config.random_loc_seed), persistent=False)
         self.fourierft_spectrum = nn.Parameter(torch.zeros(count) if config.init_weights else torch.randn(count))
 
     def change(self) -> Tensor:
@@ -82,7 +82,7 @@ class FourierFT(Additive):
 
 
 @lru_cache(maxsize=16)
-def _places(out: int, into: int, count: int, seed: int) -> Tensor:
+def drawn_places(out: int, into: int, count: int, seed: int) -> Tensor:
     """(2, count): rows and columns, the same for all layers of a shape. PEFT's draw, so that its checkpoints mean the same."""
     flat = torch.randperm(out * into, generator=torch.Generator().manual_seed(seed))[:count]
     return torch.stack([flat // into, flat % into])

@@ -42,7 +42,9 @@ class IA3Config(LayerConfig):
         if isinstance(self.feedforward_modules, set) and isinstance(self.target_modules, set):
             lacking = sorted(self.feedforward_modules - self.target_modules)
             if lacking:
-                raise ConfigError("`feedforward_modules` should be a subset of `target_modules`")
+                raise ConfigError(
+                    f"feedforward_modules names {', '.join(lacking)}, which target_modules does not: a layer is scaled where it is meant"
+                )
 
 
 @final
@@ -106,14 +108,6 @@ def _is_meant(asked: Collection[str] | str | None, name: str) -> bool:
     return any(name.endswith(end) for end in asked or ())
 
 
-def _with_feedforward(config: IA3Config, layers: Sequence[Frozen]) -> None:
-    """Fill in which layers are feed-forward ones, where the config leaves it open; nothing is shared."""
-    if config.feedforward_modules is None:
-        config.feedforward_modules = {
-            end for end in FEEDFORWARD if any(f".{layer.name}".endswith(f".{end}") for layer in layers)
-        }
-
-
 @final
 class IA3Family(LayerFamily):
     name = "IA3"
@@ -146,7 +140,11 @@ class IA3Family(LayerFamily):
         return IA3(frozen, config, shared)
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        return _with_feedforward(config, layers)
+        """Nothing is shared. Fill in which layers are feed-forward ones, where the config leaves it open."""
+        if config.feedforward_modules is None:
+            config.feedforward_modules = {
+                end for end in FEEDFORWARD if any(f".{layer.name}".endswith(f".{end}") for layer in layers)
+            }
 
 
 METHOD = IA3Family()

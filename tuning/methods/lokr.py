@@ -16,7 +16,7 @@ from tuning.config import one_of
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
-from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
+from tuning.methods._lycoris import LycorisConfig, channels, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily
@@ -50,10 +50,7 @@ class LoKr(Additive):
     def __init__(self, frozen: Frozen, config: LoKrConfig, shared: None) -> None:
         super().__init__()
         self.out = frozen.shape[0]
-        module: Any = frozen.module
-        convolves = frozen.role == CONV
-        out, into = (module.out_channels, module.in_channels // module.groups) if convolves else frozen.shape
-        kernel: tuple[int, ...] = tuple(module.kernel_size) if convolves else ()
+        out, into, kernel = channels(frozen)
         self.kernel = kernel_of(frozen, config)
         r = value_for(config.rank_pattern, frozen.name, config.r)
         self.scaling = value_for(config.alpha_pattern, frozen.name, config.alpha) / r
@@ -104,8 +101,7 @@ class LoKr(Additive):
         w1, w2 = self.factors
         if w2.ndim == 4:
             w1 = w1[..., None, None]
-        product = torch.kron(w1, w2.contiguous())
-        return (product if product.ndim == 2 else product.reshape(self.out, -1)) * self.scaling
+        return torch.kron(w1, w2.contiguous()).reshape(self.out, -1) * self.scaling
 
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result = base(x)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from tuning.errors import ConfigError
+from tuning.initialising import takes_part
 from tuning.kinds import ATTENTION, CONV, EMBEDDING, LINEAR, PARAMETER, Frozen
 from tuning.layers import LayerMethod
-from tuning.methods import _tying
+from tuning.methods import _kasa, _monteclora, _tying
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_layer import Lora
 from tuning.registry import LayerFamily
@@ -29,11 +30,13 @@ def _difference(
     patterns = {"rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern}
     if config.use_rslora and any(patterns.values()):
         raise ConfigError(
-            "Passing `path_initial_model_for_weight_conversion` to `save_pretrained` is not supported when using `rank_pattern` or `alpha_pattern` at the same time as `use_rslora=True`."
+            "path_initial_model_for_weight_conversion gives a LoRA of twice the rank, whose scaling use_rslora with a rank_pattern or "
+            "alpha_pattern can't express: save the adapter without it, and load it on the same base"
         )
-    if str(config.init_lora_weights).lower().partition("_")[0] not in ("pissa", "olora", "corda"):
+    if not takes_part(config.init_lora_weights):
         warnings.warn(
-            "`path_initial_model_for_weight_conversion` only works for converting a PiSSA/CorDA/OLoRA adapter to a LoRA adapter",
+            f"the adapter did not start as a part of the base (init_lora_weights={config.init_lora_weights!r}): "
+            "path_initial_model_for_weight_conversion takes its start off all the same",
             stacklevel=4,
         )
     found = dict(tensors)
@@ -89,6 +92,11 @@ class LoraFamily(LayerFamily):
         self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:
         return _tying.before_load(config, methods, tensors)
+
+    def regularisation(self, config: Any, methods: Sequence[Any]) -> Tensor | None:
+        if config.monteclora_config is not None:
+            return _monteclora.regularisation(methods)
+        return None if config.kasa_config is None else _kasa.regularisation(config.kasa_config, methods)
 
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Lora(frozen, config, shared)

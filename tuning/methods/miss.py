@@ -51,6 +51,8 @@ class Miss(LayerMethod):
     "bat": miss_block B (out / r, r, r), and the weight's shard W in row o of shards becomes W + W Bₒ + Bₒ. No dropout there.
     """
 
+    converts = True
+
     def __init__(self, frozen: Frozen, config: MissConfig, shared: None) -> None:
         super().__init__()
         out, into = frozen.shape
@@ -98,6 +100,13 @@ class Miss(LayerMethod):
             pieces = self.miss_dropout(functional.pad(x, (0, -x.shape[-1] % r))).unflatten(-1, (-1, r))
             changed = pieces.sum(dim=-2) @ self.matrix(result.shape[-1])
         return result + changed.to(result.dtype)
+
+    def factored(self, frozen: Frozen) -> tuple[Tensor, Tensor] | None:
+        if self.how == BAT:
+            return None
+        r, (out, into) = len(self.miss_block), frozen.shape
+        sums = torch.eye(r, device=self.miss_block.device).repeat(1, math.ceil(into / r))[:, :into]
+        return sums.to(self.miss_block.dtype), self.matrix(out).T
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         return affine._replace(weight=affine.weight + self.change(affine.weight))

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig, fraction, one_of
-from tuning.errors import ConfigError
 from tuning.kinds import CONV, EMBEDDING, LINEAR, Affine, Frozen
 from tuning.layers import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
-from tuning.rotations import cayley, rotated, skew, solvable, some_left_out
+from tuning.rotations import cayley, check_blocks, neumann, rotated, skew, solvable, some_left_out
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +41,7 @@ class OFTConfig(LayerConfig):
 
     def check(self) -> None:
         super().check()
-        if min(self.r, self.oft_block_size) < 0 or (self.r == 0) == (self.oft_block_size == 0):
-            raise ConfigError(
-                f"r is {self.r} and oft_block_size is {self.oft_block_size}: their product is the layer's input, "
-                "so one of them has to be above 0, and the other 0"
-            )
+        check_blocks(r=self.r, oft_block_size=self.oft_block_size)
         fraction(module_dropout=self.module_dropout)
         one_of("bias", self.bias, ("none", "all", "oft_only"))
 
@@ -69,7 +64,7 @@ class Rotation(nn.Module):
         skewed = skew(self.weight, self.size)
         if not self.config.use_cayley_neumann:
             return cayley(skewed)
-        return _neumann(skewed, self.config.num_cayley_neumann_terms)
+        return neumann(skewed, self.config.num_cayley_neumann_terms)
 
     @torch.no_grad()
     def _constrain(self) -> None:
@@ -125,23 +120,6 @@ def _sizes(width: int, config: OFTConfig, name: str) -> tuple[int, int]:
         option = "r" if config.r else "oft_block_size"
         log.warning("OFT on '%s': %s %d does not divide %d; %d is taken", name, option, asked, width, taken)
     return (taken, width // taken) if config.r else (width // taken, taken)
-
-
-def _neumann(skewed: Tensor, terms: int) -> Tensor:
-    """Cayley's (I + S)(I - S)⁻¹ as the start of its series, I + 2S + 2S² + … + Sⁿ, with PEFT's count of terms: from 3 on n is
-    the larger of 3 and terms - 1.
-    """
-    total = torch.eye(skewed.shape[-1], device=skewed.device, dtype=skewed.dtype).expand_as(skewed)
-    if terms > 1:
-        total = total + 2 * skewed
-    if terms > 2:
-        power = skewed @ skewed
-        total = total + 2 * power
-        for _ in range(3, terms - 1):
-            power = power @ skewed
-            total = total + 2 * power
-        total = total + power @ skewed
-    return total
 
 
 @final

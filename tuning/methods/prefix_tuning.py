@@ -44,15 +44,6 @@ class Projection(nn.Module):
         return self.transform(self.embedding.weight)
 
 
-def _encoder(config: PrefixTuningConfig, words: Any) -> nn.Module:
-    if config.prefix_projection:
-        return Projection(config)
-    table = Table(*table_size(config, as_keys=True))
-    if config.init_weights == "zero":
-        nn.init.zeros_(table.embedding.weight)
-    return table
-
-
 @final
 class PrefixTuningFamily(PromptFamily):
     name = "PREFIX_TUNING"
@@ -60,7 +51,12 @@ class PrefixTuningFamily(PromptFamily):
     as_keys = True
 
     def encoder(self, config: Any, words: nn.Module) -> nn.Module:
-        return _encoder(config, words)
+        if config.prefix_projection:
+            return Projection(config)
+        table = Table(*table_size(config, as_keys=True))
+        if config.init_weights == "zero":
+            nn.init.zeros_(table.embedding.weight)
+        return table
 
 
 METHOD = PrefixTuningFamily()

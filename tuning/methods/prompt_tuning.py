@@ -27,15 +27,16 @@ class PromptTuningInit(enum.StrEnum):
 @dataclass(kw_only=True)
 class PromptTuningConfig(PromptConfig):
     METHOD: ClassVar[str] = "PROMPT_TUNING"
+    INITS: ClassVar[type[enum.StrEnum]] = PromptTuningInit
 
-    prompt_tuning_init: PromptTuningInit | str = PromptTuningInit.RANDOM
+    prompt_tuning_init: enum.StrEnum | str = PromptTuningInit.RANDOM
     prompt_tuning_init_text: str | None = None
     tokenizer_name_or_path: str | None = None
     tokenizer_kwargs: dict[str, Any] | None = None
 
     def check(self) -> None:
         super().check()
-        one_of("prompt_tuning_init", self.prompt_tuning_init, list(PromptTuningInit))
+        one_of("prompt_tuning_init", self.prompt_tuning_init, list(self.INITS))
         text = self.prompt_tuning_init == PromptTuningInit.TEXT
         for name in ("tokenizer_name_or_path", "prompt_tuning_init_text"):
             if text and not getattr(self, name):
@@ -44,7 +45,7 @@ class PromptTuningConfig(PromptConfig):
             raise ConfigError("tokenizer_kwargs go with prompt_tuning_init='TEXT', which alone reads a tokenizer")
 
 
-def _encoder(config: PromptTuningConfig, words: Any) -> Table:
+def started(config: PromptTuningConfig, words: Any) -> Table:
     """The table as it starts, in single precision whatever the base's is."""
     tokens, dimensions = table_size(config, as_keys=False)
     table = Table(tokens, dimensions)
@@ -85,7 +86,7 @@ class PromptTuningFamily(PromptFamily):
     config = PromptTuningConfig
 
     def encoder(self, config: Any, words: nn.Module) -> nn.Module:
-        return _encoder(config, words)
+        return started(config, words)
 
 
 METHOD = PromptTuningFamily()

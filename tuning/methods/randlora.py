@@ -16,10 +16,9 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
-from tuning.methods._projections import Projections, largest, of_others, once
-from tuning.methods.lora import METHOD as LORA
+from tuning.methods._projections import ProjectedFamily, Projections, largest, of_others
+from tuning.methods._random_bases import signs, uniform
 from tuning.placement import Placed
-from tuning.registry import LayerFamily
 
 
 @dataclass(kw_only=True)
@@ -113,58 +112,34 @@ class Scaled(torch.autograd.Function):
         return None, torch.einsum("knj,nj->kn", through, gammas), torch.einsum("knj,kn->nj", through, lambdas)
 
 
-def _shared(config: RandLoraConfig, layers: Sequence[Frozen], others: Mapping[str, Projections]) -> Projections:
-    """randlora_A: (r, 1, small), randlora_B: (large, bases, r), from the config's seed, each with a standard deviation of 1; or those
-    there are.
-    """
-    small, large = sorted(largest(layers))
-    bases = math.ceil(small / config.r)
-    if (found := of_others(config, ((2, small), (0, large), (0, config.r), (1, bases)), others)) is not None:
-        return found
-    generator = torch.Generator().manual_seed(config.projection_prng_key)
-    if config.sparse or config.very_sparse:
-        kept = 1 / (math.sqrt(small) if config.very_sparse else 3)
-        a = _signs(torch.rand((config.r, 1, small), generator=generator), kept)
-        b = _signs(torch.rand((large, bases, config.r), generator=generator), kept)
-    else:
-        a = _uniform((config.r, 1, small), generator)
-        b = torch.cat([_uniform((large, 1, config.r), generator) for _ in range(bases)], dim=1)
-    return Projections(
-        "randlora", a / a.std(), b / b.std(), layers, key=config.projection_prng_key, saved=config.save_projection
-    )
-
-
-def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """In bfloat16, as PEFT draws them, so that a seed gives the same ones."""
-    return nn.init.kaiming_uniform_(torch.empty(shape, dtype=torch.bfloat16), a=math.sqrt(5), generator=generator)
-
-
-def _signs(drawn: Tensor, kept: float) -> Tensor:
-    """-1 and 1 with a probability of kept / 2 each, else 0 (Li et al. 2006, "Very sparse random projections")."""
-    return (drawn > 1 - kept / 2).float() - (drawn < kept / 2).float()
-
-
 @final
-class RandLoraFamily(LayerFamily):
+class RandLoraFamily(ProjectedFamily):
     name = "RANDLORA"
     prefix = "randlora_"
     config = RandLoraConfig
-    targets = LORA.targets
-    targets_of = LORA.targets_of
 
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return RandLora(frozen, config, shared)
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        return _shared(config, layers, others)
-
-    def shared_saved(self, config: Any) -> bool:
-        return config.save_projection
-
-    def before_load(
-        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> Mapping[str, Tensor]:
-        return once(config, methods, tensors)
+        """randlora_A: (r, 1, small), randlora_B: (large, bases, r), from the config's seed, each with a standard deviation of 1; or those
+        there are.
+        """
+        small, large = sorted(largest(layers))
+        bases = math.ceil(small / config.r)
+        if (found := of_others(config, ((2, small), (0, large), (0, config.r), (1, bases)), others)) is not None:
+            return found
+        generator = torch.Generator().manual_seed(config.projection_prng_key)
+        if config.sparse or config.very_sparse:
+            kept = 1 / (math.sqrt(small) if config.very_sparse else 3)
+            a = signs(torch.rand((config.r, 1, small), generator=generator), kept)
+            b = signs(torch.rand((large, bases, config.r), generator=generator), kept)
+        else:
+            a = uniform((config.r, 1, small), generator)
+            b = torch.cat([uniform((large, 1, config.r), generator) for _ in range(bases)], dim=1)
+        return Projections(
+            "randlora", a / a.std(), b / b.std(), layers, key=config.projection_prng_key, saved=config.save_projection
+        )
 
 
 METHOD = RandLoraFamily()

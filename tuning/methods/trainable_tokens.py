@@ -11,7 +11,8 @@ from torch import nn
 from tuning.config import LayerConfig
 from tuning.kinds import EMBEDDING, LINEAR, Frozen
 from tuning.layers import LayerMethod
-from tuning.methods._tokens import Tokens, frozen_at
+from tuning.methods._token_layers import frozen_at
+from tuning.methods._tokens import Tokens
 from tuning.registry import LayerFamily
 from tuning.tied import embedding_path, tied_layers
 
@@ -26,26 +27,6 @@ class TrainableTokensConfig(LayerConfig):
     init_weights: bool = True
 
 
-def _layer(frozen: Frozen, config: TrainableTokensConfig, shared: None) -> LayerMethod:
-    return Tokens(frozen, config.token_indices, initial=config.init_weights)
-
-
-def _prepared(config: TrainableTokensConfig, model: nn.Module) -> None:
-    if config.target_modules is None:
-        config.target_modules = embedding_path(model)
-
-
-def _tied(
-    config: TrainableTokensConfig, model: nn.Module, made: Mapping[str, LayerMethod]
-) -> Sequence[tuple[Frozen, LayerMethod]]:
-    """Layers that share the embedding's weight have its rows too, and not their own where they were targeted themselves."""
-    embedding = made.get(embedding_path(model)) if hasattr(model, "get_input_embeddings") else None
-    if not isinstance(embedding, Tokens):
-        return []
-    layers = [frozen_at(model, path) for path in tied_layers(model)]
-    return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
-
-
 @final
 class TrainableTokensFamily(LayerFamily):
     name = "TRAINABLE_TOKENS"
@@ -55,15 +36,21 @@ class TrainableTokensFamily(LayerFamily):
     ties = True
 
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
-        return _layer(frozen, config, shared)
+        return Tokens(frozen, config.token_indices, initial=config.init_weights)
 
     def prepare(self, config: Any, model: nn.Module) -> None:
-        _prepared(config, model)
+        if config.target_modules is None:
+            config.target_modules = embedding_path(model)
 
     def beside(
         self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
     ) -> Sequence[tuple[Frozen, LayerMethod]]:
-        return _tied(config, model, made)
+        """Layers that share the embedding's weight have its rows too, and not their own where they were targeted themselves."""
+        embedding = made.get(embedding_path(model)) if hasattr(model, "get_input_embeddings") else None
+        if not isinstance(embedding, Tokens):
+            return []
+        layers = [frozen_at(model, path) for path in tied_layers(model)]
+        return [(frozen, Tokens(frozen, config.token_indices).tied_to(embedding)) for frozen in layers]
 
 
 METHOD = TrainableTokensFamily()

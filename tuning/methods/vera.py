@@ -4,7 +4,6 @@ https://arxiv.org/abs/2310.11454).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -16,10 +15,9 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
 from tuning.layers import Additive, Layer, LayerMethod, as_computed
-from tuning.methods._projections import Projections, largest, of_others, once
+from tuning.methods._projections import ProjectedFamily, Projections, uniform
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed
-from tuning.registry import LayerFamily
 
 
 @dataclass(kw_only=True)
@@ -79,40 +77,18 @@ class Vera(Additive):
         return result + (self.vera_lambda_b * functional.linear(low, b)).to(result.dtype)
 
 
-def _shared(config: VeraConfig, layers: Sequence[Frozen], others: Mapping[str, Projections]) -> Projections:
-    """vera_A: (r, largest in), vera_B: (largest out, r), by Kaiming's uniform rule from the config's seed; or those there are."""
-    out, into = largest(layers)
-    if (found := of_others(config, ((1, into), (0, out), (0, config.r), (1, config.r)), others)) is not None:
-        return found
-    generator = torch.Generator().manual_seed(config.projection_prng_key)
-    a, b = (
-        torch.empty(shape).uniform_(-math.sqrt(6 / shape[1]), math.sqrt(6 / shape[1]), generator=generator)
-        for shape in ((config.r, into), (out, config.r))
-    )
-    return Projections("vera", a, b, layers, key=config.projection_prng_key, saved=config.save_projection)
-
-
 @final
-class VeraFamily(LayerFamily):
+class VeraFamily(ProjectedFamily):
     name = "VERA"
     prefix = "vera_lambda_"
     config = VeraConfig
-    targets = LORA.targets
     targets_of: ClassVar[Mapping[str, Sequence[str] | str]] = {**LORA.targets_of, "phi": ("q_proj", "v_proj")}
 
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Vera(frozen, config, shared)
 
     def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
-        return _shared(config, layers, others)
-
-    def shared_saved(self, config: Any) -> bool:
-        return config.save_projection
-
-    def before_load(
-        self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> Mapping[str, Tensor]:
-        return once(config, methods, tensors)
+        return uniform("vera", config, config.r, layers, others)
 
 
 METHOD = VeraFamily()

@@ -51,14 +51,21 @@ class Objective(nn.Module):
             return (found, 1) if isinstance(found, Tensor) else found
         if self.chunked and "labels" in batch:
             total, count = self.in_chunks(batch)
-            tuner = tuner_in(self.model)
-            penalty = None if tuner is None else tuner.penalty()
-            return (total if penalty is None else total + penalty * max(count, 1)), count
+            return total + self.beside(chunked=True) * max(count, 1), count
         count = count_labels(batch) if "labels" in batch else 1
         out = self.model(**batch)
-        if count:
-            return out.loss * count, count
-        return out.logits.sum() * 0, 0
+        return ((out.loss + self.beside(chunked=False)) * count, count) if count else (out.logits.sum() * 0, 0)
+
+    def beside(self, *, chunked: bool) -> Tensor | float:
+        """What adapters add to the loss that was computed (AdaLoRA's orthogonality): of an evaluation's loss nothing is to be theirs. A model
+        that was run as a whole has its adapters' penalty in its loss.
+        """
+        tuner = tuner_in(self.model)
+        if tuner is None:
+            return 0.0
+        penalty = tuner.penalty() if chunked == torch.is_grad_enabled() else None
+        own = 0.0 if penalty is None else penalty if chunked else -penalty
+        return own + tuner.regularisation() if torch.is_grad_enabled() else own
 
     def in_chunks(self, batch: Mapping[str, Any]) -> tuple[Tensor, int]:
         backbone, head, after = parts(self.model) or _no_parts()
