@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import transformers
 
 import tuning
+from starling_lsp.commands.install_model import main as install_model
 from tests.tuning.models import byte_level, tiny
 from tests.tuning.ranking.serving.gguf_files import llama_gguf
 from tests.tuning.ranking.serving.test_loading import adapter
@@ -68,6 +70,14 @@ def served(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
 def compiled_folder() -> Path:
     (folder,) = (model_store.models_dir() / "serving").glob("[!.]*/")
     return folder
+
+
+def test_a_base_to_train_on_is_written_too(published: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert install_model(["install-model", "--from", str(published), "--training"]) == 0
+    folder = model_store.training_folder()
+    assert f"For training it is in {folder}\n" in capsys.readouterr().out
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    assert len(transformers.AutoTokenizer.from_pretrained(folder)) == model.config.vocab_size
 
 
 @pytest.mark.parametrize("name", ["base.whl", "base.gguf"])
