@@ -33,10 +33,17 @@ WORDS = {
     "ARCHITECTURE.md": 2000,
     "docs/results.md": 6000,
     "docs/decisions/README.md": 2500,
+    "docs/tuning.md": 3500,
 }
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 REFERENCE = 2500  # words of a page that one looks things up in
-REFERENCES = {"docs/several-servers.md", "docs/next.md", "docs/tuning.md", "docs/coming-from-peft.md"}
+REFERENCES = {
+    "docs/rankbench.md",
+    "docs/several-servers-reference.md",
+    "docs/next.md",
+    "docs/tuning.md",
+    "docs/coming-from-peft.md",
+}
 
 
 def pages() -> list[Path]:
@@ -154,9 +161,8 @@ def test_no_page_is_too_long(page: Path) -> None:
 
 
 def test_the_readme_s_figures_are_those_that_were_measured() -> None:
-    figures = json.loads((ROOT / "docs" / "rankbench" / "figures.json").read_text("utf-8"))
+    figures = json.loads((ROOT / "docs" / "rankbench" / "deadline.json").read_text("utf-8"))
     said = re.findall(r"(\d+) %", (ROOT / "README.md").read_text("utf-8").split("First suggestion right", 1)[1])[:3]
-    rankers = [
-        figures["python"]["rankers"][name] for name in ("wrapped server", "Starling, signals", "Starling, model")
-    ]
-    assert said == [f"{100 * ranker['all']['R@1'][0]:.0f}" for ranker in rankers]
+    names = ("wrapped server", "Starling, signals", "Starling, model, 60 ms")
+    rankers = [figures["python"]["rankers"][name] for name in names]
+    assert said == [f"{100 * ranker['R@1'][0]:.0f}" for ranker in rankers]

@@ -1,8 +1,8 @@
 """The table of LSP's capabilities and their requests. Each row has everything that routing knows of one capability.
 
 A capability tells which servers can answer. The route of a request tells which of them are asked, how long to wait, how
-the answers are merged, and what happens with a late answer. docs/several-servers.md shows this table; a test compares
-the two. `tests/lsp_server/routing/test_table.py` checks the table against every message of LSP 3.18.
+the answers are merged, and what happens with a late answer. docs/several-servers-reference.md shows this table; a test
+compares the two. `tests/lsp_server/routing/test_table.py` checks the table against every message of LSP 3.18.
 """
 
 from __future__ import annotations

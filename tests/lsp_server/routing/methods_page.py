@@ -1,4 +1,4 @@
-"""Makes the table in docs/several-servers.md from routing/table.py. Run it to update the page:
+"""Makes the table in docs/several-servers-reference.md from routing/table.py. Run it to update the page:
 
 python -m tests.lsp_server.routing.methods_page
 """
@@ -12,14 +12,14 @@ from lsp_server.routing import merging
 from lsp_server.routing.notifications import PASSED_ON
 from lsp_server.routing.table import ROUTES, For, Late, Route, Wait
 
-PAGE = Path(__file__).parents[3] / "docs" / "several-servers.md"
+PAGE = Path(__file__).parents[3] / "docs" / "several-servers-reference.md"
 BEGIN, END = "<!-- methods -->\n", "<!-- end of methods -->"
 HEAD = "| request | servers asked | answers waited for | how they are merged | a late answer |\n| --- | --- | --- | --- | --- |\n"
 JOINED = {
     merging.first: "",
     merging.concatenated: "one list, the preferred server's first",
     merging.locations: "one list, each place once",
-    merging.hovers: "their texts joined, equal texts once",
+    merging.hovers: "one hover, equal texts once",
     merging.workspace_edits: "one edit; equal changes once, annotations kept distinct; skipped if they overlap a preferred server's",
     merging.text_edits: "one list; equal edits once; skipped if they overlap a preferred server's",
 }
@@ -44,7 +44,7 @@ LATE = {
 OWN_WORDS = {  # merged by modules of their own
     "textDocument/completion": "one ranked list, equal items once; the others get 0.1 s, the preferred 2 s",
     "textDocument/diagnostic": "one report, equal problems once; result ids by server",
-    "workspace/diagnostic": "one report a document; result ids by server",
+    "workspace/diagnostic": "one report for each document; result ids by server",
 }
 
 
@@ -55,7 +55,7 @@ def table() -> str:
 def rows() -> Iterator[tuple[str, ...]]:
     for method, route in ROUTES.items():
         alone = route.target in (For.ITEM, For.COMMAND, For.LEGEND)
-        waited = "its own" if alone else WAITED[route.wait]
+        waited = "that server's" if alone else WAITED[route.wait]
         joined = OWN_WORDS.get(method, JOINED[route.merge]) or "one server's answer"
         yield f"`{method}`", ASKED[route.target], waited, joined, late(route)
 

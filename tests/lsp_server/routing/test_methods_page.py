@@ -1,4 +1,4 @@
-"""docs/several-servers.md says what the table does."""
+"""docs/several-servers-reference.md says what the table does; docs/several-servers.md has each option of a server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from lsp_server.features.completion import TARDY as LIST_TARDY
 from lsp_server.routing.fanout import PREFERRED, TARDY, WHOLE
 from lsp_server.settings import ServerSettings, Settings, updated
 from tests.lsp_server.routing.methods_page import LATE, OWN_WORDS, PAGE, WAITED, table, written
+
+OPTIONS = PAGE.with_name("several-servers.md")
 
 
 def test_the_table_is_written_as_it_is() -> None:
@@ -24,7 +26,7 @@ def test_the_times_are_those_of_the_code() -> None:
 
 
 def test_each_example_of_settings_is_taken() -> None:
-    examples = re.findall(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    examples = re.findall(r"```json\n(.*?)```", OPTIONS.read_text(encoding="utf-8"), re.DOTALL)
     assert examples
     for example in examples:
         _, problems = updated(Settings(), json.loads(example), trusted=True)
@@ -36,4 +38,4 @@ def test_each_member_of_a_server_is_documented() -> None:
         "".join(part.title() if at else part for at, part in enumerate(name.split("_")))
         for name in ServerSettings.__struct_fields__
     }
-    assert {name for name in names if f"| `{name}` |" not in PAGE.read_text(encoding="utf-8")} == set()
+    assert {name for name in names if f"| `{name}` |" not in OPTIONS.read_text(encoding="utf-8")} == set()
