@@ -3,11 +3,11 @@
     python -m benchmarks.live --language python --limit 150 --rankers model --when typed,cold-0,cold-100,cold-300
 
 A real session with the default wrapped server. `typed`: the last keys before the member are typed at a person's pace,
-then completion is requested. `cold-N`: the file is opened with the cursor at the member, the editor asks which other
-uses of the word there are (as editors do when the cursor rests), and completion is requested N milliseconds later. What the model does not know by the
-deadline counts against it here, as it does for a user. Each list is requested again after the member's first letter was
-typed ("next key"). Printed beside the places: how often the first item has a star, how often that is right, and the
-calibration error of first items.
+then completion is requested. `cold-N`: the file is opened with the cursor at the member, documentHighlight is requested
+there (as editors do when the cursor rests), and completion N milliseconds later. A name that the model has not scored
+by the deadline counts against it, as it does for a user. Each list is requested again after the member's first letter
+was typed ("next key"). Printed beside the places: how often the first item has a star, how often that is right, and
+the calibration error of first items.
 """
 
 from __future__ import annotations

@@ -8,17 +8,15 @@ from typing import Any, NoReturn
 
 from tuning.errors import ConfigError
 
-TYPES = (  # methods, as PEFT's `PeftType` names them
-    *("SHADOW", "XLORA"),
-)
+TYPES = ("SHADOW", "XLORA")  # methods, as PEFT's `PeftType` names them
 
-_METHODS = (  # what their classes' names begin with
-    *("Shadow", "XLora"),
-)
+_METHODS = ("Shadow", "XLora")  # what their classes' names begin with
 
-OPTIONS = (  # what LoRA's config can hold: made, and refused where an adapter is
-    *("ArrowConfig", "EvaConfig", "LoftQConfig", "MontecloraConfig"),
-)
+OPTIONS = (
+    "ArrowConfig",
+    "EvaConfig",
+    "LoftQConfig",
+)  # what LoRA's config can hold: made, and refused where an adapter is
 
 NAMES = frozenset(
     (
@@ -56,9 +54,7 @@ NAMES = frozenset(
     )
 )
 
-SUBMODULES = frozenset(  # folders of `peft.tuners`
-    ("shadow", "xlora"),
-)
+SUBMODULES = frozenset(name.lower() for name in TYPES)  # folders of `peft.tuners`
 
 
 class _Absent(type):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NoReturn, final
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,10 @@ class Lily(LayerMethod):
         mixed = torch.einsum("e,ero->ro", shares, parts)
         return result + (low @ mixed * self.scaling).to(result.dtype)
 
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
+    def merged(self, affine: Affine, frozen: Frozen) -> NoReturn:
         raise AdapterError(f"LILY can't be merged into '{frozen.name}': what it adds depends on the batch")
 
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        raise AdapterError(f"LILY is never merged, as into '{frozen.name}'")
+    unmerged = merged
 
 
 @final
