@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,9 +18,11 @@ from tests.tuning.models import TEXT, byte_level, tiny
 from tests.tuning.ranking.serving.test_scorer import NAMES, searched
 from tuning.errors import AdapterError
 from tuning.ranking.learning.torch_models import TorchRuntime, tokens_of
-from tuning.ranking.serving.model import loading
-from tuning.ranking.serving.model.errors import ModelUnsupported, NeedsEngine, ScorerMissing
-from tuning.ranking.serving.model.loading import load_scorer
+from tuning.ranking.serving.model import compiling, loading
+from tuning.ranking.serving.model.compiling import GRAPH, compiled
+from tuning.ranking.serving.model.errors import ModelFileBroken, ModelUnsupported, NeedsEngine, ScorerMissing
+from tuning.ranking.serving.model.loading import load_scorer, on_onnx
+from tuning.ranking.serving.model.model_store import ABOUT
 from tuning.ranking.serving.model.onnx_runtime import OnnxRuntime
 from tuning.ranking.serving.model.prompt import build_prompt
 from tuning.ranking.serving.model.scorer import Scorer
@@ -166,3 +169,22 @@ def test_few_bits_say_about_the_same(tokenizer: Any, tmp_path: Path) -> None:
     few = searched(load_scorer(tmp_path / "base"), "k", PROMPT, NAMES)
     assert not np.array_equal(few, whole)
     assert np.abs(few - whole).max() < 0.1
+
+
+def test_a_model_of_another_processor_is_made_again(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved(tmp_path / "base", tokenizer)
+    before = searched(load_scorer(tmp_path / "base"), "k", PROMPT, NAMES)
+    made = compiled(tmp_path / "base", [])
+    assert b"prepacked_" in (made.folder / GRAPH).read_bytes()  # so the weights are mapped as they are
+    monkeypatch.setattr(compiling, "machine", lambda: "another processor")
+    other = compiled(tmp_path / "base", [])
+    assert other.folder != made.folder
+
+    elsewhere = msgspec.structs.replace(other.about, sample=[logit + 1 for logit in other.about.sample])
+    (other.folder / ABOUT).write_bytes(msgspec.json.encode(elsewhere))
+    with pytest.raises(ModelFileBroken, match="another processor"):
+        on_onnx(compiled(tmp_path / "base", []), 1)
+    assert np.array_equal(searched(load_scorer(tmp_path / "base"), "k", PROMPT, NAMES), before)
+    assert compiled(tmp_path / "base", []).about.sample == made.about.sample

@@ -26,11 +26,13 @@ from tuning.ranking.serving.model.gguf import Gguf
 from tuning.ranking.serving.model.llama_graph import write_graph
 from tuning.ranking.serving.model.llama_weights import EMBEDDING, LlamaWeights, Shape, weights_of
 from tuning.ranking.serving.model.model_store import About, File
+from tuning.ranking.serving.model.onnx_runtime import OnnxRuntime
+from tuning.ranking.serving.model.prepacking import machine, prepack
 from tuning.ranking.serving.model.quantisation import BLOCK, SERVED, Scheme, block_values, in_blocks
 from tuning.ranking.serving.model.smoothing import smoothed
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, from_gguf
 
-VERSION = 1  # of what is written here: another one is compiled anew
+VERSION = 2  # of what is written here: another one is compiled anew
 GRAPH, WEIGHTS, VALUES, SCALES, TOKENIZER = "graph.onnx", "weights.bin", "embedding.bin", "scales.bin", "tokenizer.json"
 
 HEARD, HEARD_TOKENS = Path(__file__).parents[1] / "rank.py", 512  # the code that channels' loudness is measured on
@@ -60,6 +62,10 @@ class Compiled:
         values = np.memmap(self.folder / VALUES, np.int8, "r", shape=(*blocks, BLOCK))
         scales = np.memmap(self.folder / SCALES, np.float16, "r", shape=blocks)
         return lambda tokens: block_values(values[list(tokens)], scales[list(tokens)])
+
+    def runtime(self, *, threads: int, graph: Path | None = None) -> OnnxRuntime:
+        """The model, ready to read; `graph` in place of its own. Raises ScorerMissing where it can't be loaded."""
+        return OnnxRuntime(graph or self.folder / GRAPH, self.shape, self.embedding(), threads=threads)
 
 
 def compiled(
@@ -108,7 +114,7 @@ def _used(folder: Path) -> Compiled | None:
 
 
 def _digest(base: Path, wanted: Sequence[Wanted], scheme: Scheme) -> str:
-    state = hashlib.sha256(repr((VERSION, model_store.identity(base), scheme)).encode())
+    state = hashlib.sha256(repr((VERSION, machine(), model_store.identity(base), scheme)).encode())
     for one in wanted:
         state.update(repr(one.weight).encode())
         for name in (CONFIG, FILE):
@@ -128,7 +134,9 @@ def _write(base: Path, wanted: Sequence[Wanted], scheme: Scheme, merge: Merge, f
     if scheme.is_quantised:
         tokenizer = ModelTokenizer.load(folder / TOKENIZER, end_of_text=end_of_text)
         weights = smoothed(weights, tokenizer.encode(HEARD.read_text("utf-8"))[:HEARD_TOKENS])
-    write_graph(weights, scheme, folder / GRAPH, folder / WEIGHTS)
+    plain = folder / "plain"
+    plain.mkdir()
+    write_graph(weights, scheme, plain / GRAPH, plain / WEIGHTS)
     table = weights[EMBEDDING]
     if scheme.is_quantised:
         values, scales = in_blocks(table)
@@ -136,16 +144,22 @@ def _write(base: Path, wanted: Sequence[Wanted], scheme: Scheme, merge: Merge, f
         scales.astype(np.float16).tofile(folder / SCALES)
     else:
         table.tofile(folder / VALUES)
-    say("checking")
-    files = {file.name: File(size=file.stat().st_size, sha256=model_store.sha256(file)) for file in folder.iterdir()}
     about = About(
         base=str(base),
         adapters=[str(one.folder) for one in wanted],
         shape=asdict(weights.shape),
         end_of_text=end_of_text,
         is_quantised=scheme.is_quantised,
-        files=files,
     )
+    del weights, table  # a float32 copy of the model: what comes now takes much memory itself
+    say("arranging for this processor")
+    made = Compiled(folder=folder, about=about)
+    sample = made.runtime(threads=1, graph=plain / GRAPH).sample()
+    prepack(plain / GRAPH, folder / GRAPH, folder / WEIGHTS)
+    shutil.rmtree(plain)
+    say("checking")
+    files = {file.name: File(size=file.stat().st_size, sha256=model_store.sha256(file)) for file in folder.iterdir()}
+    about = msgspec.structs.replace(about, sample=sample, files=files)
     (folder / model_store.ABOUT).write_bytes(msgspec.json.encode(about))
 
 

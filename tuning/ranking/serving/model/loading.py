@@ -6,21 +6,25 @@ import importlib
 import importlib.util
 import os
 import re
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from corpus.interpreter import install_command, missing
 from tuning.ranking.serving.model import model_store
 from tuning.ranking.serving.model.adapter_spec import Wanted, stack
-from tuning.ranking.serving.model.compiling import GRAPH, TOKENIZER, Compiled, Say, compiled
-from tuning.ranking.serving.model.errors import ModelUnsupported, NeedsEngine, ScorerMissing
-from tuning.ranking.serving.model.onnx_runtime import OnnxRuntime
-from tuning.ranking.serving.model.quantisation import FLOAT32, SERVED
+from tuning.ranking.serving.model.compiling import TOKENIZER, Compiled, Say, compiled
+from tuning.ranking.serving.model.errors import ModelFileBroken, ModelUnsupported, NeedsEngine, ScorerMissing
+from tuning.ranking.serving.model.quantisation import FLOAT32, SERVED, Scheme
 from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer
 
 TORCH = "tuning.ranking.learning.torch_models"  # by its name: what serves imports no torch
 IN_TORCH = ("torch", "transformers")
+UNLIKE = 0.5  # of a logit: more than threads and rounding change, less than another layout does
 HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # OWNER/NAME, or NAME
 
 
@@ -44,20 +48,27 @@ def load_scorer(
     threads = threads or default_threads()
     if not path.exists():
         return _in_torch(str(base), wanted, threads, quantize, allow_download)
-    scheme = SERVED if quantize else FLOAT32
+    make = partial(_made, path, wanted, scheme=SERVED if quantize else FLOAT32, say=say)
     try:
-        try:
-            found = compiled(path, wanted, scheme=scheme, say=say, anew=anew)
-        except NeedsEngine:
-            if not has_torch():
-                raise
-            merge = importlib.import_module(TORCH).with_adapters
-            found = compiled(path, wanted, scheme=scheme, merge=merge, say=say, anew=anew)
+        found = make(anew=anew)
     except ModelUnsupported as error:
         if not has_torch():
             raise ModelUnsupported(f"{error}. torch may run it: {install_command('train')}") from error
         return _in_torch(str(base), wanted, threads, quantize, allow_download)
-    return on_onnx(found, threads)
+    try:
+        return on_onnx(found, threads)
+    except ModelFileBroken:  # made on a processor that describes itself as this one does
+        return on_onnx(make(anew=True), threads)
+
+
+def _made(base: Path, wanted: Sequence[Wanted], *, scheme: Scheme, say: Say, anew: bool) -> Compiled:
+    try:
+        return compiled(base, wanted, scheme=scheme, say=say, anew=anew)
+    except NeedsEngine:
+        if not has_torch():
+            raise
+        merge = importlib.import_module(TORCH).with_adapters
+        return compiled(base, wanted, scheme=scheme, merge=merge, say=say, anew=anew)
 
 
 def chosen(base: str | Path, adapter: str) -> list[Wanted]:
@@ -79,8 +90,10 @@ def chosen(base: str | Path, adapter: str) -> list[Wanted]:
 
 
 def on_onnx(found: Compiled, threads: int) -> Scorer:
-    """A scorer of a compiled model. Raises ScorerMissing."""
-    runtime = OnnxRuntime(found.folder / GRAPH, found.shape, found.embedding(), threads=threads)
+    """A scorer of a compiled model. Raises ScorerMissing, and ModelFileBroken where it gives other logits than when it was made."""
+    runtime = found.runtime(threads=threads)
+    if not np.allclose(runtime.sample(), found.about.sample, atol=UNLIKE, rtol=0):
+        raise ModelFileBroken(f"{found.folder} was made for another processor; run: starling install-model --force")
     tokenizer = ModelTokenizer.load(found.folder / TOKENIZER, end_of_text=found.about.end_of_text)
     return Scorer(runtime, tokenizer)
 

@@ -39,7 +39,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     shape: Mapping[str, float]
     end_of_text: int
     is_quantised: bool
-    files: Mapping[str, File]
+    files: Mapping[str, File] = {}
+    sample: Sequence[float] = ()  # `OnnxRuntime.sample` when it was made
 
 
 def models_dir() -> Path:
