@@ -69,7 +69,6 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.enable_mem_pattern = False  # it plans buffers ahead, for sizes that seldom come again: 6 MB
-        options.enable_mem_pattern = False  # it plans buffers for sizes that seldom come again: 6 MB
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
