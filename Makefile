@@ -102,7 +102,7 @@ test-servers: $(INSTALLED)
 
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[corpus,ray]'
-	$(BIN)/python -m pytest -m ray tests/corpus/test_ray.py
+	$(BIN)/python -m pytest -m ray tests/corpus/mining/test_ray.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.latency

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from corpus.__main__ import listed
-from corpus.mine import WORK, jobs_by_default, mine
-from corpus.readings import Source
-from corpus.survey import Options
-from corpus.workers import results
+from corpus.mining.mine import WORK, jobs_by_default, mine
+from corpus.mining.readings import Source
+from corpus.mining.survey import Options
+from corpus.mining.workers import results
 
 CORES = (2, 16, 64)
 console = Console()

@@ -16,9 +16,9 @@ import tree_sitter
 from rich.console import Console
 from rich.table import Table
 
-from corpus.secrets import has_secret
-from corpus.sources import snapshot
-from corpus.survey import Kept, Options, survey
+from corpus.mining.secrets import has_secret
+from corpus.mining.sources import snapshot
+from corpus.mining.survey import Kept, Options, survey
 from corpus.syntax.language import languages
 from corpus.syntax.parse import grammar
 

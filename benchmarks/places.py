@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.lists import Recorded, read_lists
-from corpus.positions import cut
+from corpus.lists.list_files import Recorded, read_lists
+from corpus.lists.positions import cut
+from corpus.lists.workspace import unfold
+from corpus.mining.sources import snapshot
 from corpus.rankbench.origins import Bench, benches, place_of
-from corpus.sources import snapshot
-from corpus.workspace import unfold
 from lsp_server.servers.placeholders import expanded
 from lsp_server.servers.presets import by_name
 from tuning.ranking.evaluating.evaluate import sample

@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from corpus.candidates import Tally, record
-from corpus.choosing import projects
-from corpus.mine import mine
-from corpus.readings import Source
-from corpus.sources import snapshot
-from corpus.survey import Options
+from corpus.lists.candidates import Tally, record
+from corpus.lists.choosing import projects
+from corpus.mining.mine import mine
+from corpus.mining.readings import Source
+from corpus.mining.sources import snapshot
+from corpus.mining.survey import Options
 from corpus.syntax.language import languages
 from lsp_server.servers.presets import installed
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from corpus.cli_candidates import LISTS, places_of
-from corpus.lists import read_lists
+from corpus.lists.cli_candidates import LISTS, places_of
+from corpus.lists.list_files import read_lists
 from tuning.ranking.evaluating.cases import cases
 from tuning.ranking.evaluating.known_scores import KnownScores
 from tuning.ranking.evaluating.metrics import gained, signed, summary

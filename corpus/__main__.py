@@ -27,19 +27,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from corpus import cli_candidates, interpreter
-from corpus.licences import PERMISSIVE
-from corpus.limits import SECONDS
-from corpus.mine import jobs_by_default, mine, rebuild
+from corpus import interpreter
+from corpus.lists import cli_candidates
+from corpus.lists.relisting import read_lists_manifest
+from corpus.mining.licences import PERMISSIVE
+from corpus.mining.limits import SECONDS
+from corpus.mining.mine import jobs_by_default, mine, rebuild
+from corpus.mining.readings import Source
+from corpus.mining.shards import CorpusError, Manifest, manifest_file, read_manifest
+from corpus.mining.sites import PER_FILE
+from corpus.mining.survey import Options
+from corpus.mining.workers import WorkersError
 from corpus.problems import print_error, print_warning
-from corpus.readings import Source
-from corpus.relisting import read_lists_manifest
-from corpus.shards import CorpusError, Manifest, manifest_file, read_manifest
-from corpus.sites import PER_FILE
-from corpus.survey import Options
 from corpus.syntax.language import languages
 from corpus.usage import cli as usage
-from corpus.workers import WorkersError
 
 console = Console(stderr=True)
 EACH = 40  # sources that are listed one by one

@@ -27,7 +27,10 @@ HEAVY = {
     "tuning.ranking.serving.model.scorer",
 }
 COMMON = "corpus.interpreter"  # how any of us starts Python
-REPLAYING = ("corpus.candidates", "corpus.replay")  # ask wrapped servers, with the client that Starling itself uses
+REPLAYING = (
+    "corpus.lists.candidates",
+    "corpus.lists.replay",
+)  # ask wrapped servers, with the client that Starling itself uses
 SERVING = "tuning.ranking.serving"
 USAGE = (
     "corpus.usage.contexts",
@@ -120,7 +123,7 @@ def test_what_serves_imports_neither_torch_nor_transformers() -> None:
     script = f"""
 import sys
 from importlib import import_module
-for name in ("torch", "transformers", "safetensors", "onnx", "corpus.sources"):
+for name in ("torch", "transformers", "safetensors", "onnx", "corpus.mining.sources"):
     sys.modules[name] = None  # importing it fails
 for module in {[*modules, "lsp_server.ranking.ranker_process"]}:
     import_module(module)

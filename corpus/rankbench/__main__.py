@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import track
 
-from corpus.candidates import Tally, record
-from corpus.cli_candidates import progress, report
-from corpus.lists import read_lists, write_lists
+from corpus.lists.candidates import Tally, record
+from corpus.lists.cli_candidates import progress, report
+from corpus.lists.list_files import read_lists, write_lists
 from corpus.problems import print_error
 from corpus.rankbench.choosing import chosen_projects
 from corpus.rankbench.origins import Bench, OriginError, benches, fetch, home

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.candidates import Project
-from corpus.choosing import spread
-from corpus.copies import PERMUTATIONS, Signatures, near_copies
+from corpus.lists.candidates import Project
+from corpus.lists.choosing import spread
+from corpus.lists.written import written
+from corpus.mining.copies import PERMUTATIONS, Signatures, near_copies
+from corpus.mining.sources import snapshot
+from corpus.mining.survey import Options, survey
 from corpus.rankbench.origins import GIT, Bench, fetch, place_of
-from corpus.sources import snapshot
-from corpus.survey import Options, survey
-from corpus.written import written
 
 EACH = 250  # positions of a repository
 WRITTEN_EACH = 60  # in lines as they were written

@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 
-from corpus.lists import Recorded
+from corpus.lists.list_files import Recorded
 
 FILES, EACH = 10, 40
 

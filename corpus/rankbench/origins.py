@@ -73,7 +73,7 @@ def home() -> Path:
 
 
 def place_of(origin: str) -> str:
-    """Where an origin's source is on disk, as `corpus.sources.snapshot` takes it. Raises OriginError where it was not fetched."""
+    """Where an origin's source is on disk, as `corpus.mining.sources.snapshot` takes it. Raises OriginError where it was not fetched."""
     git = GIT.fullmatch(origin)
     if git is not None:
         return f"{_clone(git)}@{git['commit']}"

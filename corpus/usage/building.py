@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.shards import alone, replacing
+from corpus.mining.shards import alone, replacing
 from corpus.usage.counts import WHOLE, Counts, UsageManifest, read_counted, write_counted
 from corpus.usage.table import FOLDER, STEPS, SUFFIX, Table
 

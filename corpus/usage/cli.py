@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from corpus.mine import jobs_by_default
+from corpus.lists.relisting import read_lists_manifest
+from corpus.mining.mine import jobs_by_default
+from corpus.mining.shards import read_manifest
 from corpus.rankbench.origins import benches
-from corpus.relisting import read_lists_manifest
-from corpus.shards import read_manifest
 from corpus.usage.building import LARGEST, build, card, compact
 from corpus.usage.counts import read_counted
 from corpus.usage.gathering import BYTES, gather

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.shards import CorpusError, replacing
+from corpus.mining.shards import CorpusError, replacing
 from corpus.syntax.tokens import U32, U64, hash_names, name_ids
 from corpus.usage.contexts import hash_of
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus import readings
-from corpus.copies import PERMUTATIONS, near_copies
-from corpus.limits import SECONDS
-from corpus.mine import WORK
-from corpus.shards import CorpusError, Row, alone, read, read_manifest
+from corpus.mining import readings
+from corpus.mining.copies import PERMUTATIONS, near_copies
+from corpus.mining.limits import SECONDS
+from corpus.mining.mine import WORK
+from corpus.mining.shards import CorpusError, Row, alone, read, read_manifest
+from corpus.mining.workers import WorkersError, results
 from corpus.syntax.language import languages
 from corpus.usage.counting import Uses, uses
 from corpus.usage.counts import MANIFEST, Counted, Counts, UsageManifest, read_counted, write_counted
-from corpus.workers import WorkersError, results
 
 BYTES = 300_000
 TOGETHER = 40  # repositories whose counts are held in memory before they are added

@@ -8,7 +8,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
-from corpus.readings import Source
+from corpus.mining.readings import Source
 
 APACHE = (Path(__file__).parents[2] / "LICENSE").read_bytes()
 AUTHOR = pygit2.Signature("A. Author", "author@example.org", 1_700_000_000, 0)

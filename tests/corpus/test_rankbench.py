@@ -13,14 +13,14 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from corpus.lists import read_lists
-from corpus.positions import CLASSES, cut
+from corpus.lists.list_files import read_lists
+from corpus.lists.positions import CLASSES, cut
+from corpus.lists.written import written
+from corpus.mining.sources import file_at, snapshot
 from corpus.rankbench import origins
 from corpus.rankbench.__main__ import main
 from corpus.rankbench.new_project import EACH, FILES, new_project
 from corpus.rankbench.origins import GIT, NPM, PYPI, OriginError, benches, fetch, place_of
-from corpus.sources import file_at, snapshot
-from corpus.written import written
 from tests.corpus.repositories import module, repository
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from corpus.candidates import Asked, Project, record
-from corpus.positions import positions
-from corpus.sites import Site
+from corpus.lists.candidates import Asked, Project, record
+from corpus.lists.positions import positions
+from corpus.mining.sites import Site
 from tests.corpus.repositories import repository
 from tests.servers.catalog import CATALOG, path_with_servers
 from tests.servers.conftest import needs

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from rich.console import Console
 
 from corpus.interpreter import missing
+from corpus.mining.shards import CorpusError
+from corpus.mining.sources import SourceError
 from corpus.problems import print_error
 from corpus.rankbench.origins import OriginError
-from corpus.shards import CorpusError
-from corpus.sources import SourceError
 from tuning.errors import TuningError
 from tuning.ranking.learning import cli_adapters, cli_fit, cli_learn, cli_train
 from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from corpus.__main__ import main
-from corpus.mine import mine
-from corpus.readings import Source
-from corpus.shards import CorpusError
-from corpus.survey import Options
+from corpus.mining.mine import mine
+from corpus.mining.readings import Source
+from corpus.mining.shards import CorpusError
+from corpus.mining.survey import Options
 from corpus.syntax.tokens import hash_names, name_ids
 from corpus.usage.building import build, table_of_counts
 from corpus.usage.cli import measured_on

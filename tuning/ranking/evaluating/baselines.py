@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.lists import Recorded
+from corpus.lists.list_files import Recorded
 from tuning.ranking.serving.features import Floats
 
 WORD = re.compile(r"[\w$]+")

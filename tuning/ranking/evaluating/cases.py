@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.filters import language_of
-from corpus.lists import Recorded
-from corpus.positions import cut
-from corpus.sources import SourceError, file_at, snapshot
+from corpus.lists.list_files import Recorded
+from corpus.lists.positions import cut
+from corpus.lists.workspace import unfold
+from corpus.mining.filters import language_of
+from corpus.mining.sources import SourceError, file_at, snapshot
 from corpus.syntax.language import languages
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.site import site_at
-from corpus.workspace import unfold
 from tuning.ranking.evaluating.near_copies import Shingles, near_copies, shingled, shingles
 from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt

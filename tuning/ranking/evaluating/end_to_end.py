@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from corpus.candidates import Asked, Project, record
-from corpus.lists import Recorded
+from corpus.lists.candidates import Asked, Project, record
+from corpus.lists.list_files import Recorded
+from corpus.mining.sources import file_at, snapshot
 from corpus.problems import print_warning
 from corpus.rankbench.origins import Bench, place_of
-from corpus.sources import file_at, snapshot
 from tuning.ranking.evaluating.ranker_scores import Scores
 
 

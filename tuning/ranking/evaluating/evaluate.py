@@ -23,12 +23,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from corpus.lists import Recorded, read_lists
-from corpus.positions import CLASSES, FORMS
+from corpus.lists.list_files import Recorded, read_lists
+from corpus.lists.positions import CLASSES, FORMS
+from corpus.mining.sources import SourceError, snapshot
 from corpus.problems import print_error, print_warning
 from corpus.rankbench.new_project import new_project
 from corpus.rankbench.origins import OriginError, benches, place_of
-from corpus.sources import SourceError, snapshot
 from tuning.ranking.evaluating.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
 from tuning.ranking.evaluating.calibration import by_stars, calibration_error, error_by_chance
 from tuning.ranking.evaluating.cases import Case, cases

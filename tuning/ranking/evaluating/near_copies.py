@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus import copies
-from corpus.copies import ALIKE, FEWEST
+from corpus.mining import copies
+from corpus.mining.copies import ALIKE, FEWEST
 from corpus.syntax.tokens import U64, tokenize
 
 Shingles = Mapping[Path, U64]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corpus.positions import CLASSES
+from corpus.lists.positions import CLASSES
 from tuning.ranking.evaluating.metrics import summary
 from tuning.ranking.evaluating.ranker_variants import WITHOUT
 

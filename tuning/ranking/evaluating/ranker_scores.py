@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from corpus.lists import Recorded
+from corpus.lists.list_files import Recorded
 from tuning.ranking.evaluating.calibration import First
 
 OVERALL = "all"

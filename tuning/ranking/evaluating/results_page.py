@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corpus.positions import CLASSES, FORMS
+from corpus.lists.positions import CLASSES, FORMS
 from tuning.files import replacing
 from tuning.ranking.evaluating.calibration import calibration_error, error_by_chance
 from tuning.ranking.evaluating.metrics import gained, signed, summary

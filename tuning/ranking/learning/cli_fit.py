@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from corpus.cli_candidates import LISTS, places_of
-from corpus.lists import Recorded, read_lists
-from corpus.positions import CLASSES
+from corpus.lists.cli_candidates import LISTS, places_of
+from corpus.lists.list_files import Recorded, read_lists
+from corpus.lists.positions import CLASSES
 from corpus.problems import print_error
 from tuning.ranking.evaluating.calibration import calibration_error
 from tuning.ranking.evaluating.cases import Case, cases

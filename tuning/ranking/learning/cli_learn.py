@@ -64,8 +64,8 @@ def add(commands: Any) -> None:
 
 def make_windows(given: argparse.Namespace) -> int:
     """Lists to windows."""
-    from corpus.cli_candidates import LISTS, places_of
-    from corpus.lists import read_lists
+    from corpus.lists.cli_candidates import LISTS, places_of
+    from corpus.lists.list_files import read_lists
     from corpus.rankbench.origins import benches, place_of
     from tuning.ranking.evaluating.cases import cases
     from tuning.ranking.learning.torch_models import base_and_tokenizer

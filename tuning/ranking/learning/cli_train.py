@@ -18,10 +18,10 @@ import platformdirs
 from rich.console import Console
 from rich.table import Table
 
-from corpus.candidates import installed_servers
-from corpus.cli_candidates import servers_of
-from corpus.shards import alone
-from corpus.sources import RevisionMissing, SourceUnknown, snapshot
+from corpus.lists.candidates import installed_servers
+from corpus.lists.cli_candidates import servers_of
+from corpus.mining.shards import alone
+from corpus.mining.sources import RevisionMissing, SourceUnknown, snapshot
 from corpus.syntax.language import languages
 from tuning.ranking.evaluating.metrics import gained, signed, summary
 from tuning.ranking.learning import train_plan

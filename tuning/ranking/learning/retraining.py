@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.candidates import Tally, record
-from corpus.lists import Recorded
+from corpus.lists.candidates import Tally, record
+from corpus.lists.list_files import Recorded
 from tuning.ranking.evaluating.cases import Case, cases
 from tuning.ranking.evaluating.metrics import rank_in
 from tuning.ranking.learning.batch_layout import Batch, Laid

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.candidates import Asked, Project
-from corpus.choosing import spread
-from corpus.sources import SourceUnknown, snapshot
-from corpus.survey import Kept, Options, survey
-from corpus.written import written
+from corpus.lists.candidates import Asked, Project
+from corpus.lists.choosing import spread
+from corpus.lists.written import written
+from corpus.mining.sources import SourceUnknown, snapshot
+from corpus.mining.survey import Kept, Options, survey
 
 FEWEST = 40  # positions to judge on, or files are kept apart
 APART = 0.15  # of the files

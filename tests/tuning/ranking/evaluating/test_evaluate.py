@@ -9,9 +9,9 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from corpus.candidates import Asked, Project, recorded
-from corpus.lists import Recorded, read_lists, write_lists
-from corpus.positions import Position
+from corpus.lists.candidates import Asked, Project, recorded
+from corpus.lists.list_files import Recorded, read_lists, write_lists
+from corpus.lists.positions import Position
 from corpus.rankbench import origins
 from corpus.rankbench.origins import Bench
 from corpus.syntax.candidate import Candidate
@@ -189,7 +189,7 @@ def test_a_file_that_is_not_what_it_was_is_said(
 
 
 def test_a_sample_is_the_same_every_time(bench: Bench) -> None:
-    from corpus.lists import read_lists
+    from corpus.lists.list_files import read_lists
 
     rows = list(read_lists(bench.lists))
     assert evaluate.sample(rows, 2) == evaluate.sample(rows, 2)

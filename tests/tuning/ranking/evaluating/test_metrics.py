@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.lists import Recorded
+from corpus.lists.list_files import Recorded
 from tuning.ranking.evaluating.baselines import LISTS, NO_MATCH, TEXT, vscode_scores
 from tuning.ranking.evaluating.metrics import FIGURES, rank_in, rank_of, summary
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from corpus.candidates import Project, Tally, recorded
 from corpus.interpreter import install_command
-from corpus.lists import Recorded
-from corpus.sources import SourceUnknown
+from corpus.lists.candidates import Project, Tally, recorded
+from corpus.lists.list_files import Recorded
+from corpus.mining.sources import SourceUnknown
 from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
 from tests.tuning.models import byte_level, tiny

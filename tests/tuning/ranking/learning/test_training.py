@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.lists import read_lists, write_lists
+from corpus.lists.list_files import read_lists, write_lists
 from tests.corpus.repositories import repository
 from tests.tuning.models import byte_level, tiny
 from tests.tuning.ranking.learning.test_retraining import SERVERS, day, offered_everywhere, shop

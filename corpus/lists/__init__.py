@@ -1,0 +1,1 @@
+"""Completion lists at places of a corpus, recorded from real language servers, and their files."""
