@@ -9,6 +9,10 @@ from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("starling", deadline=None)  # how long an example takes says nothing about what it tests
+settings.load_profile("starling")
 
 MAY_SKIP = {
     "gopls is not installed": "neither pip nor npm has it, and Debian's is older than the protocol that the tests use",

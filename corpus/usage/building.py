@@ -18,14 +18,17 @@ PAIR, CONTEXT = 7, 14  # bytes of each in a table
 WIDEST = 65_535
 
 
-def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST) -> dict[str, Table]:
-    """Build a table for each group of languages in the folder `counts`, and write it into `out`. Raises CorpusError and OSError."""
+def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST, fewest: int = FEWEST) -> dict[str, Table]:
+    """Build a table for each group of languages in the folder `counts`, and write it into `out`.
+
+    A name has to be in `fewest` repositories of a context. Raises CorpusError and OSError.
+    """
     manifest = read_counted(counts)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Table] = {}
     for file in sorted(counts.glob("*.parquet")):
         counted = sum(1 for one in manifest.repositories if one.files.get(file.stem))
-        found[file.stem] = table_of_counts(Counts.load(file), counted, largest)
+        found[file.stem] = table_of_counts(Counts.load(file), counted, largest, fewest)
         with replacing(out / f"{file.stem}{SUFFIX}") as temporary:
             found[file.stem].save(temporary)
     return found
@@ -41,9 +44,8 @@ def compact(counts: Path, out: Path) -> None:
         write_counted(out, read_counted(counts))
 
 
-def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST) -> Table:
-    """Keep the pairs of at least FEWEST repositories. If they take more than `largest` bytes, require more repositories."""
-    fewest = FEWEST
+def table_of_counts(counts: Counts, counted: int, largest: int = LARGEST, fewest: int = FEWEST) -> Table:
+    """Keep the pairs of at least `fewest` repositories. If they take more than `largest` bytes, require more repositories."""
     kept = _kept(counts, fewest)
     while _size(kept) > largest:
         fewest += 1

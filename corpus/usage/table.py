@@ -98,31 +98,60 @@ class Table:
 
     def evidence(self, contexts: Sequence[str], ids: U32) -> Evidence:
         """Look up names by their ids, uint32 [n], in `contexts`, the coarsest first."""
-        n = len(ids)
-        p = np.full(n, 1e-6)
-        share, projects = np.zeros(n), np.zeros(n, np.int64)
-        finest, of = -1, 0
-        for level, context in enumerate(contexts):
-            place = int(np.searchsorted(self.contexts, np.uint64(hash_of(context))))
-            if place == len(self.contexts) or int(self.contexts[place]) != hash_of(context):
-                continue
-            first, last = int(self.starts[place]), int(self.starts[place + 1])
-            total = int(self.totals[place])
-            here = np.zeros(n)
+        return evidence([self], contexts, ids)
+
+    def found(self, context: str, ids: U32) -> _Found | None:
+        """What one context has of names by their ids, uint32 [n]. Returns None if the table has no such context."""
+        place = int(np.searchsorted(self.contexts, np.uint64(hash_of(context))))
+        if place == len(self.contexts) or int(self.contexts[place]) != hash_of(context):
+            return None
+        first, last = int(self.starts[place]), int(self.starts[place + 1])
+        share, projects = np.zeros(len(ids)), np.zeros(len(ids), np.int64)
+        if last > first:
             where = first + np.searchsorted(self.names[first:last], ids)
             where[where == last] = first
-            known = self.names[where] == ids if last > first else np.zeros(n, np.bool_)
-            here[known] = np.exp(self.shares[where[known]] / -STEPS)
-            p = (total * here + NOVEL * p) / (total + NOVEL)
-            finest, of = level, total
-            share = here
-            projects = np.zeros(n, np.int64)
+            known = self.names[where] == ids
+            share[known] = np.exp(self.shares[where[known]] / -STEPS)
             projects[known] = self.repositories[where[known]]
-        return Evidence(p=p, share=share, projects=projects, context=finest, of=of)
+        return _Found(share=share, projects=projects, of=int(self.totals[place]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What one table has in one context: as in Evidence."""
+
+    share: Floats
+    projects: Ints
+    of: int
+
+
+def evidence(tables: Sequence[Table], contexts: Sequence[str], ids: U32) -> Evidence:
+    """Look up names by their ids, uint32 [n], in `contexts`, the coarsest first.
+
+    In each context a later table is to an earlier one as a finer context to a coarser one: it says more about the place.
+    """
+    n = len(ids)
+    p, share, projects = np.full(n, 1e-6), np.zeros(n), np.zeros(n, np.int64)
+    finest, of = -1, 0
+    for level, context in enumerate(contexts):
+        for table in tables:
+            found = table.found(context, ids)
+            if found is None:
+                continue
+            p = (found.of * found.share + NOVEL * p) / (found.of + NOVEL)
+            if finest == level:
+                share = (found.of * found.share + NOVEL * share) / (found.of + NOVEL)
+                projects, of = projects + found.projects, of + found.of
+            else:
+                finest, share, projects, of = level, found.share, found.projects, found.of
+    return Evidence(p=p, share=share, projects=projects, context=finest, of=of)
 
 
 @cache
-def table_of(group: str) -> Table | None:
-    """Load the packaged table of a group of languages, or return None if there is none. Raises TableError."""
-    file = FOLDER / f"{group}{SUFFIX}"
+def table_of(group: str, folder: Path = FOLDER) -> Table | None:
+    """Load a folder's table of a group of languages (the packaged one), or return None if there is none. Raises TableError.
+
+    The table stays in memory: its file may not change.
+    """
+    file = folder / f"{group}{SUFFIX}"
     return Table.load(file) if file.is_file() else None

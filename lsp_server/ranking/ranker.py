@@ -31,7 +31,7 @@ from lsp_server.ranking.workspace import NOTHING, Workspace
 from tuning.ranking.serving import acceptance_log
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.index.repeats import Nearby
-from tuning.ranking.serving.model.adapter_registry import Watched
+from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Watched
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
 from tuning.ranking.serving.stars import STARRED, ratings
@@ -53,18 +53,22 @@ class _Open:
     tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
     data: bytes = b""  # the text and the files that `around` is of
     nearby: Nearby = NOTHING
+    own_usage: str = ""
     around: Surroundings | None = None
 
-    def surroundings(self, offset: int, nearby: Nearby) -> Surroundings:
+    def surroundings(self, offset: int, nearby: Nearby, own_usage: str) -> Surroundings:
         """Read the text around `offset`, unless it was just read; `nearby` are the files around it."""
         text = self.syntax.text
-        known = self.around if self.data is text.data and self.nearby is nearby else None
+        is_known = self.data is text.data and self.nearby is nearby and self.own_usage == own_usage
+        known = self.around if is_known else None
         if known is None or known.site.offset != offset:
-            self.data, self.nearby = text.data, nearby
+            self.data, self.nearby, self.own_usage = text.data, nearby, own_usage
             site = site_at(self.syntax, offset)
             next_line = text.line_end(text.line_of(site.offset))
             before, after = text.data[: site.start], text.data[next_line:]
-            known = Surroundings.of(site, before, after, self.tokenizer, nearby=nearby, path=self.path)
+            known = Surroundings.of(
+                site, before, after, self.tokenizer, nearby=nearby, path=self.path, own_usage=own_usage
+            )
             self.around = known
         return known
 
@@ -82,7 +86,7 @@ class Ranker:
         self._base, self._adapter = base, adapter
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
-        self._installed = Watched()
+        self._adapters, self._tables = Watched(ADAPTERS), Watched(USAGE)
         self._last: dict[str, Any] | None = None  # of the last ranking: how it was made
         self._accepting = (
             Accepting(lambda entry: self.workspace.later(acceptance_log.keep, entry)) if log_accepted else None
@@ -166,16 +170,18 @@ class Ranker:
         """The author typed up to here, or looks here, and paused: the model reads it before a list is asked for."""
         document = self.documents.get(uri)
         if document is not None and self.worker is not None and offset <= len(document.syntax.text.data):
-            site = document.surroundings(offset, self.workspace.nearby(document.folder)).site
+            site = self._around(uri, offset).site
             self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri), ahead=ahead)
 
     def _adapter_for(self, uri: str) -> str:
         """The adapters that the user named (or "none"), or else the installed one for the document's workspace; "" for none."""
-        if self._adapter:
-            return self._adapter
+        return self._adapter or self._installed_for(uri, self._adapters)
+
+    def _installed_for(self, uri: str, watched: Watched) -> str:
+        """The folder of what is installed for a document; "" for none."""
         document, path = self.documents[uri], path_of(uri)
         language = document.syntax.language
-        return "" if path is None or language is None else self._installed.adapter_for(path, language.id)
+        return "" if path is None or language is None else watched.folder_for(path, language.id)
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
@@ -284,12 +290,18 @@ class Ranker:
         }
 
     def _surroundings(self, params: dict[str, Any]) -> Surroundings | None:
-        document = self.documents.get(params["textDocument"]["uri"])
+        uri = params["textDocument"]["uri"]
+        document = self.documents.get(uri)
         if document is None:
             return None
         position = params["position"]
         offset = to_offset(document.syntax.text, position["line"], position["character"], self.encoding)
-        return document.surroundings(offset, self.workspace.nearby(document.folder))
+        return self._around(uri, offset)
+
+    def _around(self, uri: str, offset: int) -> Surroundings:
+        document = self.documents[uri]
+        nearby = self.workspace.nearby(document.folder)
+        return document.surroundings(offset, nearby, self._installed_for(uri, self._tables))
 
     def _prompt(self, uri: str, site: CompletionSite) -> Prompt:
         document = self.documents[uri].syntax

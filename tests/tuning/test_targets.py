@@ -28,7 +28,7 @@ numbers = st.one_of(st.none(), st.integers(0, 12), st.lists(st.integers(0, 12), 
 layer_patterns = st.one_of(st.none(), st.sampled_from(["layers", "h", "experts", "lay.*"]), st.just(["h", "layers"]))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(
     name=names,
     target_modules=st.one_of(lists, patterns),

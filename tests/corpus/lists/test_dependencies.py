@@ -224,7 +224,7 @@ HOSTILE = st.sampled_from([
 ANYTHING = HOSTILE | st.text("-@/:.~=a1 \n", max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @example({"x": ".."}, "npm")
 @example({"--global": "1"}, "npm")
 @given(st.dictionaries(ANYTHING, ANYTHING, max_size=6), st.sampled_from(["pip", "npm"]))

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.syntax.language import Language, languages
@@ -168,7 +168,6 @@ WHOLE["tsx"] = WHOLE["typescript"]
 
 
 @pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)
-@settings(deadline=None)  # the first example compiles the language's queries
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=14), st.integers(0, 60))
 def test_never_raises_on_any_text(language: Language, parts: list[str], offset: int) -> None:
     document = SyntaxDocument("".join(parts).encode("utf-8", "surrogatepass"), language)
@@ -176,7 +175,6 @@ def test_never_raises_on_any_text(language: Language, parts: list[str], offset: 
 
 
 @pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)
-@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_tree_after_edits_is_the_tree_parsed_fresh(language: Language, seed: int) -> None:
     generator = random.Random(seed)

@@ -17,7 +17,7 @@ from corpus.usage.building import build, table_of_counts
 from corpus.usage.cli import measured_on
 from corpus.usage.counts import Counts, read_counted
 from corpus.usage.gathering import gather
-from corpus.usage.table import FOLDER, Table, TableError
+from corpus.usage.table import FOLDER, Table, TableError, evidence
 from tests.corpus.repositories import module, repository
 
 COUNTED = FOLDER.parent / "counted"
@@ -44,6 +44,27 @@ def mined(tmp_path: Path) -> Path:
 
 def ids(*names: str) -> np.ndarray:
     return name_ids(hash_names(names))
+
+
+def table(uses: dict[str, dict[str, int]], repositories: int) -> Table:
+    counts = Counts.together([Counts.of_one(uses)] * repositories)
+    return table_of_counts(counts, repositories, fewest=1)
+
+
+def test_a_table_of_ones_own_says_more_than_the_packaged_one_in_the_same_context() -> None:
+    packaged = table({"m": {"array": 1, "append": 9}, "m np": {"array": 9, "zeros": 1}}, 100)
+    own = table({"m": {"append": 1}, "m np": {"zeros": 1}, "m< numpy": {"ours": 1}}, 4)
+    place = ["m", "m np"]
+    names = ids("array", "zeros", "append")
+    before, after = packaged.evidence(place, names), evidence([packaged, own], place, names)
+    assert before.p.argmax() == 0 and after.p.argmax() == 1
+    assert (
+        after.p[0] > after.p[2]
+    )  # what only a coarser context of one's own has stays behind what the packaged one has here
+    assert after.projects.tolist() == [100, 104, 0] and (after.context, after.of) == (1, 104)
+    assert evidence([packaged, own], [*place, "m< numpy"], ids("ours")).projects.tolist() == [4]
+    assert evidence([packaged], place, names).p.tolist() == before.p.tolist()
+    assert evidence([own], ["i"], names).context == -1
 
 
 def test_each_repository_counts_once_and_names_of_few_are_not_kept(mined: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from corpus.usage.building import table_of_counts
+from corpus.usage.counts import Counts
 from lsp_server.ranking.ranker import Ranker
 from lsp_server.ranking.workspace import FOLDERS
 from tuning.ranking.serving.index.repeats import Nearby
@@ -109,7 +111,7 @@ async def test_upkeep_that_fails_is_logged_and_costs_only_itself(
 async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_named_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter_registry, "home", lambda: tmp_path / "adapters")
+    monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
     monkeypatch.setattr(adapter_registry, "LOOK_AGAIN", 0.0)
     made, root = tmp_path / "made", tmp_path / "shop"
     made.mkdir()
@@ -131,6 +133,36 @@ async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_name
     ranker._adapter = "none"  # pyright: ignore[reportPrivateUsage]
     adapter_registry.install("shop", made, adapter_registry.Card(base="", workspaces=[str(root)]))
     assert adapter(inside) == "none"
+
+
+async def test_a_document_is_ranked_by_the_usage_table_of_its_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_registry, "home", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(adapter_registry, "LOOK_AGAIN", 0.0)
+    made, root = tmp_path / "made", tmp_path / "shop"
+    made.mkdir()
+    root.mkdir()
+    document = root / "own.py"
+    ranker = await opened(root, document, text="import shelf\nshelf.")
+    offered = json.dumps([{"label": name, "kind": 3} for name in ("alpha", "beta", "restock", "value")]).encode()
+    asked = {"textDocument": {"uri": document.as_uri()}, "position": {"line": 1, "character": 6}}
+
+    async def first() -> tuple[int, list[int]]:
+        reply = await ranker.rank({**asked, "deadline": 0, "starLimit": 3}, offered, lambda early: None, 0.0)
+        assert reply is not None
+        return reply["order"][0], reply["projects"]
+
+    before, _ = await first()
+    uses = {"m": {"restock": 1}, "m shelf": {"restock": 1}, "m< shelf": {"restock": 1}}
+    table_of_counts(Counts.together([Counts.of_one(uses)] * 5), 5, fewest=1).save(made / "python.usage")
+    card = adapter_registry.Card(base="", workspaces=[str(root)])
+    adapter_registry.install("shop", made, card, adapter_registry.USAGE)
+    after, projects = await first()  # without a new start, and though the text is the same
+    assert before != 2 and after == 2
+    assert projects[2] == 5
+    adapter_registry.roll_back("shop", adapter_registry.USAGE)
+    assert (await first())[0] == before
 
 
 async def test_a_one_letter_import_is_no_match_for_the_letter_typed(tmp_path: Path) -> None:

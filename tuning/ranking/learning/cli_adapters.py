@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tuning.ranking.serving.model import adapter_registry
+from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Installed
+
+TITLES = {ADAPTERS: "adapters", USAGE: "usage tables"}
 
 
 def add(commands: Any) -> None:
@@ -20,25 +24,40 @@ def add(commands: Any) -> None:
     shown.set_defaults(run=show_adapters)
     back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
     back.add_argument("name", metavar="NAME")
+    back.add_argument("--usage", action="store_true", help="of a usage table, and not of an adapter")
     back.set_defaults(run=roll_back)
 
 
 def show_adapters(given: argparse.Namespace) -> int:
-    """A table of what is installed."""
+    """Tables of what is installed."""
     console = Console(markup=False)
-    found = adapter_registry.all_used()
+    found = {kind: adapter_registry.all_used(kind) for kind in (ADAPTERS, USAGE)}
     if given.json:
         rows = [
-            {"name": one.name, "version": one.version, "folder": str(one.folder), **msgspec.to_builtins(one.card)}
-            for one in found
+            {
+                "kind": kind,
+                "name": one.name,
+                "version": one.version,
+                "folder": str(one.folder),
+                **msgspec.to_builtins(one.card),
+            }
+            for kind, several in found.items()
+            for one in several
         ]
         print(json.dumps(rows, indent=1))
         return 0
-    if not found:
+    if not any(found.values()):
         console.print("No adapter is installed. Train one on your code: starling train --repo PATH")
         return 0
-    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained")
-    for one in found:
+    for kind, several in found.items():
+        if several:
+            console.print(_table(TITLES[kind], several))
+    return 0
+
+
+def _table(title: str, several: Sequence[Installed]) -> Table:
+    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained", title=title)
+    for one in several:
         card = one.card
         figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]
         table.add_row(
@@ -50,13 +69,12 @@ def show_adapters(given: argparse.Namespace) -> int:
             figures[0].lstrip("+"),
             figures[1],
         )
-    console.print(table)
-    return 0
+    return table
 
 
 def roll_back(given: argparse.Namespace) -> int:
     """One step back."""
-    found = adapter_registry.roll_back(given.name)
+    found = adapter_registry.roll_back(given.name, USAGE if given.usage else ADAPTERS)
     console = Console(markup=False)
     if found is None:
         console.print(

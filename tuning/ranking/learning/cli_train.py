@@ -24,7 +24,8 @@ from corpus.mining.shards import alone
 from corpus.mining.sources import RevisionMissing, SourceUnknown, snapshot
 from corpus.syntax.language import languages
 from tuning.ranking.evaluating.metrics import gained, signed, summary
-from tuning.ranking.learning import train_plan
+from tuning.ranking.learning import cli_usage, train_plan
+from tuning.ranking.learning.cli_usage import where
 from tuning.ranking.learning.progress import bar
 from tuning.ranking.learning.recipe import Recipe
 from tuning.ranking.learning.splitting import Split, split
@@ -42,8 +43,9 @@ DESCRIPTION = """Train an adapter on your own repositories and install it, if it
 
 Nothing of a repository is run and nothing connects anywhere. It says beforehand how long it will take; seven thousand lists
 are a night on a laptop, minutes on a GPU. Stop it with Ctrl-C whenever you like, and give the same command again: it goes on."""
-EPILOG = """starling adapters          what is installed, and how good it was
-starling rollback NAME     use the version before"""
+EPILOG = """starling train --usage --repo PATH    a table of the names in your repositories instead: minutes, without a model
+starling adapters                     what is installed, and how good it was
+starling rollback NAME                use the version before"""
 ON_GPU = 8  # windows a step, at once
 METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
 
@@ -107,6 +109,16 @@ def add(commands: Any) -> None:
         help="where a run is kept to go on from (default: in the cache folder, by name)",
     )
     job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    job.add_argument(
+        "--everywhere",
+        action="store_true",
+        help="use it for all documents (default: for those in these repositories)",
+    )
+    job.add_argument(
+        "--usage",
+        action="store_true",
+        help="no adapter, but a table of which names occur where in these repositories: minutes, without a model",
+    )
     job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
     job.set_defaults(run=run)
 
@@ -116,18 +128,26 @@ def run(given: argparse.Namespace) -> int:
     console = Console(stderr=True, markup=False)
     began = time.monotonic()
     name = adapter_registry.checked(given.name or adapter_registry.name_for(given.repo[0].resolve()))
+    for repo in given.repo:  # before anything is made: of a mistyped path nothing is left
+        _look_at(repo)
+    folder = "usage" if given.usage else "training"
+    work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / folder / name
+    if given.usage:
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cli_usage.run(given.repo, name, _workspaces(given), given.language, work, console)
     given.positions = train_plan.positions(given)
-    splits = _read(given, console)  # before anything is made: of a mistyped path nothing is left
-    work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "training" / name
+    splits = _read(given, console)
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(work):
         return _run(given, name, splits, work, console, until=began + given.minutes * 60)
 
 
+def _workspaces(given: argparse.Namespace) -> list[str]:
+    return [] if given.everywhere else [str(repo.resolve()) for repo in given.repo]
+
+
 def _read(given: argparse.Namespace, console: Console) -> list[Split]:
     servers = installed_servers(servers_of(given.server))
-    for repo in given.repo:
-        _look_at(repo)
     with console.status("reading the repositories"):
         return [
             split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)
@@ -272,14 +292,14 @@ def _judge(
     card = adapter_registry.Card(
         base=given.base,
         beneath=adapter_registry.beneath(out),
-        workspaces=[str(repo.resolve()) for repo in given.repo],
+        workspaces=_workspaces(given),
         languages=sorted({language for one in splits for language in one.languages}),
         figures={**figures, **{f"{key} gained": value for key, value in rose.items()}},
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     installed = adapter_registry.install(name, out, card)
     console.print(
-        f"Installed as {name} {installed.version}: used in {', '.join(card.workspaces)} from the next completion on. "
+        f"Installed as {name} {installed.version}: used {where(card.workspaces)} from the next completion on. "
         f"Back: starling rollback {name}",
         highlight=False,
         soft_wrap=True,

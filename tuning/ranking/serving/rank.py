@@ -74,9 +74,10 @@ class Surroundings:
         *,
         nearby: Nearby,
         path: str = "",
+        own_usage: str = "",
     ) -> Surroundings:
         """`before` ends where the identifier starts; `after` begins on the next line; `path` is the file's, `nearby`
-        the files around it.
+        the files around it, `own_usage` the folder with usage tables of the user's own projects ("" for none).
         """
         function = site.enclosing[-1] if site.enclosing else ""
         context = FileContext.of(before, after, tokenizer)
@@ -85,7 +86,7 @@ class Surroundings:
             context=context,
             nearby=nearby.repeats(context.tail),
             similar=nearby.names_of_files.like(context.ids) if site.kind == "import" else NONE,
-            usage=Usage.of(site, before),
+            usage=Usage.of(site, before, own_usage),
             wording=Wording.of(before, site.receiver, function, after=after, path=path),
         )
 

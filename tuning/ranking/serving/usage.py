@@ -1,10 +1,14 @@
-"""What other projects write in the context of a site, by the packaged usage table. Reads no file of the workspace."""
+"""What other projects write in the context of a site, by the packaged usage table and a table of one's own projects.
+
+Reads no file of the workspace.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -14,7 +18,7 @@ from corpus.syntax.language import languages
 from corpus.syntax.site import CompletionSite
 from corpus.syntax.tokens import U32
 from corpus.usage.contexts import contexts_of
-from corpus.usage.table import Evidence, Floats, Table, TableError, table_of
+from corpus.usage.table import FOLDER, Evidence, Floats, Table, TableError, evidence, table_of
 from tuning.ranking.serving.index.workspace_index import IndexScores
 
 log = logging.getLogger(__name__)
@@ -28,23 +32,24 @@ LEAST = -12.0  # lower limit of a log probability
 @final
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """The table of a site's language, and the site's contexts."""
+    """The tables of a site's language, the packaged one first, and the site's contexts."""
 
-    table: Table | None
+    tables: Sequence[Table]
     contexts: Sequence[str]
 
     @classmethod
-    def of(cls, site: CompletionSite, before: bytes) -> Usage:
-        """`before`: the text before the identifier."""
+    def of(cls, site: CompletionSite, before: bytes, own: str = "") -> Usage:
+        """`before`: the text before the identifier; `own`: a folder with tables of one's own projects, "" for none."""
         language = languages().get(site.language)
-        table = _table(language.usage) if language is not None else None
-        if language is None or table is None:
+        if language is None:
             return NONE
-        return cls(table=table, contexts=contexts_of(site, before, language))
+        folders = [FOLDER, *([Path(own)] if own else [])]
+        tables = [table for folder in folders if (table := _table(language.usage, folder)) is not None]
+        return cls(tables=tables, contexts=contexts_of(site, before, language)) if tables else NONE
 
     def evidence(self, ids: U32) -> Evidence | None:
         """Look up n names by their ids. Returns None if there is no table."""
-        return self.table.evidence(self.contexts, ids) if self.table is not None else None
+        return evidence(self.tables, self.contexts, ids) if self.tables else None
 
     def where(self, site: CompletionSite, evidence: Evidence | None) -> str:
         """Describe the context of the evidence in words; "" if it is only "any member" or "any name"."""
@@ -62,11 +67,11 @@ class Usage:
         return f"written after `{rest}`" if rest.isalpha() and len(rest) > 1 else ""
 
 
-NONE = Usage(table=None, contexts=())
+NONE = Usage(tables=(), contexts=())
 
 
 def columns(
-    evidence: Evidence | None, site: CompletionSite, index: IndexScores, fitting: NDArray[np.bool_]
+    known: Evidence | None, site: CompletionSite, index: IndexScores, fitting: NDArray[np.bool_]
 ) -> dict[str, Floats]:
     """float64 [n] each; 0 where nothing is known, and for names that do not fit what is typed.
 
@@ -74,17 +79,17 @@ def columns(
     instance's own members other projects know nothing.
     """
     found = {name: np.zeros(len(fitting)) for name in COLUMNS}
-    if evidence is None or not fitting.any() or site.receiver_is_self:
+    if known is None or not fitting.any() or site.receiver_is_self:
         return found
     if site.kind == "member":
         seen = float((index.receiver_file + index.receiver_workspace)[fitting].sum())
     else:
         seen = float(index.workspace_uses[fitting].sum()) / NAMES
     counts = 1 / (1 + seen)
-    chance = np.log(evidence.p[fitting] / evidence.p[fitting].sum())
+    chance = np.log(known.p[fitting] / known.p[fitting].sum())
     columns = (
-        evidence.share[fitting],
-        np.log1p(evidence.projects[fitting]),
+        known.share[fitting],
+        np.log1p(known.projects[fitting]),
         1 / (1 + np.searchsorted(np.sort(-chance), -chance)),
         np.maximum(chance, LEAST),
     )
@@ -93,10 +98,10 @@ def columns(
     return found
 
 
-def _table(group: str) -> Table | None:
+def _table(group: str, folder: Path) -> Table | None:
     """Return the table of a group of languages, or None if there is none. A table that can't be read is logged."""
     try:
-        return table_of(group)
+        return table_of(group, folder)
     except (TableError, OSError) as error:
         log.warning("no usage in other projects: %s", error)
         return None

@@ -66,7 +66,7 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter_registry, "home", lambda: tmp_path / "adapters")
+    monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
     monkeypatch.setattr(retraining, "record", offered_everywhere)
 
 

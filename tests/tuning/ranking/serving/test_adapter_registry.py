@@ -14,7 +14,7 @@ from tuning.ranking.serving.model.adapter_spec import parsed
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(adapter_registry, "home", lambda: tmp_path / "adapters")
+    monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
     monkeypatch.setattr(adapter_registry, "LOOK_AGAIN", 0.0)
     return tmp_path / "adapters"
 
@@ -84,7 +84,7 @@ def test_documents_get_the_adapter_of_their_nearest_workspace(tmp_path: Path) ->
     watched = adapter_registry.Watched()
 
     def name(path: str, language: str) -> str:
-        folder = watched.adapter_for(Path(path), language)
+        folder = watched.folder_for(Path(path), language)
         return Path(folder).parent.name if folder else ""
 
     assert name("/w/shop/a.py", "python") == "shop"
@@ -103,7 +103,7 @@ def test_what_can_not_be_read_is_left_out(tmp_path: Path, own_home: Path) -> Non
     (bad.folder / adapter_registry.CARD).write_text("{")
     (own_home / "other").mkdir()
     assert [one.name for one in adapter_registry.all_used()] == ["good"]
-    with pytest.raises(AdapterRegistryError, match="is no adapter"):
+    with pytest.raises(AdapterRegistryError, match="was not installed here"):
         adapter_registry.used("bad")
 
 
@@ -115,3 +115,15 @@ def test_a_spec_names_folders_and_installed_ones(tmp_path: Path) -> None:
     assert parsed("") == parsed("none") == []
     with pytest.raises(AdapterError, match="'nobody' is neither an adapter's folder nor installed; installed: shop"):
         parsed("nobody")
+
+
+def test_usage_tables_are_apart_from_adapters_of_the_same_name(tmp_path: Path) -> None:
+    adapter = adapter_registry.install("shop", made(tmp_path, "adapter"), Card(base=""))
+    table = adapter_registry.install("shop", made(tmp_path, "table"), Card(base=""), adapter_registry.USAGE)
+    assert adapter.folder != table.folder
+    watched = adapter_registry.Watched(adapter_registry.USAGE)
+    assert watched.folder_for(Path("/w/a.py"), "python") == str(table.folder)
+    assert adapter_registry.roll_back("shop", adapter_registry.USAGE) is None
+    assert adapter_registry.used("shop") is not None
+    with pytest.raises(AdapterRegistryError, match="no usage table 'shop' is used; there are: none"):
+        adapter_registry.roll_back("shop", adapter_registry.USAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def usage(marked: str) -> tuple[Usage, str]:
     """The usage at '|', and what it says of the place."""
     found = site(marked, languages()["python"])
     before = marked.rpartition("|")[0].encode()
-    used = Usage(table=table(), contexts=contexts_of(found, before, languages()["python"]))
+    used = Usage(tables=[table()], contexts=contexts_of(found, before, languages()["python"]))
     return used, used.where(found, used.evidence(ids("array")))
 
 
@@ -104,3 +105,21 @@ def test_the_place_in_words(marked: str, words: str) -> None:
 def test_without_a_table_nothing_is_said() -> None:
     assert NONE.evidence(ids("a")) is None
     assert NONE.where(site("np.|", languages()["python"]), None) == ""
+
+
+def test_a_folder_of_tables_of_ones_own_is_asked_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = table_of_counts(Counts.of_one({"m": {"restock": 3}, "m shelf": {"restock": 3}}), 1, fewest=1)
+    own.save(tmp_path / "python.usage")
+    found = site("shelf.|", languages()["python"])
+    used = Usage.of(found, b"shelf.", str(tmp_path))
+    evidence = used.evidence(ids("restock", "append"))
+    assert evidence is not None and evidence.projects[0] == 1
+    assert used.where(found, evidence) == "written after `shelf.`"
+    packaged = Usage.of(found, b"shelf.").evidence(ids("restock", "append"))
+    assert packaged is not None and packaged.p[0] < evidence.p[0] / 100
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "python.usage").write_bytes(b"nothing of the kind")
+    assert len(Usage.of(found, b"shelf.", str(broken)).tables) == 1
+    assert "is no table of this version" in caplog.text

@@ -1,9 +1,10 @@
-"""The adapters that are installed on this machine: a folder each version, one of them used, a step back kept.
+"""What was learned of the user's own code and is installed: a folder each version, one of them used, a step back kept.
 
     <data folder>/adapters/NAME/0003/   an adapter in PEFT's format, and `starling.json`: what it is for, how good it was
     <data folder>/adapters/NAME/used    the number of the version that is used; no such file: none
+    <data folder>/usage/NAME/…          usage tables, likewise
 
-An adapter is taken for the documents of the workspaces it was trained on. Needs no torch.
+Each is taken for the documents of the workspaces it was made of. Needs no torch. `kind` is ADAPTERS or USAGE.
 
 AdapterRegistryError    carries what is wrong with an installed adapter, or that there is none
 """
@@ -22,6 +23,7 @@ import platformdirs
 
 from tuning.files import replacing
 
+ADAPTERS, USAGE = "adapters", "usage"
 CARD, USED = "starling.json", "used"
 NAME = re.compile(r"[\w][\w.-]{0,63}")
 KEPT = 3  # versions of a name
@@ -58,22 +60,23 @@ def beneath(folder: Path) -> str:
     return _card(folder).beneath if (folder / CARD).is_file() else ""
 
 
-def home() -> Path:
-    """The user's own adapters."""
-    return Path(platformdirs.user_data_dir("starling", appauthor=False)) / "adapters"
+def home(kind: str = ADAPTERS) -> Path:
+    """Where the user's own are."""
+    return Path(platformdirs.user_data_dir("starling", appauthor=False)) / kind
 
 
-def used(name: str) -> Installed | None:
-    """The version of an adapter that is used. Raises AdapterRegistryError where it is not as it should be."""
-    return _version(name, number) if (number := _used(name)) else None
+def used(name: str, kind: str = ADAPTERS) -> Installed | None:
+    """The version that is used. Raises AdapterRegistryError where it is not as it should be."""
+    versions = home(kind) / name
+    return _version(versions, number) if (number := _used(versions)) else None
 
 
-def all_used() -> list[Installed]:
-    """The version of each adapter that is used, by name; what can't be read is left out."""
+def all_used(kind: str = ADAPTERS) -> list[Installed]:
+    """The version of each that is used, by name; what can't be read is left out."""
     found: list[Installed] = []
-    for folder in sorted(home().iterdir()) if home().is_dir() else []:
+    for folder in sorted(home(kind).iterdir()) if home(kind).is_dir() else []:
         try:
-            installed = used(folder.name) if NAME.fullmatch(folder.name) else None
+            installed = used(folder.name, kind) if NAME.fullmatch(folder.name) else None
         except AdapterRegistryError:
             continue
         if installed is not None:
@@ -84,18 +87,19 @@ def all_used() -> list[Installed]:
 class Watched:
     """What is installed, looked up again when it has changed. Cheap enough to be asked at every key."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = ADAPTERS) -> None:
+        self._kind = kind
         self._looked = -LOOK_AGAIN
         self._state: tuple[tuple[str, int], ...] = ()
         self._used: Sequence[Installed] = ()
 
-    def adapter_for(self, path: Path, language: str) -> str:
-        """The folder of the adapter for a document; "" for none."""
+    def folder_for(self, path: Path, language: str) -> str:
+        """The folder of what is for a document; "" for none."""
         now = time.monotonic()
         if now - self._looked >= LOOK_AGAIN:
             self._looked = now
-            if (state := _state()) != self._state:
-                self._state, self._used = state, all_used()
+            if (state := _state(self._kind)) != self._state:
+                self._state, self._used = state, all_used(self._kind)
         found = for_document(path, language, self._used)
         return "" if found is None else str(found.folder)
 
@@ -125,11 +129,11 @@ def name_for(folder: Path) -> str:
     return re.sub(r"[^\w.-]+", "-", folder.name).strip("-.")[:64] or "code"
 
 
-def install(name: str, made: Path, card: Card) -> Installed:
-    """Copy an adapter's files here and use it from now on; versions beyond the last KEPT are removed. Raises AdapterRegistryError, OSError."""
-    versions = home() / checked(name)
+def install(name: str, made: Path, card: Card, kind: str = ADAPTERS) -> Installed:
+    """Copy the files of a folder here and use them from now on; versions beyond the last KEPT are removed. Raises AdapterRegistryError, OSError."""
+    versions = home(kind) / checked(name)
     versions.mkdir(parents=True, exist_ok=True, mode=0o700)
-    number = max(_versions(name), default=0) + 1
+    number = max(_versions(versions), default=0) + 1
     folder, fresh = versions / f"{number:04d}", versions / f".{number:04d}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -142,62 +146,62 @@ def install(name: str, made: Path, card: Card) -> Installed:
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    _use(name, number)
-    for old in sorted(_versions(name))[:-KEPT]:
+    _use(versions, number)
+    for old in sorted(_versions(versions))[:-KEPT]:
         shutil.rmtree(versions / f"{old:04d}", ignore_errors=True)
     return Installed(name=name, version=number, folder=folder, card=card)
 
 
-def roll_back(name: str) -> Installed | None:
+def roll_back(name: str, kind: str = ADAPTERS) -> Installed | None:
     """Use the version before the one that is used; None where that was the first: then none is used. Raises AdapterRegistryError."""
-    number = _used(name)
+    versions = home(kind) / name
+    number = _used(versions)
     if not number:
-        raise AdapterRegistryError(
-            f"no adapter '{name}' is used; there are: {', '.join(one.name for one in all_used()) or 'none'}"
-        )
-    before = max((version for version in _versions(name) if version < number), default=0)
+        what = "adapter" if kind == ADAPTERS else "usage table"
+        there = ", ".join(one.name for one in all_used(kind)) or "none"
+        raise AdapterRegistryError(f"no {what} '{name}' is used; there are: {there}")
+    before = max((version for version in _versions(versions) if version < number), default=0)
     if not before:
-        (home() / name / USED).unlink()
+        (versions / USED).unlink()
         return None
-    _use(name, before)
-    return _version(name, before)
+    _use(versions, before)
+    return _version(versions, before)
 
 
-def _state() -> tuple[tuple[str, int], ...]:
+def _state(kind: str) -> tuple[tuple[str, int], ...]:
     """Changes whenever what is used changes."""
-    there = home()
     try:
-        return tuple(sorted((file.parent.name, file.stat().st_mtime_ns) for file in there.glob(f"*/{USED}")))
+        return tuple(sorted((file.parent.name, file.stat().st_mtime_ns) for file in home(kind).glob(f"*/{USED}")))
     except OSError:
         return ()
 
 
-def _use(name: str, number: int) -> None:
-    with replacing(home() / name / USED) as temporary:
+def _use(versions: Path, number: int) -> None:
+    with replacing(versions / USED) as temporary:
         temporary.write_text(f"{number}\n", encoding="utf-8")
 
 
-def _used(name: str) -> int:
+def _used(versions: Path) -> int:
     try:
-        return int((home() / name / USED).read_text("utf-8"))
+        return int((versions / USED).read_text("utf-8"))
     except (OSError, ValueError):
         return 0
 
 
-def _versions(name: str) -> list[int]:
-    return [int(folder.name) for folder in (home() / name).glob("[0-9]*") if folder.name.isdigit()]
+def _versions(versions: Path) -> list[int]:
+    return [int(folder.name) for folder in versions.glob("[0-9]*") if folder.name.isdigit()]
 
 
-def _version(name: str, number: int) -> Installed:
-    folder = home() / name / f"{number:04d}"
-    return Installed(name=name, version=number, folder=folder, card=_card(folder))
+def _version(versions: Path, number: int) -> Installed:
+    folder = versions / f"{number:04d}"
+    return Installed(name=versions.name, version=number, folder=folder, card=_card(folder))
 
 
 def _card(folder: Path) -> Card:
     try:
         return msgspec.json.decode((folder / CARD).read_bytes(), type=Card)
     except (OSError, msgspec.DecodeError) as error:
-        raise AdapterRegistryError(f"{folder} is no adapter that was installed here: {error}") from error
+        raise AdapterRegistryError(f"{folder} was not installed here: {error}") from error
 
 
 def write_card(folder: Path, card: Card) -> None:
