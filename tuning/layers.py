@@ -4,8 +4,7 @@ methods and all kinds of layer.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,66 +16,9 @@ from torch.func import functional_call
 from tuning.errors import AdapterError
 from tuning.kind_of import kind_of
 from tuning.kinds import BLOCK, Affine, Block, Frozen, Kind, ParameterKind
-from tuning.placement import BufferDict, Placed
+from tuning.layer_method import Layer, LayerMethod
+from tuning.placement import BufferDict
 from tuning.routing import Routing, by_rows
-
-Layer = Callable[[Tensor], Tensor]
-
-
-class LayerMethod(Placed, ABC):
-    """One adapter on one layer. Its parameters have PEFT's names, without the adapter's.
-
-    A subclass is made as `Method(frozen, config, shared)`: the layer it sits on, what was asked, and what all layers of this
-    adapter have in common (see `tuning.registry`). It must be the identity at its start unless its config says otherwise.
-    """
-
-    tied = False  # whether its parameters are those of the same adapter on another layer, whose weight this layer's is
-    saved = True  # whether a checkpoint has its parameters
-    saves_embedding = True  # whether a checkpoint has the embedding that it sits on, as PEFT does it
-    follows_ties = False  # whether merging it changes layers that share a weight alike
-
-    converts = False  # whether what it does to a linear layer is a change of its weight, for which a LoRA can stand (`tuning.conversion`)
-
-    def factored(self, frozen: Frozen) -> tuple[Tensor, Tensor] | None:
-        """A (r, in) and B (out, r), where its change is B A as it stands."""
-        return None
-
-    @abstractmethod
-    def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
-        """The layer's output for x (…, in) (an embedding: token ids); `base` is the layer below, adapters and all."""
-
-    @abstractmethod
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        """The layer with this adapter in it: what `forward` computes, as weights."""
-
-    @abstractmethod
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        """The inverse of `merged`."""
-
-    def by_weights(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
-        """What `forward` gives where it is computed from the changed weight: for layers that are no plain product."""
-        dtype = next(self.parameters()).dtype
-        before = Affine(frozen.weight.to(dtype), frozen.bias)
-        change = self.merged(before, frozen).weight - before.weight
-        result = base(x)
-        x = x if x.dtype == dtype or not x.is_floating_point() else x.to(dtype)
-        return result + frozen.kind.apply(frozen.module, x, change).to(result.dtype)
-
-
-class Additive(LayerMethod):
-    """A method that adds `change()` to its layer's weight, and nothing to its bias."""
-
-    converts = True
-
-    @abstractmethod
-    def change(self) -> Tensor:
-        """Of the weight's shape."""
-
-    def merged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight + self.change().to(affine.weight))
-
-    def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
-        return affine._replace(weight=affine.weight - self.change().to(affine.weight))
 
 
 class AdaptedLayer(nn.Module):
@@ -338,8 +280,3 @@ def innermost(module: nn.Module) -> nn.Module:
 def adapted_layers(model: nn.Module) -> Mapping[str, AdaptedLayer]:
     """Path -> layer, of all layers of a model that adapters sit on."""
     return {name: module for name, module in model.named_modules() if isinstance(module, AdaptedLayer)}
-
-
-def as_computed(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """x in the precision that an adapter computes in, unless autocast decides that."""
-    return x if x.dtype == dtype or torch.is_autocast_enabled(x.device.type) else x.to(dtype)

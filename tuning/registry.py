@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from tuning.kinds import Frozen
-    from tuning.layers import AdaptedLayer, LayerMethod
+    from tuning.layer_method import LayerMethod
+    from tuning.layers import AdaptedLayer
     from tuning.placement import Placed
 
 

@@ -13,7 +13,8 @@ from tuning.config import LayerConfig
 from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.fast_path import no_fast_path
 from tuning.kinds import EMBEDDING, Frozen, ParameterKind
-from tuning.layers import AdaptedLayer, LayerMethod, innermost
+from tuning.layer_method import LayerMethod
+from tuning.layers import AdaptedLayer, innermost
 from tuning.merge import mark_untied, without_adapters
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tuning.config import fraction, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, Frozen
-from tuning.layers import Additive, Layer, as_computed
+from tuning.layer_method import Additive, Layer, as_computed
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_options import OPTIONS
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from tuning.initialising import initialise, minor_directions
 from tuning.kinds import EMBEDDING, Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
 from tuning.methods._lora_checks import check_goes, check_rank
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_variants import variant_of

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.kinds import EMBEDDING, Affine, Frozen
-from tuning.layers import AdaptedLayer, Layer, LayerMethod
+from tuning.layer_method import Layer, LayerMethod
+from tuning.layers import AdaptedLayer
 from tuning.methods._token_layers import check_indices
 from tuning.placement import OfAdapter, Placed
 

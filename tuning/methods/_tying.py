@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tuning.errors import ConfigError
 from tuning.kinds import EMBEDDING, Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._low_rank import FORMS
 from tuning.methods._token_layers import frozen_at, named
 from tuning.methods._tokens import Tokens

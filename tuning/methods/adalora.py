@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from tuning.kinds import CONV, LINEAR, Frozen
-from tuning.layers import AdaptedLayer, LayerMethod
+from tuning.layer_method import LayerMethod
+from tuning.layers import AdaptedLayer
 from tuning.methods._adalora_budget import pattern, update_and_allocate
 from tuning.methods._adalora_layer import FACTORS, AdaLora, AdaLoraConfig, Importance
 from tuning.registry import LayerFamily

@@ -15,7 +15,8 @@ from torch.nn import functional
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Affine, Frozen
-from tuning.layers import AdaptedLayer, Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
+from tuning.layers import AdaptedLayer
 from tuning.methods import _subspaces
 from tuning.methods._clusters import started
 from tuning.methods.lora import METHOD as LORA

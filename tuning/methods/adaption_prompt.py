@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tuning.config import LayerConfig, positive
-from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import Affine, Block, Frozen
-from tuning.layers import Layer, LayerMethod, adapted_layers, innermost
+from tuning.errors import ConfigError
+from tuning.kinds import Block, Frozen
+from tuning.layer_method import Layer, LayerMethod, Unmergeable
+from tuning.layers import adapted_layers, innermost
 from tuning.registry import LayerFamily
 
 LLAMA, GPT2 = Block("q_proj"), Block("c_attn")
@@ -44,7 +45,7 @@ class AdaptionPromptConfig(LayerConfig):
 
 
 @final
-class AdaptionPrompt(LayerMethod):
+class AdaptionPrompt(Unmergeable):
     """x ↦ attention(x) + g · (softmax(Q(x) K(p)ᵀ / √d) V(p)) Oᵀ, with the attention's own projections; GPT-2's has no O here, as in PEFT.
     adaption_prompt: p (1, tokens, dimensions); adaption_gate: g (1,), 0 at the start.
     """
@@ -78,11 +79,6 @@ class AdaptionPrompt(LayerMethod):
     def _heads(self, x: Tensor, module: Any) -> Tensor:
         """(rows, tokens, heads · d) -> (rows, heads, tokens, d)."""
         return x.unflatten(-1, (-1, module.head_dim)).transpose(1, 2)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> NoReturn:
-        raise AdapterError(f"ADAPTION_PROMPT adds tokens to '{frozen.name}': it has no weights to merge")
-
-    unmerged = merged
 
 
 def _half_turned(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig
 from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod
+from tuning.layer_method import Layer, LayerMethod
 from tuning.registry import LayerFamily
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod
+from tuning.layer_method import Additive, Layer, LayerMethod
 from tuning.methods.fourierft import METHOD as FOURIERFT
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily

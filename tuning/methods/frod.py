@@ -15,7 +15,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of
 from tuning.errors import CheckpointError, ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._frod_bases import Bases, category, sides
 from tuning.methods.vera import METHOD as VERA
 from tuning.placement import Placed

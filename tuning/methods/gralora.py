@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, EMBEDDING, LINEAR, Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for
 from tuning.registry import LayerFamily

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
 from tuning.rotations import solvable

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Affine, Frozen
-from tuning.layers import Layer, LayerMethod
+from tuning.layer_method import Layer, LayerMethod
 from tuning.placement import Placed
 from tuning.registry import LayerFamily
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig, positive
-from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.errors import ConfigError
+from tuning.kinds import Frozen
+from tuning.layer_method import Layer, LayerMethod, Unmergeable, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import OfAdapter, Placed
 from tuning.registry import LayerFamily
@@ -69,7 +69,7 @@ def _meant_by(config: LilyConfig, name: str) -> str:
 
 
 @final
-class Lily(LayerMethod):
+class Lily(Unmergeable):
     """x ↦ base(x) + scaling · Σₑ pₑ Bₑᵀ A x, p the router's softmax of A x, averaged over all rows and tokens of the batch. lily_A:
     (r, in); lily_B: (num_B · r, out), its Bₑ (r, out); lily_router: (num_B, r).
     """
@@ -97,11 +97,6 @@ class Lily(LayerMethod):
         parts = self.lily_B.weight.view(self.count, -1, self.lily_B.weight.shape[1])
         mixed = torch.einsum("e,ero->ro", shares, parts)
         return result + (low @ mixed * self.scaling).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> NoReturn:
-        raise AdapterError(f"LILY can't be merged into '{frozen.name}': what it adds depends on the batch")
-
-    unmerged = merged
 
 
 @final

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from tuning.config import LayerConfig
 from tuning.kinds import LINEAR, NORM, Affine, Frozen
-from tuning.layers import Layer, LayerMethod
+from tuning.layer_method import Layer, LayerMethod
 from tuning.registry import LayerFamily
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuning.config import one_of
 from tuning.kinds import CONV, LINEAR, Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._lycoris import LycorisConfig, kernel_of, left_out, rows_kept
 from tuning.methods.lora import METHOD as LORA
 from tuning.patterns import value_for

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tuning.errors import ConfigError
 from tuning.initialising import takes_part
 from tuning.kinds import ATTENTION, CONV, EMBEDDING, LINEAR, PARAMETER, Frozen
-from tuning.layers import LayerMethod
+from tuning.layer_method import LayerMethod
 from tuning.methods import _kasa, _monteclora, _tying
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_layer import Lora

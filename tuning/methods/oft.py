@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tuning.config import LayerConfig, fraction, one_of
 from tuning.kinds import CONV, EMBEDDING, LINEAR, Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
 from tuning.rotations import cayley, check_blocks, neumann, rotated, skew, solvable, some_left_out

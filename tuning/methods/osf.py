@@ -16,7 +16,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.registry import LayerFamily
 from tuning.spectra import singular
 

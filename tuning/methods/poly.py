@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import RelaxedBernoulli
 
 from tuning.config import LayerConfig, one_of, positive
-from tuning.errors import AdapterError, ConfigError
-from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.errors import ConfigError
+from tuning.kinds import Frozen
+from tuning.layer_method import Layer, LayerMethod, Unmergeable, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
 
@@ -60,7 +60,7 @@ class Router(nn.Module):
 
 
 @final
-class Poly(LayerMethod):
+class Poly(Unmergeable):
     """x ↦ base(x) + B A x / r, with A and B mixed for each row's task. poly_lora_A: (splits, skills, in / splits, r); poly_lora_B: (splits,
     skills, r, out / splits), 0 at the start.
     """
@@ -93,11 +93,6 @@ class Poly(LayerMethod):
         b = torch.einsum("bqs,qsrd->brqd", mixed, self.poly_lora_B).flatten(2)
         rows = as_computed(x, a.dtype).flatten(1, -2) if x.ndim > 2 else as_computed(x, a.dtype)[:, None]
         return result + (rows @ a @ b / a.shape[-1]).view(result.shape).to(result.dtype)
-
-    def merged(self, affine: Affine, frozen: Frozen) -> NoReturn:
-        raise AdapterError(f"POLY changes '{frozen.name}' for each row by its task: it has no weights to merge")
-
-    unmerged = merged
 
 
 def _drawn(config: PolyConfig, first: int, second: int) -> Tensor:

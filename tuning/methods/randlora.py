@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._projections import ProjectedFamily, Projections, largest, of_others
 from tuning.methods._random_bases import signs, uniform
 from tuning.placement import Placed

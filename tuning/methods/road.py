@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tuning.config import LayerConfig, one_of
 from tuning.errors import ConfigError
 from tuning.kinds import Affine, Frozen
-from tuning.layers import Layer, LayerMethod, as_computed
+from tuning.layer_method import Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.registry import LayerFamily
 

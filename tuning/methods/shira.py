@@ -13,7 +13,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import OfAdapter
 from tuning.registry import LayerFamily

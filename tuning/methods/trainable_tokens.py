@@ -10,7 +10,7 @@ from torch import nn
 
 from tuning.config import LayerConfig
 from tuning.kinds import EMBEDDING, LINEAR, Frozen
-from tuning.layers import LayerMethod
+from tuning.layer_method import LayerMethod
 from tuning.methods._token_layers import frozen_at
 from tuning.methods._tokens import Tokens
 from tuning.registry import LayerFamily

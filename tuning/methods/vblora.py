@@ -15,7 +15,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.errors import ConfigError, CutShort
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._mixtures import FUNCTIONS, cut_short, lengthened
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed

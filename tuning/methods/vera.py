@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tuning.config import LayerConfig, fraction, one_of, positive
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._projections import ProjectedFamily, Projections, uniform
 from tuning.methods.lora import METHOD as LORA
 from tuning.placement import Placed

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tuning.config import LayerConfig, one_of, positive
 from tuning.errors import ConfigError
 from tuning.kinds import Frozen
-from tuning.layers import Additive, Layer, LayerMethod, as_computed
+from tuning.layer_method import Additive, Layer, LayerMethod, as_computed
 from tuning.methods._wavelets import filters, padding, reconstructed
 from tuning.methods.fourierft import METHOD as FOURIERFT
 from tuning.methods.fourierft import drawn_places
