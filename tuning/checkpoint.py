@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tuning.config import PeftConfig
 from tuning.errors import AdapterError, CheckpointError
 from tuning.files import replacing
 from tuning.layers import AdaptedLayer, adapted_layers
@@ -85,6 +86,11 @@ def saved(
 def _methods(tuner: Tuner, name: str) -> dict[str, nn.Module]:
     """The start of a checkpoint's keys -> the method that they are for."""
     return {f"{PREFIX}{plain(path)}": layer.adapters[name] for path, layer in tuner.layers_of(name).items()}
+
+
+def parts(held: object, name: str) -> Mapping[str, tuple[PeftConfig, Mapping[str, Tensor]]]:
+    """The adapters that an adapter is made of, by name."""
+    return held.family(name).parts(held.peft_config[name], _methods(held, name)) if isinstance(held, Tuner) else {}
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

@@ -75,7 +75,8 @@ class PeftConfig:
             raise ConfigError(f"{type(self).__name__}: {', '.join(used)} can't be done here; use PEFT for it")
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        given = {entry.name for entry in fields(self) if entry.init}
+        return {key: value for key, value in asdict(self).items() if key in given}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write `adapter_config.json` into a folder, whole or not at all. Raises OSError."""
@@ -119,7 +120,7 @@ class PeftConfig:
     def from_peft_type(cls, **kwargs: Any) -> PeftConfig:
         """A config of the class that `peft_type` names; fields that this engine does not know are left out, and named."""
         kind: type[PeftConfig] = load_method(kwargs["peft_type"]).config if kwargs.get("peft_type") else cls
-        known = {entry.name for entry in fields(kind)}
+        known = {entry.name for entry in fields(kind) if entry.init}
         unknown = sorted(key for key in kwargs if key not in known)
         if unknown and not kwargs.get("peft_type"):
             raise NoConfig(

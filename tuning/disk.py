@@ -66,9 +66,11 @@ class OnDisk:
             if not is_main_process:
                 continue
             into = folder / ("" if name == "default" else name)
-            write = checkpoint.writing(into, tensors, shard=max_shard_size)
-            with write if safe_serialization else checkpoint.writing_pickled(into, tensors):
-                config.save_pretrained(into)
+            parts = {into / own: part for own, part in checkpoint.parts(self.held, name).items()}
+            for where, (own_config, own_tensors) in {into: (config, tensors), **parts}.items():
+                write = checkpoint.writing(where, own_tensors, shard=max_shard_size)
+                with write if safe_serialization else checkpoint.writing_pickled(where, own_tensors):
+                    own_config.save_pretrained(where)
         if is_main_process:
             self.create_or_update_model_card(folder)
 

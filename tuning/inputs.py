@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +12,18 @@ from torch import Tensor
 from tuning.errors import ConfigError
 
 
+def by_name(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a function is given, each by its name."""
+    return {**inspect.signature(function).bind_partial(*args).arguments, **kwargs}
+
+
 def first_of(inputs: Mapping[str, Any]) -> Tensor:
     """What comes in: token ids (rows, tokens), or embeddings (rows, tokens, dimensions). Raises ConfigError."""
     for name in ("input_ids", "inputs_embeds"):
         if inputs.get(name) is not None:
             return inputs[name]
     raise ConfigError(
-        f"virtual tokens go before input_ids or inputs_embeds; there are {', '.join(inputs) or 'no inputs'}"
+        f"input_ids or inputs_embeds are what is read; there are {', '.join(inputs) or 'no inputs'}"
     )
 
 

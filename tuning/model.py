@@ -173,6 +173,8 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         held.add(adapter_name, peft_config, autocast=autocast_adapter_dtype, empty=low_cpu_mem_usage)
 
     def _train_head(self, peft_config: LayerConfig | PromptConfig) -> None:
+        if "modules_to_save" not in peft_config.to_dict():
+            return
         heads = HEADS.get(TaskType(peft_config.task_type), ()) if peft_config.task_type else ()
         there = {name.rsplit(".", 1)[-1] for name, _ in self.get_base_model().named_modules()}
         wanted = [head for head in heads if head in there and head not in (peft_config.modules_to_save or ())]
@@ -276,6 +278,8 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
     def generate(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
         beams = kwargs.get("num_beams") or 1
         repeated = [name for name in adapter_names or () for _ in range(beams)]
+        if not all(getattr(method_named(config.METHOD), "caches", True) for config in self.peft_config.values()):
+            kwargs.setdefault("use_cache", False)
         with (
             self._of_tasks(kwargs),
             self._routed(repeated or None, args, kwargs, check=beams == 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuning.checkpoint import Loaded
 from tuning.config import PromptConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adapters
-from tuning.inputs import counting_new, first_of, longer, mask_of, seeing
+from tuning.inputs import by_name, counting_new, first_of, longer, mask_of, seeing
 from tuning.registry import PromptFamily, method_named
 from tuning.routing import Routing
 from tuning.saved import add_saved, delete_saved, saved_modules, without_saved
@@ -143,7 +143,7 @@ class Prompts:
         if not self.is_used:
             return self.model(*args, **kwargs)
         name = self.active_adapters[0]
-        given = _by_name(self.model.forward, args, kwargs)
+        given = by_name(self.model.forward, args, kwargs)
         return self.family(name).around(
             self.peft_config[name], given, lambda inputs: self.model(**self.after_tokens(inputs))
         )
@@ -208,7 +208,7 @@ class Prompts:
         model: Any = self.model
         if not self.is_used:
             return model.generate(*args, **kwargs)
-        given = _by_name(model.generate, args, kwargs)
+        given = by_name(model.generate, args, kwargs)
         if (inputs := given.pop("inputs", None)) is not None:
             given["input_ids"] = inputs
         if self._held(given):
@@ -325,7 +325,3 @@ class AfterKeys(nn.Module):
     def forward(self, **inputs: Any) -> Any:
         (prompts,) = self.held
         return self.part(**(prompts.after_tokens(inputs) if prompts.is_used else inputs))
-
-
-def _by_name(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {**inspect.signature(function).bind_partial(*args).arguments, **kwargs}

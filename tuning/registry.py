@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tuning.config import LayerConfig, PromptConfig
+from tuning.config import LayerConfig, PeftConfig, PromptConfig
 from tuning.errors import ConfigError
 from tuning.peft_types import load_method, names
 
@@ -44,9 +44,11 @@ class LayerFamily(ABC):
         Mapping[str, Sequence[str] | str]
     ] = {}  # the same by a model's `model_type`, where PEFT means others
     knows_tasks: ClassVar[bool] = False  # whether a forward can be given `task_ids`, each row's task
+    sees_calls: ClassVar[bool] = False  # whether `before_call` and `after_call` do something
+    caches: ClassVar[bool] = True  # whether a model that generates may keep keys and values
     saved_as: ClassVar[Mapping[str, str]] = {}  # a parameter's name here -> in a checkpoint
 
-    functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}  # PEFT's functions of this method's tuner alone, by name
+    functions: ClassVar[Mapping[str, Any]] = {}  # PEFT's functions and properties of this method's tuner alone, by name
 
     @abstractmethod
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
@@ -74,6 +76,18 @@ class LayerFamily(ABC):
     ) -> Sequence[tuple[Frozen, LayerMethod]]:
         """What it adapts beside its targets, whose methods it is given by path; these take the place of a target's own."""
         return ()
+
+    def before_call(self, model: nn.Module, used: Mapping[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+        """What the model is given, by name, in a call that uses adapters of this method. `used`: a name -> what its layers share."""
+        return inputs
+
+    def after_call(self, model: nn.Module, used: Mapping[str, Any], inputs: Mapping[str, Any], output: Any) -> Any:
+        """What such a call gives. `inputs`: what the model was given."""
+        return output
+
+    def parts(self, config: Any, methods: Mapping[str, Any]) -> Mapping[str, tuple[PeftConfig, Mapping[str, Tensor]]]:
+        """Adapters that it is made of, by name: each is saved beside it, in a folder of its name."""
+        return {}
 
     def penalty(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
         """What an adapter adds to the loss that its model gives."""

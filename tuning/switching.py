@@ -123,9 +123,11 @@ class Switching(nn.Module):
         """The dicts that hold an adapter's parameters, and where: the parameters may be replaced (AdaLoRA's of another rank)."""
         for top in (*self.methods(name), *([self.in_common[name]] if name in self.in_common else ())):
             for path, module in top.named_modules():
+                if path.partition(".")[0] in top.still:
+                    continue
                 if isinstance(module, Placed):
                     yield from module.held_in()
-                elif path not in top.still:
+                else:
                     yield from ((module._parameters, key) for key, _ in module.named_parameters(recurse=False))
 
     def _get_module_names_tied_with_embedding(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from tuning.calls import SeenCalls
 from tuning.config import LayerConfig
 from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.fast_path import no_fast_path
@@ -19,14 +20,13 @@ from tuning.merge import mark_untied, without_adapters
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
 from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
-from tuning.switching import Switching
 from tuning.targets import find, resolved
 from tuning.tied import embedding_path, tied_paths, warn_of_ties
 
 PlacedT = TypeVar("PlacedT", bound=Placed)
 
 
-class Tuner(Switching):
+class Tuner(SeenCalls):
     """The model with layers adapted in place, by any mix of methods.
 
     What all layers of an adapter have in common (VeRA's projections) lies here, as in PEFT: `vera_A["default"]`, and each of them has
@@ -128,11 +128,12 @@ class Tuner(Switching):
             self.in_common[name] = shared
         for frozen, method in made.items():
             layer = self._layer(frozen)
-            layer.put(name, _empty(method) if empty else method)
+            layer.put(name, _empty(method) if empty and method.saved else method)
             for key in shared.names() if shared is not None else ():
                 layer._modules[key] = self._modules[key]
         self.peft_config[name] = config
         self._look()
+        self.see_calls(True)
         self.set_requires_grad(name, False)
         self.train_biases(config)
 
@@ -221,6 +222,7 @@ class Tuner(Switching):
         """The base model with the active adapters in its weights, and nothing of ours around it."""
         names = self.active_adapters if adapter_names is None else list(adapter_names)
         self.merge_adapter(adapter_names, safe_merge)
+        self.see_calls(False)
         without_adapters(self.model)
         without_saved(self.model, names)
         if _is_untied(self.model):
@@ -231,6 +233,7 @@ class Tuner(Switching):
     def unload(self) -> nn.Module:
         """The base model as it was."""
         self.unmerge_adapter()
+        self.see_calls(False)
         without_adapters(self.model)
         without_saved(self.model, ())
         no_fast_path(self.model)
@@ -258,6 +261,7 @@ class Tuner(Switching):
             self.in_common.pop(adapter_name).leave()
         del self.peft_config[adapter_name]
         self._look()
+        self.see_calls(True)
         left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]
         if left:
             self.set_adapter(left)

@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.tuning.cases_mixtures import MIXED, XLORA
+
 CPT = {"cpt_token_ids": [3, 9, 9, 40], "cpt_tokens_type_mask": [1, 2, 3, 4], "opt_projection_epsilon": 2.0}
 TASKS = {"num_virtual_tokens": 4, "num_tasks": 2, "num_ranks": 3}
 NEEDED_APART: dict[str, dict[str, Any]] = {
@@ -16,6 +18,7 @@ NEEDED_APART: dict[str, dict[str, Any]] = {
     "MULTITASK_PROMPT_TUNING": {"num_tasks": 2},
     "POLY": {"n_tasks": 2},
     "ADAPTION_PROMPT": {"adapter_len": 4, "adapter_layers": 2},
+    "XLORA": MIXED,
 }
 
 NO_CONV1D = {
@@ -129,4 +132,5 @@ APART: list[Apart] = [
     ),
     Apart(config="AdaptionPromptConfig", options={"adapter_len": 4, "adapter_layers": 2}, atol=1e-5),
     Apart(config="AdaptionPromptConfig", options={"adapter_len": 3, "adapter_layers": 1}, base="gpt2", atol=1e-5),
+    *(Apart(config="XLoraConfig", options={**MIXED, **options}, base="uncached llama") for options in XLORA),
 ]

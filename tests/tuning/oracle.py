@@ -13,6 +13,7 @@ import peft
 import torch
 from peft.tuners.c3a import layer as c3a
 from peft.tuners.c3a.utils import get_circulant_fast
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
@@ -25,8 +26,8 @@ ATOL = {
 }  # PEFT computes it in single precision, whatever the base's is; a step of AdamW magnifies that
 
 
-def tiny_llama(hidden: int = HIDDEN, *, bias: bool = False) -> PreTrainedModel:
-    """Two layers, double precision, the same each time; with `bias` attention's projections have biases."""
+def tiny_llama(hidden: int = HIDDEN, *, bias: bool = False, cached: bool = True) -> PreTrainedModel:
+    """Two layers, double precision, the same each time; with `bias` attention's projections have biases; unless `cached` it keeps no keys and values."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -39,6 +40,7 @@ def tiny_llama(hidden: int = HIDDEN, *, bias: bool = False) -> PreTrainedModel:
         initializer_range=0.2,
         tie_word_embeddings=False,
         attention_bias=bias,
+        use_cache=cached,
     )
     return LlamaForCausalLM(config).double().eval()
 
@@ -64,7 +66,7 @@ class _Convolution:
 c3a.BlockCircularConvolution = _Convolution
 
 BASES = {"llama": tiny_llama, "gpt2": tiny_gpt2}
-MADE = {**BASES, "biased llama": partial(tiny_llama, bias=True)}
+MADE = {**BASES, "biased llama": partial(tiny_llama, bias=True), "uncached llama": partial(tiny_llama, cached=False)}
 
 
 def tokens(rows: int = 3, length: int = 7) -> Tensor:
@@ -108,6 +110,11 @@ def both(
                 parameter.requires_grad_(False)
         shaken(theirs)
         theirs.save_pretrained(folder)
+        if (
+            config == "XLoraConfig"
+        ):  # PEFT 0.21.2 leaves out the classifier's first layer, whose number it takes for an expert's name
+            state = {key: value for key, value in theirs.state_dict().items() if "internal_xlora_classifier" in key}
+            save_file(state, folder / "adapter_model.safetensors")
         if reread:
             peft.set_peft_model_state_dict(theirs, peft.get_peft_model_state_dict(theirs))
             theirs.prompt_encoder["default"].delta_embedding.weight.data.zero_()
@@ -173,7 +180,9 @@ def _trainable(model: nn.Module) -> list[nn.Parameter]:
 def _named(model: nn.Module) -> dict[str, Any]:
     """Trainable parameters by the names of PEFT's state dict."""
     return {
-        re.sub(r"(\.adaption_\w+)\.default$", r"\1", key): value  # PEFT has one adapter of it in a model at a time
+        re.sub(
+            r"(\.adaption_\w+|classifier\.layers)\.default\b", r"\1", key
+        ): value  # PEFT has one adapter of these at a time
         for key, value in model.state_dict(keep_vars=True).items()
         if isinstance(value, nn.Parameter) and value.requires_grad
     }

@@ -11,8 +11,8 @@ import torch
 from transformers import T5Config, T5ForConditionalGeneration
 
 import tuning
+from tests.tuning.laws import LAYERS, MERGED, adapted, config, logits
 from tests.tuning.oracle import tiny_gpt2, tiny_llama, tokens
-from tests.tuning.test_laws import LAYERS, MERGED, adapted, config, logits
 
 
 @pytest.mark.parametrize("method", LAYERS)

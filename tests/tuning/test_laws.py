@@ -3,153 +3,36 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import tuning
-from tests.tuning import oracle
-from tests.tuning.cases_apart import NEEDED_APART
+from tests.tuning.laws import (
+    ALL,
+    LAYERS,
+    MERGED,
+    NOT_THE_IDENTITY,
+    ONE_AT_A_TIME,
+    REPLACES,
+    adapted,
+    check_apart,
+    check_close,
+    config,
+    logits,
+    tiny_llama,
+    with_two,
+)
 from tests.tuning.oracle import shaken, tasks, tokens
-from tuning.layers import adapted_layers
-from tuning.registry import LayerFamily, methods
 from tuning.routing import NO_ADAPTER
-
-NEEDED: dict[str, dict[str, Any]] = {  # what a method's config can't do without, or what a tiny model needs
-    "ADALORA": {"total_step": 100},
-    "TRAINABLE_TOKENS": {"token_indices": [1, 5, 7, 30, 40]},
-    "FOURIERFT": {"n_frequency": 100},
-    "MISS": {"r": 8},
-    "ROAD": {"group_size": 16},
-    "SHIRA": {"r": 2},
-    "C3A": {"block_size": 8},
-    "WAVEFT": {"n_frequency": 100},
-    "VBLORA": {"vector_length": 8, "num_vectors": 16},
-    "ADAMSS": {"r": 8, "subspace_rank": 3},
-    "PVERA": {"r": 4},  # more of its draws would hide in a few steps what they learn
-    **NEEDED_APART,
-}
-NOT_THE_IDENTITY: dict[str, dict[str, Any]] = {  # their default start is random
-    "FOURIERFT": {"init_weights": True},
-    "C3A": {"init_weights": True},
-    "VBLORA": {"init_vector_bank_bound": 0.0},
-    "UNILORA": {"init_theta_d_bound": 1e-9},
-}
-ONE_AT_A_TIME: set[str] = {"LN_TUNING", "TRAINABLE_TOKENS"}  # takes the layer's place: of two the last one holds
-REPLACES: set[str] = {"DEFT"}  # starts by putting back what the base alone has, whatever the layer below it has
-
-tiny_llama = partial(oracle.tiny_llama, bias=True)  # some methods are merged into biases alone
-ALL = sorted(methods())
-LAYERS = [name for name in ALL if isinstance(methods()[name], LayerFamily)]
-
-MERGED = [name for name in LAYERS if methods()[name].merges]
-
-
-def config(method: str, **options: Any) -> tuning.PeftConfig:
-    needed = {} if isinstance(methods()[method], LayerFamily) else {"num_virtual_tokens": 4}
-    return methods()[method].config(task_type="CAUSAL_LM", **needed, **NEEDED.get(method, {}), **options)
-
-
-def adapted(
-    method: str, dtype: torch.dtype = torch.float64, *, start: bool = False, autocast: bool = False, **options: Any
-) -> tuning.PeftModel:
-    """A tiny Llama with an adapter of the method; trained a bit, as it were, unless it is to stand at its `start`."""
-    torch.manual_seed(7)
-    model = tuning.get_peft_model(tiny_llama().to(dtype), config(method, **options), autocast_adapter_dtype=autocast)
-    if not start:
-        shaken(model)
-    return model.eval()
-
-
-def with_two(method: str) -> tuning.PeftModel:
-    model = adapted(method)
-    torch.manual_seed(8)
-    model.add_adapter("other", config(method), autocast_adapter_dtype=False)
-    model.set_adapter("other")
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.05 * torch.randn_like(parameter)
-    model.set_adapter("default")
-    return model.eval()
-
-
-def logits(model: nn.Module, x: Tensor | None = None, **options: Any) -> Tensor:
-    with torch.no_grad():
-        x = tokens() if x is None else x
-        return model(input_ids=x, **{**tasks(model, len(x)), **options}).logits
-
-
-def check_close(one: Tensor, other: Tensor, atol: float = 1e-9) -> None:
-    assert one.shape == other.shape
-    assert torch.allclose(one, other, rtol=0, atol=atol), f"{(one - other).abs().max():.2e} apart"
-
-
-def check_apart(one: Tensor, other: Tensor) -> None:
-    assert (one - other).abs().max() > 1e-3
-
-
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The base's own tensors, by path."""
-    return {key: value.clone() for key, value in model.state_dict().items() if not _is_adapters(key, model)}
-
-
-def _is_adapters(key: str, model: nn.Module) -> bool:
-    return any(key == f"{path}.{own}" for path, own in _adapters(model))
-
-
-def _adapters(model: nn.Module) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    for path, layer in adapted_layers(model).items():
-        found |= {(path, key) for key in layer.state_dict() if not key.startswith("base_layer.")}
-    return found
 
 
 @pytest.mark.parametrize("method", LAYERS)
 def test_an_adapter_starts_as_the_identity(method: str) -> None:
     model = adapted(method, start=True, **NOT_THE_IDENTITY.get(method, {}))
     check_close(logits(model), logits(tiny_llama()))
-
-
-@pytest.mark.parametrize("method", MERGED)
-def test_merging_equals_applying(method: str) -> None:
-    model = adapted(method)
-    before = logits(model)
-    check_apart(before, logits(tiny_llama()))
-    model.merge_adapter(safe_merge=True)
-    assert all(layer.merged_adapters for layer in model.get_layer_status())
-    check_close(logits(model), before)
-    plain = model.merge_and_unload()
-    assert not adapted_layers(plain)
-    check_close(logits(plain), before)
-
-
-@pytest.mark.parametrize("method", MERGED)
-def test_unmerging_gives_the_base_back_to_a_millionth(method: str) -> None:
-    model = adapted(method, torch.float32)
-    before, applied = weights(model.get_base_model()), logits(model)
-    model.merge_adapter()
-    model.unmerge_adapter()
-    for key, tensor in weights(model.get_base_model()).items():
-        assert torch.allclose(tensor, before[key], rtol=0, atol=1e-6), key
-    check_close(logits(model), applied, 1e-4)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("method", MERGED)
-def test_unmerging_gives_a_kept_base_back_bit_for_bit(method: str, dtype: torch.dtype) -> None:
-    model = adapted(method, dtype)
-    before = weights(model.get_base_model())
-    model.merge_adapter(keep_base=True)
-    assert any(not torch.equal(tensor, before[key]) for key, tensor in weights(model.get_base_model()).items())
-    with model.disable_adapter():
-        assert torch.equal(logits(model), logits(tiny_llama().to(dtype)))
-    model.unmerge_adapter()
-    after = weights(model.get_base_model())
-    assert all(torch.equal(tensor, before[key]) for key, tensor in after.items())
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -162,44 +45,16 @@ def test_disabling_gives_the_base_exactly(method: str) -> None:
     assert torch.equal(logits(model), before)
 
 
-@pytest.mark.parametrize("method", MERGED)
-def test_disabling_takes_merged_adapters_out_and_puts_them_back(method: str) -> None:
-    model = adapted(method)
-    before = logits(model)
-    model.merge_adapter()
-    with model.disable_adapter():
-        check_close(logits(model), logits(tiny_llama()))
-    assert model.get_model_status().merged_adapters == ["default"]
-    check_close(logits(model), before)
-
-
-@pytest.mark.parametrize("method", MERGED)
+@pytest.mark.parametrize("method", LAYERS)
 def test_two_adapters_stack(method: str) -> None:
     model = with_two(method)
     alone = logits(model)
     model.set_adapter(["other", "default"])
     assert model.active_adapters == ["other", "default"]
-    stacked = logits(model)
     if method in ONE_AT_A_TIME:
-        check_close(stacked, alone)
+        check_close(logits(model), alone)
     else:
-        check_apart(stacked, alone)
-    if method not in MERGED:
-        check_not_merged(model)
-        return
-    model.merge_adapter()
-    check_close(logits(model), stacked)
-    model.unmerge_adapter()
-    check_close(logits(model), stacked)
-    check_close(logits(model.merge_and_unload()), stacked)
-
-
-def check_not_merged(model: tuning.PeftModel) -> None:
-    before = logits(model)
-    for merge in (model.merge_adapter, model.merge_and_unload):
-        with pytest.raises(tuning.AdapterError, match="can't be merged"):
-            merge()
-    assert torch.equal(logits(model), before)
+        check_apart(logits(model), alone)
 
 
 def test_switching_trains_what_is_used_alone() -> None:
@@ -243,16 +98,10 @@ def test_stacking_the_identity_changes_nothing(method: str) -> None:
         check_close(logits(model.eval()), before)
 
 
-@pytest.mark.parametrize("method", MERGED)
+@pytest.mark.parametrize("method", LAYERS)
 def test_deleting_all_gives_the_bases_classes_and_keys_back(method: str) -> None:
     plain = tiny_llama()
     model = with_two(method)
-    if method in MERGED:
-        model.merge_adapter()
-        merged = model.base_model.merged()
-        with pytest.raises(tuning.AdapterError, match="while they are merged"):
-            model.delete_adapter(merged[0])
-        model.unmerge_adapter()
     model.delete_adapter("default")
     assert model.active_adapters == ["other"]
     model.delete_adapter("other")
@@ -384,15 +233,3 @@ def test_a_second_adapter_is_loaded_beside_the_first(method: str, tmp_path: Path
         for one in (model, again):
             one.set_adapter(name)
         assert torch.equal(logits(again), logits(model))
-
-
-@pytest.mark.parametrize("method", MERGED)
-def test_merging_in_bfloat16_rounds_once(method: str) -> None:
-    half = adapted(method, torch.bfloat16, autocast=True)
-    whole = copy.deepcopy(half).float()
-    for model in (half, whole):
-        model.merge_adapter()
-    exact = whole.get_base_model().state_dict()
-    for key, tensor in weights(half.get_base_model()).items():
-        assert tensor.dtype == torch.bfloat16
-        assert torch.allclose(tensor.float(), exact[key], rtol=2**-7, atol=1e-6), key

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
 import tuning
+from tests.tuning.cases_mixtures import mixed
+from tests.tuning.laws import LAYERS, MERGED, NEEDED
 from tests.tuning.oracle import shaken, tasks, tiny_llama, tokens
-from tests.tuning.test_laws import LAYERS, MERGED, NEEDED
 from tuning.kind_of import kind_of
 from tuning.kinds import LINEAR, Affine
 from tuning.layers import adapted_layers
@@ -37,6 +38,7 @@ ERROR = {
     "nf4": (0.16, BLOCK),
     "fp4": (0.175, BLOCK),
 }  # of the largest weight of (a row, a block)
+WIDE = {**NEEDED, "XLORA": mixed(BLOCK)}
 ON_LINEAR = [name for name in LAYERS if LINEAR in methods()[name].roles and methods()[name].on_quantised]  # type: ignore[union-attr]
 
 
@@ -67,7 +69,7 @@ def quantised(way: str | dict[str, Any], dtype: torch.dtype = torch.float32) -> 
 
 def adapted(way: str | dict[str, Any], method: str = "LORA", **options: Any) -> tuning.PeftModel:
     torch.manual_seed(7)
-    model = tuning.get_peft_model(quantised(way), methods()[method].config(**NEEDED.get(method, {}), **options))
+    model = tuning.get_peft_model(quantised(way), methods()[method].config(**WIDE.get(method, {}), **options))
     shaken(model)
     return model.eval()
 

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 from tuning.errors import ConfigError
 
-TYPES = ("SHADOW", "XLORA")  # methods, as PEFT's `PeftType` names them
+TYPES = ("SHADOW",)  # methods, as PEFT's `PeftType` names them
 
-_METHODS = ("Shadow", "XLora")  # what their classes' names begin with
+_METHODS = ("Shadow",)  # what their classes' names begin with
 
 OPTIONS = (
     "ArrowConfig",
