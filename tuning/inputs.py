@@ -22,9 +22,7 @@ def first_of(inputs: Mapping[str, Any]) -> Tensor:
     for name in ("input_ids", "inputs_embeds"):
         if inputs.get(name) is not None:
             return inputs[name]
-    raise ConfigError(
-        f"input_ids or inputs_embeds are what is read; there are {', '.join(inputs) or 'no inputs'}"
-    )
+    raise ConfigError(f"input_ids or inputs_embeds are what is read; there are {', '.join(inputs) or 'no inputs'}")
 
 
 def longer(rows: Tensor | None, length: int, value: int) -> Tensor | None:

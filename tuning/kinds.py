@@ -18,7 +18,8 @@ from torch.nn import functional
 from tuning.errors import TargetError
 
 LINEAR, EMBEDDING, NORM, CONV = "linear", "embedding", "norm", "convolution"
-ATTENTION, PARAMETER, BLOCK = "attention", "parameter", "attention block"
+ATTENTION, PARAMETER = "attention", "parameter"
+BLOCK, DECODER = "attention block", "decoder block"
 
 
 class Affine(NamedTuple):
@@ -194,6 +195,21 @@ class Block(_Stored):
 
     def parameter(self, module: nn.Module) -> nn.Parameter:
         return getattr(module, self.first).weight
+
+    def bias(self, module: nn.Module) -> Tensor | None:
+        return None
+
+
+class Decoder(_Stored):
+    """One of a model's blocks as a whole: a method changes what it is given. Its first weight stands for all."""
+
+    role = DECODER
+
+    def matches(self, module: nn.Module) -> bool:
+        return False  # meant by name only
+
+    def parameter(self, module: nn.Module) -> nn.Parameter:
+        return next(each for each in module.parameters() if each.is_floating_point() and each.dtype.itemsize > 1)
 
     def bias(self, module: nn.Module) -> Tensor | None:
         return None

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from tuning.errors import AdapterError
 from tuning.kind_of import kind_of
-from tuning.kinds import BLOCK, Affine, Block, Frozen, Kind, ParameterKind
+from tuning.kinds import BLOCK, DECODER, Affine, Block, Decoder, Frozen, Kind, ParameterKind
 from tuning.layer_method import Layer, LayerMethod
 from tuning.placement import BufferDict
 from tuning.routing import Routing, by_rows
@@ -38,17 +38,17 @@ class AdaptedLayer(nn.Module):
         self.train(base_layer.training)
 
     def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if "hidden_states" in kwargs and self.frozen.role == BLOCK:
-            x = kwargs.pop("hidden_states")  # as models give it to their attention
-        base: Layer = partial(self.base_layer, **kwargs) if kwargs else self.base_layer
+        if "hidden_states" in kwargs and self.frozen.role in (BLOCK, DECODER):
+            x = kwargs.pop("hidden_states")  # as models give it to their attention and blocks
+        base: Layer = partial(_called, self.base_layer, args, kwargs) if args or kwargs else self.base_layer
         if self.disable_adapters or self.merged_adapters:
-            return base(x, *args)
+            return base(x)
         if self.frozen.kind.by_weight:
             return self._by_weight(x, *args, **kwargs)
         if self.frozen.role == BLOCK:
-            return self._of_block(x, *base(x, *args), **kwargs)
+            return self._of_block(x, *base(x), **kwargs)
         if self.routing.names:
-            return self._routed(base, x)
+            return self._routed_inputs(base, x) if self.frozen.role == DECODER else self._routed(base, x)
         frozen, below = self.frozen, None
         for _, method in self.methods(self.active):  # the first is the innermost, as in merging
             frozen = frozen if below is None else frozen.under(below.merged)
@@ -111,6 +111,13 @@ class AdaptedLayer(nn.Module):
             return self.adapters[name](base, part, frozen=self.frozen) if name in self.adapters else base(part)
 
         return by_rows(self.routing, x, through)
+
+    def _routed_inputs(self, base: Layer, x: Tensor) -> Tensor:
+        """All rows through the block at once, what it is given changed for each row by its own adapter."""
+        for name, rows in self.routing.offsets.items():
+            if name in self.adapters:
+                base = partial(self.adapters[name], base, frozen=replace(self.frozen, given={"rows": rows}))
+        return base(x)
 
     def methods(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, LayerMethod]]:
         """(name, method) of the adapters that sit here, in the order of `names` where given."""
@@ -252,7 +259,7 @@ class AdaptedLayer(nn.Module):
             return getattr(self.base_layer, name)  # in_features, num_embeddings, …
 
     def __getstate__(self) -> dict[str, Any]:
-        kind = self.frozen.kind if isinstance(self.frozen.kind, ParameterKind | Block) else None
+        kind = self.frozen.kind if isinstance(self.frozen.kind, ParameterKind | Block | Decoder) else None
         kept = {key: value for key, value in self.__dict__.items() if key != "frozen"}
         return kept | {"path": self.frozen.name, "kind": kind}
 
@@ -264,6 +271,10 @@ class AdaptedLayer(nn.Module):
         kind = kind or kind_of(module)
         assert kind is not None
         self.frozen = Frozen(name=path, module=module, kind=kind)
+
+
+def _called(layer: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], x: Tensor) -> Any:
+    return layer(x, *args, **kwargs)
 
 
 def _given(output: Tensor, _: Tensor) -> Tensor:

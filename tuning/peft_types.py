@@ -10,7 +10,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tuning.compat.absent import TYPES
 from tuning.errors import ConfigError, nearest
 
 FOLDER = Path(__file__).parent / "methods"
@@ -41,8 +40,7 @@ class _Type(enum.StrEnum):
         return f"PeftType.{self.name}"
 
 
-# PEFT's enum of methods: those that are here, and those that are refused by name
-PeftType: Any = _Type("PeftType", [(name, name) for name in dict.fromkeys((*names(), *TYPES))], module=__name__)
+PeftType: Any = _Type("PeftType", [(name, name) for name in names()], module=__name__)  # PEFT's enum of methods
 
 
 def load_method(peft_type: str) -> Any:
@@ -50,8 +48,9 @@ def load_method(peft_type: str) -> Any:
     home = homes().get(str(getattr(peft_type, "value", peft_type)))
     if home is None:
         known = names()
-        hint = " (PEFT has it, and it is not here)" if peft_type in TYPES else nearest(str(peft_type), known)
-        raise ConfigError(f"no method is named {str(peft_type)!r}; there are {', '.join(known)}{hint}")
+        raise ConfigError(
+            f"no method is named {str(peft_type)!r}; there are {', '.join(known)}{nearest(str(peft_type), known)}"
+        )
     return import_module(home).METHOD
 
 

@@ -11,6 +11,7 @@ parameters, buffers and modules are the owner's, and it reads and writes them th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, MutableMapping
+from operator import attrgetter
 from typing import Any, Generic, Self, TypeVar, overload
 
 from torch import Tensor, nn
@@ -52,6 +53,16 @@ class BufferDict(nn.Module, MutableMapping[str, Tensor]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+class OfCall(dict[Any, Any]):
+    """What is of one call of a model: it is neither copied nor pickled with it."""
+
+    def __deepcopy__(self, memo: Any) -> OfCall:
+        return OfCall()
+
+    def __reduce__(self) -> tuple[type[OfCall], tuple[()]]:
+        return OfCall, ()
 
 
 class OfAdapter(Generic[Value]):
@@ -148,7 +159,8 @@ class Placed(nn.Module):
 
     owner: nn.Module | None
     adapter: str
-    still: Collection[str] = ()  # its parts that are never trained, by name
+    still: Collection[str] = ()  # its parts that are never trained, by their paths
+    on_layers = True  # whether what all layers share is a part of each layer too, under its name
     space: Callable[[nn.Module], nn.Module] = staticmethod(
         lambda owner: nn.Module()
     )  # what holds it, where it is a part of another
@@ -197,7 +209,7 @@ class Placed(nn.Module):
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         super().requires_grad_(requires_grad)
         for name in self.still:
-            getattr(self, name).requires_grad_(False)
+            attrgetter(name)(self).requires_grad_(False)
         return self
 
     def leave(self) -> None:

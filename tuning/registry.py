@@ -61,7 +61,9 @@ class LayerFamily(ABC):
         """What it sits on, where that is not said by its target modules as for all others. Raises ConfigError."""
         return None
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+    def shared(
+        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
+    ) -> Placed | None:
         """What all layers of an adapter have in common: its parameters and buffers are saved with it. `others`: what this made for the
         adapters of this method that are there. Raises ConfigError where they can't be together.
         """

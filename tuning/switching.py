@@ -123,7 +123,7 @@ class Switching(nn.Module):
         """The dicts that hold an adapter's parameters, and where: the parameters may be replaced (AdaLoRA's of another rank)."""
         for top in (*self.methods(name), *([self.in_common[name]] if name in self.in_common else ())):
             for path, module in top.named_modules():
-                if path.partition(".")[0] in top.still:
+                if any(path == still or path.startswith(f"{still}.") for still in top.still):
                     continue
                 if isinstance(module, Placed):
                     yield from module.held_in()

@@ -106,7 +106,7 @@ class Tuner(SeenCalls):
         if found is None:
             config.target_modules = resolved(self.model, config, family)
             found = find(self.model, config, family)
-        shared = family.shared(config, found, self._shared_by(family))
+        shared = family.shared(config, self.model, found, self._shared_by(family))
         made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
         beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
         taken = {frozen.name for frozen, _ in beside}
@@ -129,7 +129,7 @@ class Tuner(SeenCalls):
         for frozen, method in made.items():
             layer = self._layer(frozen)
             layer.put(name, _empty(method) if empty and method.saved else method)
-            for key in shared.names() if shared is not None else ():
+            for key in shared.names() if shared is not None and shared.on_layers else ():
                 layer._modules[key] = self._modules[key]
         self.peft_config[name] = config
         self._look()

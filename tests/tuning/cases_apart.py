@@ -132,5 +132,22 @@ APART: list[Apart] = [
     ),
     Apart(config="AdaptionPromptConfig", options={"adapter_len": 4, "adapter_layers": 2}, atol=1e-5),
     Apart(config="AdaptionPromptConfig", options={"adapter_len": 3, "adapter_layers": 1}, base="gpt2", atol=1e-5),
+    Apart(config="ShadowConfig", atol=1e-5),
+    Apart(
+        config="ShadowConfig",
+        options={"r": 4, "shadow_hidden_size": 16, "update_hidden_size": 6},
+        base="gpt2",
+        atol=1e-5,
+    ),
+    Apart(
+        config="ShadowConfig",
+        options={
+            "target_modules": ["layers.1"],
+            "share_embeddings": False,
+            "shadow_num_hidden_layers": 2,
+            "shadow_alpha": 1.0,
+        },
+        atol=1e-5,
+    ),
     *(Apart(config="XLoraConfig", options={**MIXED, **options}, base="uncached llama") for options in XLORA),
 ]

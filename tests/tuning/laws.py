@@ -36,6 +36,7 @@ NOT_THE_IDENTITY: dict[str, dict[str, Any]] = {  # their default start is random
     "UNILORA": {"init_theta_d_bound": 1e-9},
     "XLORA": {"global_scaling_weight": 0.0},
 }
+WITHOUT_GRADIENT = {"SHADOW": r"layers\.1\.shadow_update"}  # nothing uses the state after the last block
 ONE_AT_A_TIME: set[str] = {"LN_TUNING", "TRAINABLE_TOKENS"}  # takes the layer's place: of two the last one holds
 REPLACES: set[str] = {"DEFT"}  # starts by putting back what the base alone has, whatever the layer below it has
 

@@ -8,10 +8,6 @@ from typing import Any, NoReturn
 
 from tuning.errors import ConfigError
 
-TYPES = ("SHADOW",)  # methods, as PEFT's `PeftType` names them
-
-_METHODS = ("Shadow",)  # what their classes' names begin with
-
 OPTIONS = (
     "ArrowConfig",
     "EvaConfig",
@@ -20,7 +16,6 @@ OPTIONS = (
 
 NAMES = frozenset(
     (
-        *(f"{method}{kind}" for method in _METHODS for kind in ("Config", "Model", "Layer")),
         *OPTIONS,
         "bloom_model_postprocess_past_key_value",
         *("create_arrow_model", "find_kappa_target_modules", "get_eva_state_dict"),
@@ -53,8 +48,6 @@ NAMES = frozenset(
         *("Bnb4bitBackend", "Bnb8bitBackend", "TorchaoBackend"),
     )
 )
-
-SUBMODULES = frozenset(name.lower() for name in TYPES)  # folders of `peft.tuners`
 
 
 class _Absent(type):

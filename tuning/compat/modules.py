@@ -159,7 +159,7 @@ def _found(module: str, name: str) -> Any:
         return _version(importlib.metadata.version("transformers")) >= tuple(map(int, wanted[1].split("_")))
     if (mapping := _TARGETS.fullmatch(name)) and mapping[1] in methods():
         return dict(getattr(methods()[mapping[1]], "targets_of", {}))
-    if name in absent.NAMES or (tuner and tuner[1] in absent.SUBMODULES and not name.startswith("__")):
+    if name in absent.NAMES:
         return absent.absent(name)
     raise AttributeError(f"module '{module}' has no attribute {name!r}")
 
@@ -210,9 +210,7 @@ def is_module(below: str) -> bool:
     """Whether PEFT has such a module below `peft`."""
     tuner = _TUNERS.fullmatch(below)
     return below in MODULES or (
-        tuner is not None
-        and (tuner[1] in _folders() or tuner[1] in absent.SUBMODULES)
-        and (tuner[2] is None or tuner[2] in PARTS)
+        tuner is not None and tuner[1] in _folders() and (tuner[2] is None or tuner[2] in PARTS)
     )
 
 

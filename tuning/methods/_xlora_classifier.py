@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tuning.errors import AdapterError
-from tuning.placement import Placed
+from tuning.placement import OfCall, Placed
 
 
 class Classifier(Placed):
-    """Hidden states (rows, tokens, dimensions) -> scalings (rows, tokens, layers, experts). `latest`: what it gave last; `log_scalings`:
+    """Hidden states (rows, tokens, dimensions) -> scalings (rows, tokens, layers, experts). `log_scalings`:
     all that it gave while `scalings_logging`.
     """
 
@@ -24,8 +24,7 @@ class Classifier(Placed):
         self.config, self.n_layers, self.n_classes = config, layers, len(config.adapters)
         self.override_scaling_pass_value: float = config.scaling_pass_value
         self.scalings_logging, self.log_scalings = False, list[Tensor]()
-        self.latest: Tensor | None = None
-        self.now: Tensor | None = None  # those of this call, as layers take them
+        self.of_call = OfCall()  # `latest`, and `now`: those of this call, as layers take them
         self.layers = nn.Sequential(*self._layers())
 
     def _layers(self) -> list[nn.Module]:
@@ -41,7 +40,7 @@ class Classifier(Placed):
         """Let layers take the scaling pass's value, for each of the first two dimensions of an input."""
         shape = (*like.shape[:2], self.n_layers, self.n_classes)
         weight = next(self.parameters())
-        self.now = self.sparse(weight.new_full(shape, self.override_scaling_pass_value))
+        self.of_call["now"] = self.sparse(weight.new_full(shape, self.override_scaling_pass_value))
 
     def use_predicted(self, hidden: Tensor) -> None:
         """Let layers take what is predicted from the model's last hidden states."""
@@ -51,7 +50,7 @@ class Classifier(Placed):
             scalings = (scalings / self.config.softmax_temperature).softmax(-1)
         if self.scalings_logging:
             self.log_scalings.append(scalings)
-        self.latest, self.now = scalings, self.sparse(scalings)
+        self.of_call.update(latest=scalings, now=self.sparse(scalings))
 
     def sparse(self, scalings: Tensor) -> Tensor:
         """With `top_k_lora` the largest alone, and with `enable_softmax_topk` their softmax."""
@@ -120,13 +119,13 @@ FUNCTIONS: Mapping[str, Any] = {
     "set_global_scaling_weight": set_global_scaling_weight,
     "set_scaling_pass_value": set_scaling_pass_value,
     "get_global_scaling_weight": lambda tuner: in_use(tuner).config.global_scaling_weight,
-    "get_latest_scalings": lambda tuner: in_use(tuner).latest,
+    "get_latest_scalings": lambda tuner: in_use(tuner).of_call.get("latest"),
     "get_scalings_log": lambda tuner: list(in_use(tuner).log_scalings),
     "get_bucketed_scalings_log": get_bucketed_scalings_log,
     "enable_scalings_logging": lambda tuner: setattr(in_use(tuner), "scalings_logging", True),
     "disable_scalings_logging": lambda tuner: setattr(in_use(tuner), "scalings_logging", False),
     "clear_scalings_log": lambda tuner: in_use(tuner).log_scalings.clear(),
-    "internal_xlora_scalings": property(lambda tuner: in_use(tuner).latest),
+    "internal_xlora_scalings": property(lambda tuner: in_use(tuner).of_call.get("latest")),
     "xlora_config": property(lambda tuner: in_use(tuner).config),
     "lora_model": property(lambda tuner: tuner),
 }

@@ -50,6 +50,8 @@ class Expert:
 class Mixture(Placed):
     """What the layers share: the classifier, and each layer's number and experts."""
 
+    on_layers = False
+
     def __init__(self, config: XLoraConfig, layers: Sequence[Frozen]) -> None:
         super().__init__()
         self.numbers = {frozen.name: place for place, frozen in enumerate(layers)}
@@ -62,9 +64,6 @@ class Mixture(Placed):
             for frozen in (frozen for frozen in layers if targeted(expert.config, frozen.name)):
                 self.loras[frozen.name][str(place)] = expert.on(frozen, tensors)
         self.internal_xlora_classifier = Classifier(config, len(layers))
-
-    def names(self) -> list[str]:
-        return []  # layers have no part of it
 
 
 @final
@@ -85,7 +84,7 @@ class XLora(Unmergeable):
         result = base(x)
         owner: Any = self.owner
         classifier = self.shared[0].internal_xlora_classifier
-        scalings, part = classifier.now, owner.routing.part
+        scalings, part = classifier.of_call.get("now"), owner.routing.part
         if scalings is not None:
             scalings = scalings[:, :, self.number] if part is None else scalings[list(part)][:, :, self.number]
         for place, expert in self.lora_experts.items():

@@ -106,7 +106,9 @@ class FrodFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Frod(frozen, config, shared)
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+    def shared(
+        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
+    ) -> Placed | None:
         for other in others.values():
             for option in ("projection_prng_key", "save_projection"):
                 if getattr(config, option) != getattr(other.config, option):

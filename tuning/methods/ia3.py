@@ -139,7 +139,9 @@ class IA3Family(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return IA3(frozen, config, shared)
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+    def shared(
+        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
+    ) -> Placed | None:
         """Nothing is shared. Fill in which layers are feed-forward ones, where the config leaves it open."""
         if config.feedforward_modules is None:
             config.feedforward_modules = {

@@ -121,7 +121,9 @@ class UniLoraFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return UniLora(frozen, config, shared)
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+    def shared(
+        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
+    ) -> Placed | None:
         return Theta(config, layers)
 
 

@@ -113,7 +113,9 @@ class WaveFTFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return WaveFT(frozen, config, shared)
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed | None:
+    def shared(
+        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
+    ) -> Placed | None:
         return Counts(config, layers)
 
 

@@ -53,7 +53,7 @@ class XLoraFamily(LayerFamily):
             )
         return [found[path] for path, _ in outer(model) if path in found]
 
-    def shared(self, config: Any, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return Mixture(config, layers)
 
     def before_call(self, model: nn.Module, used: Mapping[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class XLoraFamily(LayerFamily):
 
     def after_call(self, model: nn.Module, used: Mapping[str, Any], inputs: Mapping[str, Any], output: Any) -> Any:
         for mixture in used.values() if not model.training else ():  # a backward pass may compute layers again
-            mixture.internal_xlora_classifier.now = None
+            mixture.internal_xlora_classifier.of_call["now"] = None
         return output
 
     def parts(self, config: Any, methods: Mapping[str, Any]) -> Mapping[str, tuple[PeftConfig, Mapping[str, Tensor]]]:
