@@ -288,6 +288,7 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
             setattr(held, own, nn.Parameter(value, requires_grad=target.requires_grad))
         else:
             target.data.copy_(tensors[key])
+    tuner.routing.changes += 1
     here = {id(tensor): f"base_model.{path}" for path, tensor in tuner.state_dict(keep_vars=True).items()}
     named = [here.get(id(wanted[key]), key) for key in missing]  # by the model's names, as PEFT has them
     return Loaded(named, [key for key in tensors if key not in found])

@@ -2,10 +2,12 @@
 
 TuningError (a ValueError, as callers of PEFT expect)
   TargetError       target modules that name nothing, or nothing that the method can adapt
+    NotLinear       an adapter of other layers, meant for what is for linear ones (also a TypeError)
     NoModule        what computes nothing, meant to be trained whole (also a TypeError)
   ConfigError       options that contradict each other, or a value that can't be
     NoList          one name where a list of names is meant (also a TypeError)
   AdapterError      an adapter's name that is taken, unknown, or not of the kind that is needed
+    NoWeights       what is no change of weights, meant to be merged (also a RuntimeError)
     NotOnLayers     what is for adapters on layers, asked of virtual tokens (also a TypeError)
   CheckpointError   a folder that is no adapter, or one for another model
     NoConfig        a config file that is no adapter's (also a TypeError)
@@ -29,6 +31,10 @@ class TargetError(TuningError):
     pass
 
 
+class NotLinear(TargetError, TypeError):
+    pass
+
+
 class NoModule(TargetError, TypeError):
     pass
 
@@ -42,6 +48,10 @@ class NoList(ConfigError, TypeError):
 
 
 class AdapterError(TuningError):
+    pass
+
+
+class NoWeights(AdapterError, RuntimeError):
     pass
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn, final
 import torch
 from torch import Tensor
 
-from tuning.errors import AdapterError
+from tuning.errors import NoWeights
 from tuning.kinds import Affine, Frozen
 from tuning.placement import Placed
 
@@ -77,7 +77,7 @@ class Unmergeable(LayerMethod):
 
     @final
     def merged(self, affine: Affine, frozen: Frozen) -> NoReturn:
-        raise AdapterError(
+        raise NoWeights(
             f"{type(self).__name__} adds to '{frozen.name}' what is no change of its weights: it can't be merged"
         )
 

@@ -20,6 +20,7 @@ class Routing:
     merged: tuple[str, ...] = ()  # those that are in the base's weights
     differing: bool = False  # whether a layer was given a choice of its own
     configs: dict[str, Any] = field(default_factory=dict)  # adapter -> its config
+    changes: int = 0  # how often adapters were set or loaded: what was computed of their weights may be out of date
     names: Sequence[str] = ()  # which each row of the batch uses; empty: all rows use the active ones
     invoked: dict[str, Sequence[int]] = field(default_factory=dict)  # see tuning.invocation
     offsets: dict[str, list[int]] = field(default_factory=dict)

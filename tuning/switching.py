@@ -164,6 +164,7 @@ class Switching(nn.Module):
                 self.unmerge_adapter()
                 break
         self.routing.active = tuple(names)
+        self.routing.changes += 1
         if self.routing.differing:
             for module in (*self._adapted.values(), *self._saved):
                 module.own_active = None

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from tuning.errors import ConfigError
 
 OPTIONS = (
-    "ArrowConfig",
     "EvaConfig",
     "LoftQConfig",
 )  # what LoRA's config can hold: made, and refused where an adapter is
@@ -18,7 +17,7 @@ NAMES = frozenset(
     (
         *OPTIONS,
         "bloom_model_postprocess_past_key_value",
-        *("create_arrow_model", "find_kappa_target_modules", "get_eva_state_dict"),
+        *("find_kappa_target_modules", "get_eva_state_dict"),
         *(
             "initialize_lora_eva_weights",
             "replace_lora_weights_loftq",
@@ -35,7 +34,7 @@ NAMES = frozenset(
             "_reconstruct_activations",
             "_reshape_to_grouped_subtokens",
         ),
-        *("decompose_weight_matrix", "reconstruct_weight_matrix", "_resolve_adapter_source", "_LoraParameterProxy"),
+        *("decompose_weight_matrix", "reconstruct_weight_matrix", "_LoraParameterProxy"),
         *(
             "_filter_state_dict_by_key_prefixes",
             "_get_tuner_state_dict_key_prefixes",

@@ -38,6 +38,8 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
     "TrainableTokensWrapper": "tuning.compat.layers:TrainableTokensWrapper",
     "LoraRuntimeConfig": "tuning.methods._lora_config:LoraRuntimeConfig",
     "create_loraplus_optimizer": "tuning.optimizers:create_loraplus_optimizer",
+    "_resolve_adapter_source": "tuning.arrow:resolve_adapter_source",
+    "ArrowLoraLinearLayer": "tuning.methods._arrow:Router",
     "CordaConfig": "tuning.methods._lora_options:CordaConfig",
     "preprocess_corda": "tuning.preparing:preprocess_corda",
     "create_lorafa_optimizer": "tuning.lora_fa:create_lorafa_optimizer",

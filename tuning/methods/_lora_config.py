@@ -12,7 +12,15 @@ from tuning.errors import ConfigError, NoList
 from tuning.initialising import NOT_HERE, check_name, takes_part
 from tuning.methods._lora_options import OPTIONS, CordaConfig, option
 
-VARIANTS = ("use_dora", "alora_invocation_tokens", "kasa_config", "use_bdlora", "velora_config", "monteclora_config")
+VARIANTS = (
+    "use_dora",
+    "alora_invocation_tokens",
+    "kasa_config",
+    "use_bdlora",
+    "velora_config",
+    "monteclora_config",
+    "arrow_config",
+)
 
 
 @dataclass
@@ -29,7 +37,6 @@ class LoraConfig(LayerConfig):
         *(
             "megatron_config",
             "layer_replication",
-            "arrow_config",
             "loftq_config",
             "eva_config",
         ),

@@ -36,6 +36,7 @@ class Lora(LayerMethod):
     kasa_D: Any
     lora_velora_embed: Any
     lora_monteclora_sampler: Any
+    lora_arrow: Any
 
     r = OfAdapter[int]()
     lora_alpha = OfAdapter[float]()

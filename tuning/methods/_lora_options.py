@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tuning.config import one_of, positive
@@ -104,7 +104,25 @@ class MontecloraConfig:
         positive(num_samples=self.num_samples, dirichlet_prior=self.dirichlet_prior, buffer_size=self.buffer_size)
 
 
+@dataclass
+class ArrowConfig:
+    """Arrow (Ostapenko et al. 2024, https://arxiv.org/abs/2405.11157): each token goes through the `top_k` nearest adapters. `use_gks`:
+    general adapters are subtracted from the others. The names are set by `tuning.create_arrow_model`.
+    """
+
+    top_k: int = 3
+    router_temperature: float = 1.0
+    use_gks: bool = False
+    task_adapter_names: list[str] | None = field(default=None, init=False)
+    gks_adapter_names: list[str] | None = field(default=None, init=False)
+    rng_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        positive(top_k=self.top_k, router_temperature=self.router_temperature)
+
+
 OPTIONS: Mapping[str, type] = {  # a field of LoraConfig -> what it holds
+    "arrow_config": ArrowConfig,
     "kasa_config": KasaConfig,
     "use_bdlora": BdLoraConfig,
     "velora_config": VeloraConfig,
@@ -114,14 +132,17 @@ OPTIONS: Mapping[str, type] = {  # a field of LoraConfig -> what it holds
 }
 
 
-def option(field: str, value: Any) -> Any:
+def option(name: str, value: Any) -> Any:
     """A field's value, made of a dict where it comes from a file. Raises ConfigError."""
-    kind = OPTIONS[field]
+    kind = OPTIONS[name]
     if value is None or isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{field} is {value!r}; it has to be a {kind.__name__}")
-    known = {entry.name for entry in fields(kind)}
-    if unknown := sorted(set(value) - known):
-        raise ConfigError(f"{field} has {', '.join(unknown)}; a {kind.__name__} has {', '.join(sorted(known))}")
-    return kind(**value)
+        raise ConfigError(f"{name} is {value!r}; it has to be a {kind.__name__}")
+    known = {entry.name: entry.init for entry in fields(kind)}
+    if unknown := sorted(set(value) - set(known)):
+        raise ConfigError(f"{name} has {', '.join(unknown)}; a {kind.__name__} has {', '.join(sorted(known))}")
+    made = kind(**{key: each for key, each in value.items() if known[key]})
+    for key in (key for key in value if not known[key]):
+        setattr(made, key, value[key])
+    return made

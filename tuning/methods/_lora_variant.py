@@ -27,6 +27,7 @@ class Factors(Protocol):
     kasa_D: Any
     lora_velora_embed: Any  # VeLoRA's
     lora_monteclora_sampler: Any  # MonteCLoRA's
+    lora_arrow: Any  # Arrow's
     owner: nn.Module | None
     adapter: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuning.kinds import Frozen
+from tuning.methods._arrow import Arrow
 from tuning.methods._bdlora import BdLora
 from tuning.methods._dora import Dora
 from tuning.methods._kasa import Kasa
@@ -23,4 +24,6 @@ def variant_of(lora: Factors, config: LoraConfig, frozen: Frozen) -> Variant:
         return Velora(lora, config.velora_config, frozen)
     if config.monteclora_config is not None:
         return Monteclora(lora, config.monteclora_config, frozen)
+    if config.arrow_config is not None:
+        return Arrow(lora, config.arrow_config)
     return Plain() if config.alora_invocation_tokens is None else Alora()
