@@ -12,6 +12,7 @@ from torch import nn
 from tuning.errors import AdapterError
 from tuning.kinds import Affine
 from tuning.layers import AdaptedLayer, adapted_layers
+from tuning.replication import within_repeated
 
 
 @torch.no_grad()
@@ -105,6 +106,7 @@ def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]
         for layer in layers
         if all(method.follows_ties for _, method in layer.methods(names))
     )
+    repeated = within_repeated(model)
     for layer in layers:
         module = layer.frozen.module
         weight = layer.frozen.kind.parameter(module)
@@ -114,7 +116,8 @@ def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]
                     other.followed.clear()  # from here on each has its own
             name = next(name for name, own in module.named_parameters(recurse=False) if own is weight)
             setattr(module, name, nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
-            mark_untied(model)
+            if id(module) not in repeated:
+                mark_untied(model)
 
 
 def mark_untied(model: nn.Module) -> None:

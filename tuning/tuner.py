@@ -19,6 +19,7 @@ from tuning.layers import AdaptedLayer, innermost
 from tuning.merge import mark_untied, without_adapters
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
+from tuning.replication import part_layers, restore
 from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
 from tuning.targets import find, resolved
 from tuning.tied import embedding_path, tied_paths, warn_of_ties
@@ -101,17 +102,12 @@ class Tuner(SeenCalls):
         self._same_parameters(config)
         self._one_with_bias(config)
         warn_of_ties(config, self.model, family)
-        family.prepare(config, self.model)
-        found = family.found(config, self.model)
-        if found is None:
-            config.target_modules = resolved(self.model, config, family)
-            found = find(self.model, config, family)
-        shared = family.shared(config, self.model, found, self._shared_by(family))
-        made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
-        beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
-        taken = {frozen.name for frozen, _ in beside}
-        made = {frozen: method for frozen, method in made.items() if frozen.name not in taken}
-        made |= {frozen: self._cast(method, frozen, autocast) for frozen, method in beside}
+        try:
+            found, shared, made = self._made(family, config, autocast)
+        except BaseException:
+            if not self.peft_config:
+                restore(self.model)
+            raise
         if any(frozen.role == EMBEDDING for frozen in made) and not hasattr(self.model, "get_output_embeddings"):
             warnings.warn(
                 f"an adapter sits on an embedding of {type(self.model).__name__}: where the model computes with that weight itself (a tied "
@@ -136,6 +132,23 @@ class Tuner(SeenCalls):
         self.see_calls(True)
         self.set_requires_grad(name, False)
         self.train_biases(config)
+
+    def _made(
+        self, family: LayerFamily, config: Any, autocast: bool
+    ) -> tuple[Sequence[Frozen], Any, dict[Frozen, LayerMethod]]:
+        """The layers that an adapter is for, what they share, and its part on each of them and beside."""
+        family.prepare(config, self.model)
+        found = family.found(config, self.model)
+        if found is None:
+            config.target_modules = resolved(self.model, config, family)
+            found = find(self.model, config, family)
+        shared = family.shared(config, self.model, found, self._shared_by(family))
+        made = {frozen: self._cast(family.layer(frozen, config, shared), frozen, autocast) for frozen in found}
+        beside = family.beside(config, self.model, {frozen.name: method for frozen, method in made.items()})
+        taken = {frozen.name for frozen, _ in beside}
+        made = {frozen: method for frozen, method in made.items() if frozen.name not in taken}
+        made |= {frozen: self._cast(method, frozen, autocast) for frozen, method in beside}
+        return found, shared, made
 
     def _shared_by(self, family: LayerFamily) -> dict[str, Any]:
         return {
@@ -225,6 +238,7 @@ class Tuner(SeenCalls):
         self.see_calls(False)
         without_adapters(self.model)
         without_saved(self.model, names)
+        part_layers(self.model)
         if _is_untied(self.model):
             mark_untied(self.model)
         no_fast_path(self.model)
@@ -236,6 +250,7 @@ class Tuner(SeenCalls):
         self.see_calls(False)
         without_adapters(self.model)
         without_saved(self.model, ())
+        restore(self.model)
         no_fast_path(self.model)
         return self.model
 
@@ -260,6 +275,8 @@ class Tuner(SeenCalls):
         if adapter_name in self.in_common:
             self.in_common.pop(adapter_name).leave()
         del self.peft_config[adapter_name]
+        if not self.peft_config:
+            restore(self.model)
         self._look()
         self.see_calls(True)
         left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]

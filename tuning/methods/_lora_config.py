@@ -36,7 +36,6 @@ class LoraConfig(LayerConfig):
     NOT_HERE: ClassVar[Sequence[str]] = (
         *(
             "megatron_config",
-            "layer_replication",
             "loftq_config",
             "eva_config",
         ),

@@ -21,6 +21,7 @@ from tuning.methods import _kasa, _monteclora, _tying
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_layer import Lora
 from tuning.registry import LayerFamily
+from tuning.replication import replicate
 
 
 def _difference(
@@ -81,6 +82,8 @@ class LoraFamily(LayerFamily):
     saved_as: ClassVar[Mapping[str, str]] = {"lora_magnitude_vector.weight": "lora_magnitude_vector"}
 
     def prepare(self, config: Any, model: nn.Module) -> None:
+        if config.layer_replication:
+            replicate(model, config.layer_replication)
         _tying.prepare(config, model)
 
     def beside(
