@@ -76,9 +76,8 @@ class CPTEmbedding(nn.Module):
         nn.init.zeros_(self.delta_embedding.weight)
         kinds = torch.tensor(config.cpt_tokens_type_mask)
         narrow = torch.tensor([dimensions / 2048]).sqrt()
-        far = torch.where(
-            kinds % KINDS == 2, config.opt_projection_epsilon or 0.0, config.opt_projection_format_epsilon or 0.0
-        )
+        own, of_template = config.opt_projection_epsilon or 0.0, config.opt_projection_format_epsilon or 0.0
+        far = torch.where(kinds % KINDS == 2, own, of_template)
         limits = torch.where((kinds > 0) & (kinds % KINDS > 0), far * narrow, SMALL)
         self.register_buffer("trained", (kinds % KINDS > 0)[:, None], persistent=False)
         self.register_buffer("limits", limits, persistent=False)
@@ -106,15 +105,13 @@ def weighted_loss(config: CPTConfig, logits: Tensor, labels: Tensor, kinds: Tens
     kinds, counted = kinds[:, 1:], labels != IGNORED
     if not counted.any():
         raise ConfigError(
-            "CPT's loss is that of outputs, and there are none: the last value of cpt_tokens_type_mask has to be a multiple of 4, as those "
-            "of input_type_mask at outputs"
+            "CPT's loss is that of outputs, and there are none: end cpt_tokens_type_mask with a multiple of 4"
         )
     losses = functional.cross_entropy(logits[:, :-1].transpose(1, 2), labels, reduction="none", ignore_index=IGNORED)
     weights = counted.to(losses.dtype)
     if config.opt_weighted_loss_type == "decay":
         for row, own in enumerate(kinds):
-            found = own[(own > 0) & (own % KINDS == 0)].unique()
-            for back, kind in enumerate(found.flip(0).tolist()):
+            for back, kind in enumerate(own[(own > 0) & (own % KINDS == 0)].unique().flip(0).tolist()):
                 weights[row, own == kind] *= (config.opt_loss_decay_factor or 0.0) ** back
     return (losses[counted] * weights[counted]).mean()
 
@@ -145,9 +142,8 @@ class CPTFamily(PromptFamily):
         before, its_kinds = prompt[:, None].expand(2, len(labels), -1)
         kinds = torch.full_like(labels, KINDS) if kinds is None else kinds.to(labels)
         kinds = torch.where(kinds > 0, kinds + its_kinds.max(), kinds)
-        output.loss = weighted_loss(
-            config, output.logits, torch.cat([before, labels], 1), torch.cat([its_kinds, kinds], 1)
-        )
+        labels, kinds = torch.cat([before, labels], 1), torch.cat([its_kinds, kinds], 1)
+        output.loss = weighted_loss(config, output.logits, labels, kinds)
         return output
 
 

@@ -106,9 +106,7 @@ class FrodFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Frod(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         for other in others.values():
             for option in ("projection_prng_key", "save_projection"):
                 if getattr(config, option) != getattr(other.config, option):

@@ -17,7 +17,6 @@ from tuning.config import LayerConfig
 from tuning.errors import ConfigError
 from tuning.kinds import CONV, LINEAR, Affine, Frozen
 from tuning.layer_method import Layer, LayerMethod
-from tuning.placement import Placed
 from tuning.registry import LayerFamily
 
 SMALL = 1e-4  # what is divided by less than this does not come back from merging as it was
@@ -139,9 +138,7 @@ class IA3Family(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return IA3(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> None:
         """Nothing is shared. Fill in which layers are feed-forward ones, where the config leaves it open."""
         if config.feedforward_modules is None:
             config.feedforward_modules = {

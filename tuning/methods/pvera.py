@@ -104,9 +104,7 @@ class PveraFamily(ProjectedFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Pvera(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return uniform("pvera", config, 2 * config.r, layers, others)
 
 

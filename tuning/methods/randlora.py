@@ -121,9 +121,7 @@ class RandLoraFamily(ProjectedFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return RandLora(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         """randlora_A: (r, 1, small), randlora_B: (large, bases, r), from the config's seed, each with a standard deviation of 1; or those
         there are.
         """

@@ -99,9 +99,7 @@ class ShadowFamily(LayerFamily):
             raise ConfigError(f"adapters sit inside of '{inside}': put SHADOW on a model of its own")
         return [Frozen(name=path, module=innermost(module), kind=Decoder()) for path, module in blocks]
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return Shadow(config, model, [frozen.name for frozen in layers])
 
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:

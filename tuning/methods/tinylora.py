@@ -134,9 +134,7 @@ class TinyLoraFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return TinyLora(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         if not config.save_projection:
             log.warning(
                 "TinyLoRA's random matrices are not saved: whoever loads it draws them again from projection_seed"

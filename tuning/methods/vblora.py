@@ -131,9 +131,7 @@ class VBLoRAFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return VBLoRA(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return Bank(config, layers)
 
     def before_load(

@@ -87,9 +87,7 @@ class VeraFamily(ProjectedFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return Vera(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return uniform("vera", config, config.r, layers, others)
 
 

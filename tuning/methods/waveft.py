@@ -113,9 +113,7 @@ class WaveFTFamily(LayerFamily):
     def layer(self, frozen: Frozen, config: Any, shared: Any) -> LayerMethod:
         return WaveFT(frozen, config, shared)
 
-    def shared(
-        self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]
-    ) -> Placed | None:
+    def shared(self, config: Any, model: nn.Module, layers: Sequence[Frozen], others: Mapping[str, Any]) -> Placed:
         return Counts(config, layers)
 
 
