@@ -18,10 +18,18 @@ from tuning.targets import ALL_LINEAR, base_of, candidates, matching
 NAMES = ("embed_tokens", "lm_head")  # PEFT 0.21 ties what has one of these names, and nothing else
 
 
+def words(model: Any) -> nn.Module | None:
+    """The input embedding; None where a model has none. transformers' models of images say so by NotImplementedError."""
+    try:
+        return model.get_input_embeddings() if hasattr(model, "get_input_embeddings") else None
+    except NotImplementedError:
+        return None
+
+
 def embedding_path(model: nn.Module) -> str:
     """The path of the input embedding. Raises TargetError."""
-    of_model: Any = getattr(model, "get_input_embeddings", None)
-    embedding = base_of(of_model()) if of_model is not None else None
+    found = words(model)
+    embedding = None if found is None else base_of(found)
     for name, module in candidates(model):
         if module is embedding:
             return name
@@ -51,7 +59,7 @@ def _ties(module: nn.Module) -> bool:
 
 def tied_layers(model: nn.Module) -> list[str]:
     """As `tied_paths`, of any model: none where it has no input embedding."""
-    return tied_paths(model) if hasattr(model, "get_input_embeddings") else []
+    return tied_paths(model) if words(model) is not None else []
 
 
 def targets_tied(config: LayerConfig, model: nn.Module) -> bool:
@@ -59,7 +67,7 @@ def targets_tied(config: LayerConfig, model: nn.Module) -> bool:
     asked = config.target_modules
     if asked is None or asked == ALL_LINEAR:
         return False
-    if hasattr(model, "get_input_embeddings") and matching(asked, embedding_path(model)):
+    if words(model) is not None and matching(asked, embedding_path(model)):
         return True
     if isinstance(asked, str):
         return any(re.fullmatch(asked, name) for name in NAMES)

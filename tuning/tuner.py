@@ -22,7 +22,7 @@ from tuning.registry import LayerFamily, method_named
 from tuning.replication import part_layers, restore
 from tuning.saved import add_saved, delete_saved, tie_saved, without_saved
 from tuning.targets import find, resolved
-from tuning.tied import embedding_path, tied_paths, warn_of_ties
+from tuning.tied import embedding_path, tied_paths, warn_of_ties, words
 
 PlacedT = TypeVar("PlacedT", bound=Placed)
 
@@ -310,5 +310,5 @@ def _is_untied(model: nn.Module) -> bool:
     if not hasattr(model, "get_output_embeddings"):
         return False
     found: Any = model
-    embedding, head = found.get_input_embeddings(), found.get_output_embeddings()
+    embedding, head = words(model), found.get_output_embeddings()
     return embedding is not None and head is not None and embedding.weight is not head.weight

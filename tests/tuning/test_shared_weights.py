@@ -10,7 +10,7 @@ import peft
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
+from transformers import ResNetConfig, ResNetModel, T5Config, T5ForConditionalGeneration
 
 import tuning
 from tests.tuning.oracle import shaken, tiny_llama, tokens
@@ -129,3 +129,15 @@ def test_layers_with_adapters_of_their_own_choice_are_merged_by_it() -> None:
         model.merge_adapter()
         assert layer.merged_adapters == ["default", "other"]
         assert torch.allclose(model(input_ids=tokens()).logits, applied, rtol=0, atol=1e-9)
+
+
+def test_a_model_without_words_is_adapted_and_merged() -> None:
+    config = ResNetConfig(num_channels=1, embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic")
+    base = ResNetModel(config).eval()
+    x = torch.randn(1, 1, 32, 32)
+    model = tuning.get_peft_model(
+        base, tuning.LoraConfig(target_modules=["convolution"], init_lora_weights=False)
+    ).eval()
+    before = model(pixel_values=x).last_hidden_state
+    merged = model.merge_and_unload()
+    assert torch.allclose(merged(pixel_values=x).last_hidden_state, before, rtol=0, atol=1e-5)
