@@ -18,12 +18,22 @@ def class_of(text: str, rules: TypeRules, opened: frozenset[str] = NONE) -> str:
     return _class_of(text, rules, opened, False)
 
 
+def path_of(text: str, rules: TypeRules) -> str:
+    """The dotted name, as written, of the class that an annotation means; '' where it means none."""
+    path = _path_of(text, rules, NONE, False)
+    return "" if _last_part(path, rules) in rules.nothing else path
+
+
 def element_of(text: str, rules: TypeRules) -> str:
     """The class of what is in a collection that an annotation means; '' where it means none."""
     return _class_of(text, rules, rules.elements, True)
 
 
 def _class_of(text: str, rules: TypeRules, opened: frozenset[str], element: bool) -> str:
+    return _last_part(_path_of(text, rules, opened, element), rules)
+
+
+def _path_of(text: str, rules: TypeRules, opened: frozenset[str], element: bool) -> str:
     opens, closes = rules.generic or ("\0", "\0")
     for _ in range(_DEEPEST):
         text = _bare(text, rules)
@@ -45,7 +55,7 @@ def _class_of(text: str, rules: TypeRules, opened: frozenset[str], element: bool
             continue
         if element:
             return ""
-        return suffixed if suffix else name if name.replace("$", "_").isidentifier() else ""
+        return suffixed if suffix else head.strip() if name.replace("$", "_").isidentifier() else ""
     return ""
 
 

@@ -70,6 +70,9 @@ class Lexis:
     class_names_visible: bool  # whether a class's names are visible in its methods without a receiver
     imports: tuple[re.Pattern[bytes], ...]  # text before an imported name; group `module`
     import_ends: tuple[re.Pattern[bytes], ...]  # text after an imported name; group `module`
+    own_modules: frozenset[str]  # words that begin the path of a module of the project itself
+    module_name: re.Pattern[str] | None  # of a module's path: the name that an import of it binds, as a group
+    module_versions: re.Pattern[str] | None  # parts of such a path that are a version
     expected: tuple[re.Pattern[bytes], ...]  # text before an expression; groups `type`, `target`, `returned`
     strings: tuple[StringForm, ...]
 
@@ -95,6 +98,8 @@ class TypeRules:
     transparent: tuple[str, ...]  # prefix words that leave an expression's class what it is
     assertions: tuple[str, ...]  # marks at an expression's end that do
     casts: tuple[re.Pattern[bytes], ...]  # an expression that states its class; group `type`
+    stated: bool  # whether types are written in most places, so that they give an expression's origin too
+    makers: re.Pattern[str] | None  # what the origin of a function that makes an instance has beyond that of its class
     literals: tuple[tuple[re.Pattern[bytes], str], ...]
     calls: Mapping[str, str]  # class of what a built-in function returns
 
@@ -238,6 +243,9 @@ def _lexis(row: TableReader) -> Lexis:
         class_names_visible=row.flag("class_names_visible"),
         imports=row.patterns("imports"),
         import_ends=row.patterns("import_ends", needed=False),
+        own_modules=frozenset(row.texts("own_modules", needed=False)),
+        module_name=row.text_pattern("module_name"),
+        module_versions=row.text_pattern("module_versions"),
         expected=row.patterns("expected"),
         strings=tuple(strings),
     )
@@ -263,6 +271,8 @@ def _types(row: TableReader) -> TypeRules:
         transparent=row.texts("transparent"),
         assertions=row.texts("assertions", needed=False),
         casts=row.patterns("casts", needed=False),
+        stated=row.flag("stated"),
+        makers=row.text_pattern("makers"),
         literals=tuple((row.pattern("literals", pattern), name) for pattern, name in row.pairs("literals")),
         calls=MappingProxyType(row.table("calls").mapping()),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import final
 
+from corpus.syntax.annotations import path_of
 from corpus.syntax.expressions import callee_end, expression_start, member_operator, opening_bracket
 from corpus.syntax.lexical import code, is_identifier, word_start
 from corpus.syntax.scopes import Binding, Scope, innermost
@@ -27,6 +28,7 @@ class Origins:
     def __init__(self, types: Types) -> None:
         self._types = types
         self._language = types.language
+        self._rules = types.language.types
         self._known: dict[tuple[str, int], str] = {}
 
     def of(self, expression: str, at: int) -> str:
@@ -52,11 +54,20 @@ class Origins:
         return known
 
     def _resolved(self, expression: str, at: int, scope: Scope, depth: int) -> str:
+        found = self._followed(expression, at, scope, depth)
+        return found or (self._of_class(expression, at, depth) if self._rules.stated else "")
+
+    def _followed(self, expression: str, at: int, scope: Scope, depth: int) -> str:
+        """Return the origin that the parts of an expression lead to."""
         text = self._bare(expression)
         if is_identifier(text, self._language):
             return self._name(text, at, depth)
         raw = text.encode("utf-8", "surrogatepass")
         masked = code(raw, self._language).masked
+        for pattern in self._rules.casts if self._rules.stated else ():
+            cast = pattern.search(masked)
+            if cast is not None:
+                return self._instance(raw[cast.start("type") : cast.end("type")].decode("utf-8", "replace"), at, depth)
         end = len(masked)
         if not end or expression_start(masked, end, self._language) != 0:
             return ""
@@ -67,7 +78,9 @@ class Origins:
                 return ""
             owner = raw[: callee_end(masked, opened, self._language)].decode("utf-8", "replace")
             found = self._of(owner, at, scope, depth + 1)
-            return found and found + (CALLED if last == b")" else ELEMENT)
+            if last == b")":
+                return self._called(found) if found else self._returned(owner, at, depth)
+            return found and found + ELEMENT
         start = word_start(masked, end, self._language)
         operator = member_operator(masked, start, self._language)
         if operator <= 0:
@@ -75,34 +88,47 @@ class Origins:
         name = raw[start:].decode("utf-8", "replace")
         owner = raw[:operator].decode("utf-8", "replace").strip()
         if owner in self._language.lexis.self_names:
-            return self._own(name, at, depth)
+            return self._field(self._types.holder(at), name, depth)
         found = self._of(owner, at, scope, depth + 1)
-        return f"{found}.{name}" if found else ""
+        if found or not self._rules.stated:
+            return f"{found}.{name}" if found else ""
+        return self._field(self._types.of(owner, at), name, depth)
+
+    def _called(self, origin: str) -> str:
+        """Return the origin of what a function returns: a class's own function that makes an instance returns that."""
+        makers = self._rules.makers
+        return (makers.sub("", origin) if makers else origin) + CALLED
+
+    def _returned(self, callee: str, at: int, depth: int) -> str:
+        """Return the origin of what a function of this file says that it returns."""
+        function = self._types.function(callee, at) if self._rules.stated else None
+        return self._instance(function.local.type, function.start, depth) if function is not None else ""
 
     def _bare(self, expression: str) -> str:
         """Remove words and marks that do not change the origin of an expression."""
         text = expression.strip()
-        words = (*self._language.types.transparent, self._language.lexis.creation)
+        words = (*self._rules.transparent, self._language.lexis.creation)
         for word in filter(None, words):
             if text.startswith(word + " "):
                 text = text[len(word) :].strip()
-        for mark in self._language.types.assertions:
+        for mark in self._rules.assertions:
             text = text.removesuffix(mark)
         return text
 
     def _name(self, name: str, at: int, depth: int) -> str:
-        if name in self._language.lexis.self_names:
+        lexis = self._language.lexis
+        if name in lexis.self_names or (self._rules.stated and name == lexis.super_call):
             return self.base(at) if depth <= _DEEPEST else ""
         found = [item for item in self._types.bindings(name, at) if item[1].kind != "narrowed"]
         if not found:
-            return name
+            return "" if name in lexis.own_modules else name
         offset, binding, _ = found[0]
         return self._bound(offset, binding, depth)
 
     def _bound(self, offset: int, binding: Binding, depth: int) -> str:
         if binding.kind == "import":
             return "" if is_own(binding.origin) else binding.origin
-        if binding.type and binding.type not in self._language.types.inferred:
+        if binding.type and binding.type not in self._rules.inferred:
             return self._instance(binding.type, offset, depth)
         if binding.value and len(binding.value) <= _LONGEST:
             return self._of(binding.value, offset, innermost(self._types.root, offset), depth + 1)
@@ -114,16 +140,26 @@ class Origins:
     def _instance(self, annotation: str, offset: int, depth: int) -> str:
         """Return the origin of an annotation: an instance of its class."""
         dotted = _DOTTED.fullmatch(annotation.strip())
-        named = annotation.strip() if dotted else self._types.annotation(annotation)
+        if self._rules.stated:
+            named = path_of(annotation, self._rules)
+        else:
+            named = annotation.strip() if dotted else self._types.annotation(annotation)
         if not named:
             return ""
         origin = self._of(named, offset, innermost(self._types.root, offset), depth + 1)
         return origin and origin + CALLED
 
-    def _own(self, name: str, at: int, depth: int) -> str:
-        """Return the origin of a member of the instance whose method is at `at`."""
-        holder = self._types.holder(at)
-        for offset, binding, _ in self._types.members(holder) if holder else ():
+    def _of_class(self, expression: str, at: int, depth: int) -> str:
+        """Return the origin of an instance of the class that an expression has; '' if this file defines the class."""
+        if expression in self._language.lexis.self_names:
+            return ""
+        cls = self._types.of(expression, at)
+        known = is_identifier(cls, self._language) and cls not in self._types.classes
+        return self._instance(cls, at, depth) if known else ""
+
+    def _field(self, cls: str, name: str, depth: int) -> str:
+        """Return the origin of a field of a class that this file defines."""
+        for offset, binding, _ in self._types.members(cls) if cls else ():
             if binding.name == name and binding.kind != "function":
                 found = self._bound(offset, binding, depth + 1)
                 if found:

@@ -22,7 +22,8 @@ locals.scm
     @binding.type    annotation       @binding.value   expression that it is bound to
     @binding.owner   expression of which it is the member of that name (or @binding.key); @binding.owner_type its type
     @binding.elements   expression that it is one element of
-    @import.module   module an import names      @import.member   what it takes from there, if not the module
+    @import.module   module an import names (its parts, where several stand apart)
+    @import.member   what it takes from there, if not the module
 
 sites.scm
   @region.comment @region.string   text, not code      @region.code   code inside such text

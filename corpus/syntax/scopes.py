@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
+from corpus.syntax.imports import bound_name, origin_of
+from corpus.syntax.language import Language
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import BINDINGS, SCOPES, query
 
@@ -121,7 +123,6 @@ def outline(document: SyntaxDocument, tree: tree_sitter.Tree, data: bytes) -> Sc
     root = Scope(local=LocalScope(kind="module", end=len(data)), start=0, end=len(data) + 1, parent=None, depth=0)
     old = _kept.get(document, {})
     new: Chunks = {}
-    compiled = query(document.language, "locals")
     pending: list[tuple[tree_sitter.Node, Scope, int]] = [(tree.root_node, root, 0)]
     while pending:
         node, scope, depth = pending.pop()
@@ -130,7 +131,7 @@ def outline(document: SyntaxDocument, tree: tree_sitter.Tree, data: bytes) -> Sc
         key = (-node.kind_id if split else node.kind_id, data[start:end] if end - start <= _KEPT else b"")
         chunk = new.get(key) or old.get(key)
         if chunk is None:
-            chunk = _chunk(compiled, node, data, own=split)
+            chunk = _chunk(document.language, node, data, own=split)
         if key[1] and not node.has_error:  # what an error hides depends on text outside the chunk
             new[key] = chunk
         opened = _place(chunk, start, scope)
@@ -202,11 +203,11 @@ def _holding(node: tree_sitter.Node, opened: list[Scope]) -> Scope:
     return next((scope for scope in reversed(opened) if scope.start <= start and end <= scope.end), opened[0])
 
 
-def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, own: bool) -> Chunk:
+def _chunk(language: Language, node: tree_sitter.Node, data: bytes, *, own: bool) -> Chunk:
     """The facts of a node, or (`own`) only those rooted in the node itself and not in what is below it."""
     import tree_sitter
 
-    cursor = tree_sitter.QueryCursor(compiled)
+    cursor = tree_sitter.QueryCursor(query(language, "locals"))
     if own:
         cursor.set_max_start_depth(0)
     base = node.start_byte
@@ -217,7 +218,7 @@ def _chunk(compiled: tree_sitter.Query, node: tree_sitter.Node, data: bytes, *, 
         if scope is not None:
             scopes.append(scope)
             continue
-        binding = _binding(captures, base, data)
+        binding = _binding(captures, base, data, language)
         if binding is not None:
             _merge(found, binding)
     scopes[1:] = _joined(sorted(scopes[1:], key=lambda scope: (scope.start, -scope.end, -len(scope.name))))
@@ -291,16 +292,17 @@ def _scope(captures: Captures, base: int, data: bytes) -> LocalScope | None:
     return None
 
 
-def _binding(captures: Captures, base: int, data: bytes) -> Binding | None:
+def _binding(captures: Captures, base: int, data: bytes, language: Language) -> Binding | None:
     for kind in BINDINGS:
         nodes = captures.get(f"binding.{kind}")
         if not nodes:
             continue
-        module, member = (_text(captures.get(f"import.{key}"), data) for key in ("module", "member"))
+        module = ".".join(_text([node], data) for node in captures.get("import.module", ()))
+        member = _text(captures.get("import.member"), data)
         region = captures.get("binding.region")
         name = _name(nodes, data)
         return Binding(
-            name=name.rpartition("/")[2] if kind == "import" else name,  # a module may be bound by its path
+            name=bound_name(name, language) if kind == "import" else name,
             kind=kind,
             offset=nodes[0].start_byte - base,
             type=_text(captures.get("binding.type"), data),
@@ -309,7 +311,7 @@ def _binding(captures: Captures, base: int, data: bytes) -> Binding | None:
             owner_type=_text(captures.get("binding.owner_type"), data),
             key=_text(captures.get("binding.key"), data),
             elements=_text(captures.get("binding.elements"), data),
-            origin=f"{module}.{member}" if member and not module.endswith(".") else module + member,
+            origin=origin_of(module, member, language) if kind == "import" else "",
             holder=_text(captures.get("binding.object"), data),
             region=(region[0].start_byte - base, region[0].end_byte - base) if region else None,
         )

@@ -123,6 +123,10 @@ class TableReader:
         self.pattern(key, text)
         return text
 
+    def text_pattern(self, key: str) -> re.Pattern[str] | None:
+        """A pattern on text, not on bytes; None where there is none."""
+        return re.compile(self.pattern_text(key)) if key in self.values else None
+
     def pattern(self, key: str, text: str) -> re.Pattern[bytes]:
         try:
             return re.compile(text.replace(r"\w", r"\w\x80-\xff").encode())

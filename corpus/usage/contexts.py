@@ -9,6 +9,7 @@ import hashlib
 from functools import lru_cache
 
 from corpus.syntax.expressions import opening_bracket
+from corpus.syntax.imports import dotted
 from corpus.syntax.language import Language
 from corpus.syntax.lexical import is_identifier, word_start
 from corpus.syntax.origins import is_own
@@ -24,7 +25,7 @@ def contexts_of(site: CompletionSite, before: bytes, language: Language) -> list
     if site.kind == "member":
         return member_contexts(site.receiver_origin, site.receiver_type, site.receiver, language)
     if site.kind == "import":
-        return import_contexts(site.receiver_type)
+        return import_contexts(dotted(site.receiver_type, language))
     return name_contexts(previous(before, language), site.callee, site.callee_origin, site.argument, language)
 
 

@@ -60,11 +60,12 @@ class _File:
         self.types = Types(root, language)
         self.origins = Origins(self.types)
         self._classes: dict[tuple[str, int], str] = {}
+        self._imports: set[int] = set()
+        self._declared: set[int] = set()
 
     def names(self) -> Iterator[tuple[str, list[str]]]:
         """Yield each use of a name with its contexts."""
-        declared, imported = self._bound()
-        yield from imported
+        yield from self._bound()
         data, masked, language = self.data, self.masked, self.language
         lines = {data.count(b"\n", 0, at) for at in self._imports}
         keywords = language.lexis.keywords
@@ -83,10 +84,13 @@ class _File:
                 if stack:
                     stack[-1].argument += 1
                     stack[-1].starts = end
-            elif start not in declared and end - start <= _LONGEST_NAME and not 0x30 <= byte <= 0x39:
+            elif start not in self._declared and end - start <= _LONGEST_NAME and not 0x30 <= byte <= 0x39:
                 line += data.count(b"\n", counted, start)
                 counted = start
-                if line in lines:
+                if line in lines or masked[start - 1 : start] == b"'":  # of a lifetime
+                    continue
+                if language.types.stated and self._imports_here(start):
+                    lines.add(line)
                     continue
                 name = data[start:end].decode("utf-8", "replace")
                 is_member = start > 0 and masked[start - 1] in last_of_operator
@@ -99,11 +103,9 @@ class _File:
                 if contexts:
                     yield name, contexts
 
-    def _bound(self) -> tuple[set[int], list[tuple[str, list[str]]]]:
-        """Return the offsets of declared names, and the imported names with their contexts."""
-        declared: set[int] = set()
+    def _bound(self) -> list[tuple[str, list[str]]]:
+        """Return the imported names with their contexts. Notes the offsets of declared names and of imports."""
         imported: list[tuple[str, list[str]]] = []
-        self._imports: set[int] = set()
         for scope in (self.root, *descendants(self.root)):
             for offset, binding in scope.bindings():
                 if binding.kind == "narrowed":
@@ -111,11 +113,18 @@ class _File:
                 if binding.kind == "import":
                     self._imports.add(offset)
                     module, _, name = binding.origin.rpartition(".")
-                    if not is_own(binding.origin) and name:
+                    if self.language.lexis.imports and not is_own(binding.origin) and name:
                         imported.append((name, import_contexts(module)))
                 if binding.kind != "member":
-                    declared.add(offset)
-        return declared, imported
+                    self._declared.add(offset)
+        return imported
+
+    def _imports_here(self, start: int) -> bool:
+        """Whether a name at `start` is imported, as far as its line says."""
+        before = self.masked[self.masked.rfind(b"\n", 0, start) + 1 : start]
+        return len(before) <= _LONGEST_EXPRESSION and any(
+            pattern.search(before) for pattern in self.language.lexis.imports
+        )
 
     def _of_member(self, start: int) -> list[str]:
         operator = member_operator(self.masked, start, self.language)
@@ -136,6 +145,8 @@ class _File:
 
     def _of_name(self, start: int, opened: _Open | None) -> list[str]:
         token = previous(self.data[max(0, start - 64) : start], self.language)
+        if self.language.types.stated and token in self.language.lexis.declaration_keywords:
+            return []  # a new name, even if no scope has it: `package main`
         callee = origin = ""
         argument: int | str | None = None
         if opened is not None and self.masked[opened.at] == 0x28:
@@ -155,6 +166,8 @@ class _File:
         first = expression_start(self.masked, end, self.language)
         if not 0 < end - first <= _LONGEST_EXPRESSION:
             return "", ""
+        if self.language.types.stated and first in self._declared:
+            return "", ""  # a head, not a call
         callee = self.data[first:end].decode("utf-8", "replace").strip()
         if callee in self.language.lexis.constructors or callee in self.language.lexis.keywords:
             return "", ""

@@ -56,7 +56,7 @@
   right: (expression_list . (_) @binding.value .))
 (short_var_declaration
   left: (expression_list . (identifier) @binding.variable . (identifier) .)
-  right: (expression_list . (type_assertion_expression) @binding.value .))
+  right: (expression_list . [(type_assertion_expression) (call_expression) (index_expression)] @binding.value .))
 (short_var_declaration left: (expression_list (identifier) @binding.variable))
 (range_clause left: (expression_list (identifier) @binding.variable))
 (range_clause

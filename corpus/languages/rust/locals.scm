@@ -61,11 +61,58 @@
 ; Imports ------------------------------------------------------------------------------------------------------------
 (use_declaration argument: (identifier) @binding.import @import.module)
 (use_declaration argument: (scoped_identifier path: (_) @import.module name: (_) @binding.import @import.member))
+(use_declaration argument: (use_as_clause path: (identifier) @import.module alias: (identifier) @binding.import))
 (use_declaration
   argument: (use_as_clause
     path: (scoped_identifier path: (_) @import.module name: (_) @import.member)
     alias: (identifier) @binding.import))
+
+; In a list
 (use_declaration
   argument: (scoped_use_list
     path: (_) @import.module
     list: (use_list (identifier) @binding.import @import.member)))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (scoped_identifier path: (_) @import.module name: (identifier) @binding.import @import.member))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (use_as_clause path: (identifier) @import.member alias: (identifier) @binding.import))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (use_as_clause
+      path: (scoped_identifier path: (_) @import.module name: (_) @import.member)
+      alias: (identifier) @binding.import))))
+(use_declaration
+  argument: (scoped_use_list path: (identifier) @binding.import @import.module list: (use_list (self))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (scoped_identifier path: (_) @import.module name: (identifier) @binding.import @import.member)
+    list: (use_list (self))))
+
+; In a list within a list
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (scoped_use_list
+      path: (_) @import.module
+      list: (use_list (identifier) @binding.import @import.member)))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (scoped_use_list
+      path: (_) @import.module
+      list: (use_list (scoped_identifier path: (_) @import.module name: (identifier) @binding.import @import.member))))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (scoped_use_list path: (identifier) @binding.import @import.member list: (use_list (self))))))
+(use_declaration
+  argument: (scoped_use_list
+    path: (_) @import.module
+    list: (use_list (scoped_use_list
+      path: (scoped_identifier path: (_) @import.module name: (identifier) @binding.import @import.member)
+      list: (use_list (self))))))

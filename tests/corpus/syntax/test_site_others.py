@@ -218,7 +218,7 @@ def test_enclosing(language: str, marked: str, enclosing: tuple[str, ...], signa
 
 def test_imports() -> None:
     check_site(in_go("|"), "go", imports={"http": "net/http", "log": "log/slog"})
-    check_site(in_rust("|"), "rust", imports={"HashMap": "std::collections.HashMap", "Cup": "crate::cups.Cup"})
+    check_site(in_rust("|"), "rust", imports={"HashMap": "std.collections.HashMap", "Cup": ".crate.cups.Cup"})
 
 
 @pytest.mark.parametrize(

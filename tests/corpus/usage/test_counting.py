@@ -28,6 +28,57 @@ for (const each of listed) {
   console.log(`never ${each.counted}`, each.name);
 }
 """
+JAVA = """\
+package app.shown;
+import java.util.*;
+import java.util.List;
+import static org.junit.Assert.assertEquals;
+
+class Screen extends View {
+    private final List<String> names = new ArrayList<>();
+    void show(Bundle state, int x) {
+        super.show(state);
+        names.add(state.getString("a"));
+        assertEquals(names.size(), x);
+    }
+}
+"""
+GO = """\
+package shown
+
+import (
+	"net/http"
+	"strings"
+)
+
+func fetch(client *http.Client, addresses []string) error {
+	request, err := http.NewRequest("GET", strings.Join(addresses, ""), nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("a", "b")
+	return nil
+}
+"""
+RUST = """\
+use std::{collections::HashMap, io::{self, Read}};
+use super::*;
+
+pub fn count<'l>(text: &'l str, known: &mut HashMap<String, usize>) -> io::Result<usize> {
+    let file = std::fs::File::open(text)?;
+    known.insert(text.to_string(), 1);
+    Ok(file.metadata()?.len())
+}
+"""
+CPP = """\
+#include <sys/types.h>
+#include <vector>
+
+int shown(const std::vector<int> &all, FILE *out) {
+  fprintf(out, "%d", all.size());
+  return 0;
+}
+"""
 
 
 def test_names_stand_in_their_contexts() -> None:
@@ -51,16 +102,69 @@ def test_declared_names_are_no_uses() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "language", "contexts"),
+    [
+        (
+            JAVA,
+            "java",
+            {
+                "i< java.util": {"List": 1},
+                "m< java.util.List()": {"add": 1, "size": 1},
+                "m< View()": {"show": 1},
+                "n new": {"ArrayList": 1},
+                "n(< org.junit.Assert.assertEquals 0": {"names": 1},
+            },
+        ),
+        (
+            GO,
+            "go",
+            {
+                "m< net/http": {"Client": 1, "NewRequest": 1},
+                "m< net/http.Request()": {"Header": 1},
+                "m< net/http.Request().Header": {"Set": 1},
+                "n(< strings.Join 0": {"addresses": 1},
+            },
+        ),
+        (
+            RUST,
+            "rust",
+            {
+                "i< std.io": {"Read": 1},
+                "m< std.fs.File": {"open": 1},
+                "m< std.collections.HashMap()": {"insert": 1},
+                "m< std.fs.File.open().metadata()": {"len": 1},
+                "n(< std.fs.File.open 0": {"text": 1},
+            },
+        ),
+        (CPP, "cpp", {"m< std.vector()": {"size": 1}, "n(< fprintf 0": {"out": 1}, "m< std": {"vector": 1}}),
+    ],
+)
+def test_typed_languages(text: str, language: str, contexts: dict[str, dict[str, int]]) -> None:
+    found = uses(text.encode(), languages()[language])
+    assert contexts == {context: dict(found[context]) for context in contexts}
+    names = {name for names in found.values() for name in names}
+    assert not names & {"app", "shown", "java", "util", "l", "sys", "types", "h", "count", "fetch"}
+    assert not {context for context in found if context.startswith(("n( show", "n( count", "n( fetch"))} - {
+        "n( show",
+        "n( show 0",
+    }
+
+
+@pytest.mark.parametrize(
     ("text", "language", "names"),
     [
         (PYTHON, "python", ["ndarray", "norm", "ValueError", "isinstance"]),
         (JAVASCRIPT, "javascript", ["use", "log", "listed"]),
+        (JAVA, "java", ["ArrayList", "show(state", "add", "getString"]),
+        (GO, "go", ["NewRequest", "Header", "Set"]),
+        (RUST, "rust", ["open", "insert", "metadata"]),
+        (CPP, "cpp", ["fprintf", "size"]),
     ],
 )
 def test_a_site_has_the_contexts_that_are_counted(text: str, language: str, names: list[str]) -> None:
     found = uses(text.encode(), languages()[language])
-    for name in names:
-        start = text.index(name)
+    for place in names:
+        start, name = text.index(place), place.partition("(")[0]
         line_end = text.index("\n", start)
         live = site(f"{text[:start]}|{text[line_end:]}", languages()[language])
         contexts = contexts_of(live, text[:start].encode(), languages()[language])
