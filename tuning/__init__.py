@@ -39,6 +39,7 @@ _HOMES = {
     "tuning.methods._lora_options": (
         "ArrowConfig",
         "BdLoraConfig",
+        "EvaConfig",
         "KasaConfig",
         "LoraGAConfig",
         "MontecloraConfig",
@@ -46,6 +47,9 @@ _HOMES = {
     ),
     "tuning.arrow": ("create_arrow_model",),
     "tuning.conversion": ("convert_to_lora", "save_as_lora"),
+    "tuning.eva": ("get_eva_state_dict", "initialize_lora_eva_weights"),
+    "tuning.methods._loftq": ("LoftQConfig",),
+    "tuning.loftq": ("replace_lora_weights_loftq",),
     "tuning.preparing": ("preprocess_loraga",),
     "tuning.methods.prompt_tuning": ("PromptTuningInit",),
     "tuning.methods.multitask_prompt_tuning": ("MultitaskPromptTuningInit",),

@@ -56,7 +56,9 @@ class PeftConfig:
 
     def __post_init__(self) -> None:
         if self.task_type is not None and self.task_type not in list(TaskType):
-            raise ConfigError(f"Invalid task type: '{self.task_type}'. There are {', '.join(TaskType)}")
+            raise ConfigError(
+                f"Invalid task type: '{self.task_type}'. Must be one of the following task types: {', '.join(TaskType)}."
+            )
         self.peft_type = _type(self.METHOD or self.peft_type)
         self.peft_version = self.peft_version or _version()
         for entry in fields(self):

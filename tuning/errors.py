@@ -6,6 +6,7 @@ TuningError (a ValueError, as callers of PEFT expect)
     NoModule        what computes nothing, meant to be trained whole (also a TypeError)
   ConfigError       options that contradict each other, or a value that can't be
     NoList          one name where a list of names is meant (also a TypeError)
+    NoOptimizer     something else where a class of optimisers is meant (also a TypeError)
   AdapterError      an adapter's name that is taken, unknown, or not of the kind that is needed
     NoWeights       what is no change of weights, meant to be merged (also a RuntimeError)
     NotOnLayers     what is for adapters on layers, asked of virtual tokens (also a TypeError)
@@ -44,6 +45,10 @@ class ConfigError(TuningError):
 
 
 class NoList(ConfigError, TypeError):
+    pass
+
+
+class NoOptimizer(ConfigError, TypeError):
     pass
 
 

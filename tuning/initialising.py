@@ -15,8 +15,7 @@ from tuning.config import one_of
 from tuning.errors import ConfigError
 from tuning.kinds import LINEAR, Frozen
 
-NOT_HERE = ("loftq",)  # PEFT's, refused where an adapter is made
-NAMES = ("gaussian", "pissa", "olora", "orthogonal", "eva", "mica", "corda", "lora_ga")
+NAMES = ("gaussian", "pissa", "olora", "orthogonal", "eva", "mica", "corda", "lora_ga", "loftq")
 PARTS = ("pissa", "olora", "corda", "lora_ga")  # those that are a part of the base's weight
 DIRECTIONS, GRADIENT = "eigens", "_peft_loraga_grad"  # PEFT's names for what a layer was prepared with
 PISSA_FAST = re.compile(r"pissa_niter_(\d+)")
@@ -30,7 +29,7 @@ def takes_part(value: bool | str) -> bool:
 def check_name(value: bool | str) -> None:
     """Raises ConfigError where an initialisation is none of ours."""
     if isinstance(value, str) and not PISSA_FAST.fullmatch(value):
-        one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16", *NOT_HERE))
+        one_of("init_lora_weights", value.lower(), (True, False, *NAMES, "pissa_niter_16"))
 
 
 def initialise(a: Any, b: Any, scaling: float, how: bool | str, frozen: Frozen, rank: int, ga: Any = None) -> bool:
@@ -42,7 +41,7 @@ def initialise(a: Any, b: Any, scaling: float, how: bool | str, frozen: Frozen, 
     name = how.lower() if isinstance(how, str) else ""
     if name.startswith((*PARTS, "mica")) and frozen.role != LINEAR:
         name = ""  # of other kinds of layer there is no such part: they start as ever
-    if name == "olora" or name.startswith(("pissa", "mica")):
+    if name.startswith(("olora", "pissa", "mica", "loftq")):
         _check_rank(a.out_features, name, frozen)
     if name == "mica":
         nn.init.zeros_(a.weight)

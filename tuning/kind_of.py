@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tuning.kinds import CONV, EMBEDDING, LINEAR, NORM, Attention, Convolution, Embedding, Kind, Plain
 from tuning.quantised import quantised_kinds
+from tuning.quantised_torchao import TorchaoInt8
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -27,6 +28,7 @@ def _kinds(with_quantised: bool) -> tuple[Kind, ...]:
 
     return (
         *(quantised_kinds() if with_quantised else ()),
+        TorchaoInt8(),
         Plain(LINEAR, lambda module: isinstance(module, nn.Linear)),
         Plain(LINEAR, lambda module: isinstance(module, Conv1D), transposed=True),
         Embedding(EMBEDDING, lambda module: isinstance(module, nn.Embedding)),

@@ -70,7 +70,7 @@ class AdaptedLayer(nn.Module):
         """The base's forward with the active adapters in its weights, for this call."""
         if self.routing.names:
             raise AdapterError(
-                f"{self._get_name()} does not support mixed adapter batches: '{self.frozen.name}' is used by its weight"
+                f"{self._get_name()} does not support mixed adapter batches yet: '{self.frozen.name}' is used by its weight"
             )
         return functional_call(self.base_layer, self.weights_now(), args, kwargs)
 

@@ -83,7 +83,7 @@ def create_lorafa_optimizer(
     other = [name for name, config in configs.items() if getattr(config, "use_rslora", False) is not use_rslora]
     if use_rslora is not None and other:
         raise ConfigError(
-            f"use_rslora is {use_rslora}, and the config of {', '.join(other)} says otherwise: leave it out"
+            f"use_rslora={use_rslora} was passed to create_lorafa_optimizer, and the config of {', '.join(other)} says otherwise: leave it out"
         )
     scalings: dict[int, Any] = {
         id(parameter): method.scaling

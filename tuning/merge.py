@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tuning.errors import AdapterError
-from tuning.kinds import Affine
+from tuning.kinds import Affine, Frozen
 from tuning.layers import AdaptedLayer, adapted_layers
 from tuning.replication import within_repeated
 
@@ -46,7 +46,8 @@ def merge(
         merged = method.merged(affine, layer.frozen)
         if safe and not all(torch.isfinite(part).all() for part in merged if part is not None):
             raise AdapterError(
-                f"NaNs detected in the merged weights of '{layer.frozen.name}': adapter {name} holds values that are not finite. It is not merged"
+                f"NaNs detected in the merged weights. The adapter {name} seems to be broken: it makes '{layer.frozen.name}' hold values that are not "
+                "finite, and is not merged"
             )
         if merged.bias is not None and layer.frozen.bias is None:
             raise AdapterError(f"'{layer.frozen.name}' has no bias that the adapter's could be merged into; not merged")
@@ -91,6 +92,12 @@ def _write(layer: AdaptedLayer, new: Affine, old: Affine) -> None:
     kept = layer.frozen.bias
     if new.bias is not None and kept is not None and new.bias is not old.bias:
         kept.data = new.bias.to(kept.dtype)
+
+
+@torch.no_grad()
+def replace(frozen: Frozen, weight: Tensor) -> None:
+    """Let a layer of the base have another weight (out, in) from here on."""
+    frozen.kind.write(frozen.module, weight)
 
 
 def untie(model: nn.Module, layers: Sequence[AdaptedLayer], names: Sequence[str]) -> None:

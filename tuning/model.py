@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
+from tuning.conversion import converts
 from tuning.disk import OnDisk
 from tuning.errors import AdapterError, ConfigError, PeftWarning
 from tuning.invocation import invoking
@@ -338,8 +339,11 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         return get_model_status(self)
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        """Whether an adapter can become a LoRA: PEFT's conversion is not here."""
-        return False
+        """Whether an adapter can become a LoRA (`tuning.convert_to_lora`)."""
+        if not isinstance(self.held, Tuner):
+            return False
+        layers = self.held.layers_of(adapter_name).values()
+        return bool(layers) and all(converts(layer, adapter_name) for layer in layers)
 
     def prepare_model_for_gradient_checkpointing(self, model: nn.Module) -> nn.Module:
         """Let gradients through a frozen embedding, for a model that computes layers again (the reentrant kind)."""

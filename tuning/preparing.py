@@ -181,7 +181,11 @@ def _layers(model: nn.Module, config: LayerConfig) -> list[Frozen]:
     family = method_named(config.METHOD)
     assert isinstance(family, LayerFamily)
     config.target_modules = resolved(model, config, family)
-    return [layer for layer in find(model, config, family) if layer.role == LINEAR]
+    if not (found := [layer for layer in find(model, config, family) if layer.role == LINEAR]):
+        raise ConfigError(
+            "No supported layers found: none of target_modules is linear, and the others have no such start"
+        )
+    return found
 
 
 def _read(path: str | None) -> Mapping[str, Tensor] | None:

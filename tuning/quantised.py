@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from corpus.interpreter import missing
 from tuning.errors import ConfigError, LibraryMissing
 from tuning.kinds import LINEAR, Kind
+from tuning.quantised_torchao import check_tensors
 
 LIBRARY = "bitsandbytes"
 
@@ -54,7 +55,6 @@ OTHERS = {  # transformers' names of quantisations whose layers this engine can'
     "aqlm": ("AQLM", ("aqlm",)),
     "eetq": ("EETQ", ("eetq",)),
     "hqq": ("HQQ", ("hqq",)),
-    "torchao": ("torchao", ("torchao",)),
 }
 
 
@@ -65,13 +65,13 @@ def check_readable(model: nn.Module) -> None:
     asked = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
     method = getattr(said, "quantization_method", None) or asked
     packages = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    packages |= {type(parameter.data).__module__.partition(".")[0] for parameter in model.parameters()}
     for name, (title, theirs) in OTHERS.items():
         if getattr(method, "value", method) == name or packages & set(theirs):
             raise ConfigError(
                 f"{type(model).__name__} is quantised with {title}, whose weights this engine can't read. Load the model without it, or "
                 "with transformers' BitsAndBytesConfig (4 or 8 bit): an adapter is the same file for all of these"
             )
+    check_tensors(model)
 
 
 def check_library(model: nn.Module) -> None:

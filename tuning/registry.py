@@ -91,6 +91,9 @@ class LayerFamily(ABC):
         """Adapters that it is made of, by name: each is saved beside it, in a folder of its name."""
         return {}
 
+    def added(self, config: Any, methods: Mapping[Frozen, LayerMethod]) -> None:  # noqa: B027
+        """What it does once an adapter sits on all its layers."""
+
     def penalty(self, config: Any, methods: Sequence[LayerMethod]) -> Tensor | None:
         """What an adapter adds to the loss that its model gives."""
         return None

@@ -116,7 +116,7 @@ def add_saved(model: nn.Module, adapter: str, wanted: Sequence[str], routing: Ro
             )
         if isinstance(module, nn.ModuleDict | nn.ModuleList | nn.ParameterDict | nn.ParameterList):
             raise NoModule(
-                f"modules_to_save names '{name}', a {type(module).__name__}, which computes nothing: name what is in it"
+                f"modules_to_save cannot be applied to modules of type {type(module).__name__}, as '{name}' is, which compute nothing: name what is in it"
             )
     if not found:
         ends = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}

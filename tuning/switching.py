@@ -30,7 +30,7 @@ class Switching(nn.Module):
         self.model = model
         self.in_common: dict[str, Placed] = {}
         self.routing = _routing_in(model) or Routing()
-        self._look()
+        self.look()
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -112,7 +112,7 @@ class Switching(nn.Module):
         for saved in self._saved:
             yield from saved.modules_to_save.parameters()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Find what is ours in the model, once for all that goes over it: adapters are switched within a millisecond."""
         self._adapted = adapted_layers(self.model)
         no_fast_path(self.model)

@@ -128,7 +128,8 @@ class Tuner(SeenCalls):
             for key in shared.names() if shared is not None and shared.on_layers else ():
                 layer._modules[key] = self._modules[key]
         self.peft_config[name] = config
-        self._look()
+        family.added(config, made)
+        self.look()
         self.see_calls(True)
         self.set_requires_grad(name, False)
         self.train_biases(config)
@@ -266,24 +267,29 @@ class Tuner(SeenCalls):
             self._delete(name)
 
     def _delete(self, adapter_name: str) -> None:
-        for path, layer in reversed(list(self.layers_of(adapter_name).items())):  # inner ones first
-            layer.take(adapter_name)
-            layer.own_active = None
-            if not layer.adapters:
-                self.model.set_submodule(path, layer.base_layer)
+        for path in reversed(list(self.layers_of(adapter_name))):  # inner ones first
+            self.take(adapter_name, path)
         delete_saved(self.model, adapter_name)
         if adapter_name in self.in_common:
             self.in_common.pop(adapter_name).leave()
         del self.peft_config[adapter_name]
         if not self.peft_config:
             restore(self.model)
-        self._look()
+        self.look()
         self.see_calls(True)
         left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]
         if left:
             self.set_adapter(left)
         else:
             self.routing.active = ()
+
+    def take(self, adapter_name: str, path: str) -> None:
+        """Take an adapter off one layer."""
+        layer = self._adapted[path]
+        layer.take(adapter_name)
+        layer.own_active = None
+        if not layer.adapters:
+            self.model.set_submodule(path, layer.base_layer)
 
     def difference(
         self, name: str, tensors: Mapping[str, Tensor], start: Mapping[str, Tensor], config: LayerConfig

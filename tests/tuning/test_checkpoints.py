@@ -112,7 +112,7 @@ def test_a_torn_file_is_refused(saved: Path, size: int) -> None:
         ("[]", tuning.CheckpointError, "no JSON object"),
         ('{"peft_type": "LORRA"}', tuning.ConfigError, "nearest are 'LORA'"),
         ("{}", tuning.TuningError, "peft_type"),
-        ('{"peft_type": "LORA", "use_qalora": true}', tuning.ConfigError, "use_qalora can't be done here"),
+        ('{"peft_type": "LORA", "use_qalora": true}', tuning.ConfigError, "use_qalora is for layers that are"),
     ],
 )
 def test_a_config_that_is_none(saved: Path, content: str, error: type[Exception], message: str) -> None:

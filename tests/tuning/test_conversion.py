@@ -53,6 +53,23 @@ def test_what_is_saved_is_a_lora_that_does_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        *CASES,
+        ("IA3Config", {}),
+        ("LoraConfig", {"kasa_config": {}}),
+        ("PromptTuningConfig", {"num_virtual_tokens": 2}),
+    ],
+)
+def test_what_can_be_converted_is_said_as_pefts(config: str, options: dict[str, Any]) -> None:
+    said = [
+        engine.get_peft_model(tiny_llama(), getattr(engine, config)(task_type="CAUSAL_LM", **options)).supports_lora_conversion()
+        for engine in (tuning, peft)
+    ]  # fmt: skip
+    assert said[0] is said[1]
+
+
+@pytest.mark.parametrize(
     ("config", "rank", "error", "message"),
     [
         (None, 4, TypeError, "Could not detect any layer that supports LoRA conversion"),

@@ -33,6 +33,6 @@ def test_steps_are_pefts(decay: float, tmp_path: Path) -> None:
 
 def test_another_scaling_than_the_configs_is_refused() -> None:
     model = tuning.get_peft_model(tiny_llama(), tuning.LoraConfig())
-    with pytest.raises(tuning.ConfigError, match="use_rslora is True"):
+    with pytest.raises(tuning.ConfigError, match="use_rslora=True was passed"):
         create_lorafa_optimizer(model, r=8, lora_alpha=8, lr=0.1, use_rslora=True)
     assert isinstance(create_lorafa_optimizer(model, r=8, lora_alpha=8, lr=0.1), torch.optim.Optimizer)

@@ -178,10 +178,10 @@ def test_lora_ga_starts_as_pefts(direction: str, scale: str) -> None:
     [
         ({"init_lora_weights": "corda", "target_modules": ["q_proj"]}, "call preprocess_corda before"),
         ({"use_dora": True, "velora_config": {}}, "use_dora, velora_config each change"),
-        ({"lora_bias": True, "velora_config": {}}, "does not go with velora_config"),
+        ({"lora_bias": True, "velora_config": {}}, "is not for velora_config"),
         ({"kasa_config": {"gama": 1}}, "kasa_config has gama; a KasaConfig has beta, gamma"),
         ({"velora_config": {}, "target_modules": ["embed_tokens"]}, "goes with linear layers"),
-        ({"use_bdlora": {"nblocks": 3, "target_modules_bd_a": ["q_proj"]}, "target_modules": ["q_proj"]}, "nblocks is 3"),
+        ({"use_bdlora": {"nblocks": 3, "target_modules_bd_a": ["q_proj"]}, "target_modules": ["q_proj"]}, "not divisible by nblocks, which is 3"),
         ({"use_bdlora": {}, "target_modules": ["q_proj"]}, "neither target_modules_bd_a nor"),
         ({"kasa_config": {}, "r": 40, "target_modules": ["q_proj"]}, "r has to be below both"),
     ],
@@ -190,6 +190,15 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> Non
     with warnings.catch_warnings(), pytest.raises(tuning.ConfigError, match=message):
         warnings.simplefilter("ignore")
         tuning.get_peft_model(tiny_llama(), tuning.LoraConfig(**options))
+
+
+@pytest.mark.parametrize("prepare", [preprocess_corda, tuning.preprocess_loraga])
+def test_layers_that_have_no_such_start_are_refused_before_the_pass(prepare: Any) -> None:
+    config = tuning.LoraConfig(
+        target_modules=["embed_tokens"], corda_config=OurCordaConfig(), init_lora_weights="corda", lora_ga_config=tuning.LoraGAConfig()
+    )  # fmt: skip
+    with pytest.raises(tuning.ConfigError, match="none of target_modules is linear"):
+        prepare(tiny_llama(), config, lambda: None)
 
 
 def test_rows_of_a_batch_each_have_their_own_activated_adapter() -> None:

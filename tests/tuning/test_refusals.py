@@ -115,7 +115,7 @@ def test_a_rank_above_the_smaller_side_is_pefts_own_choice_for_lora() -> None:
         ("LoraConfig", {"lora_dropout": 1.0}, "lora_dropout is 1.0"),
         ("LoraConfig", {"bias": "lora"}, "'none', 'all', 'lora_only'; the nearest are 'lora_only'|bias is 'lora'"),
         ("LoraConfig", {"init_lora_weights": "gausian"}, "nearest are 'gaussian'"),
-        ("LoraConfig", {"lora_bias": True, "use_dora": True}, "lora_bias=True does not go with use_dora"),
+        ("LoraConfig", {"lora_bias": True, "use_dora": True}, "lora_bias=True is not for use_dora"),
         (
             "LoraConfig",
             {"target_modules": ".*", "layers_to_transform": [1]},
@@ -173,9 +173,10 @@ def test_a_broken_adapter_is_not_merged_anywhere() -> None:
     model = adapted()
     before = {key: value.clone() for key, value in model.get_base_model().state_dict().items()}
     list(model.tuner_for("test").methods("default"))[-1].lora_B.weight.data[0, 0] = torch.nan
-    with pytest.raises(
-        tuning.AdapterError, match=r"NaNs detected .* adapter default holds values that are not finite.*is not merged"
-    ):
+    broken = (
+        r"NaNs detected .* adapter default seems to be broken: it makes 'model.layers.1.* hold values .* is not merged"
+    )
+    with pytest.raises(tuning.AdapterError, match=broken):
         model.merge_adapter(safe_merge=True)
     assert model.get_model_status().merged_adapters == []
     for key, value in model.get_base_model().state_dict().items():
@@ -190,7 +191,7 @@ def test_a_bias_is_merged_into_layers_that_have_one_only() -> None:
     assert model.get_model_status().merged_adapters == []
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "aqlm", "eetq", "hqq", "torchao"])
+@pytest.mark.parametrize("method", ["gptq", "awq", "aqlm", "eetq", "hqq"])
 @pytest.mark.parametrize("told_by", ["model", "config", "layer"])
 def test_a_base_that_is_quantised_otherwise_is_refused(method: str, told_by: str) -> None:
     base: Any = tiny_llama()

@@ -8,26 +8,14 @@ from typing import Any, NoReturn
 
 from tuning.errors import ConfigError
 
-OPTIONS = (
-    "EvaConfig",
-    "LoftQConfig",
-)  # what LoRA's config can hold: made, and refused where an adapter is
-
 NAMES = frozenset(
     (
-        *OPTIONS,
         "bloom_model_postprocess_past_key_value",
-        *("find_kappa_target_modules", "get_eva_state_dict"),
-        *(
-            "initialize_lora_eva_weights",
-            "replace_lora_weights_loftq",
-            "shift_tokens_right",
-            "reduce_intruder_dimension",
-        ),
+        "find_kappa_target_modules",
+        *("shift_tokens_right", "reduce_intruder_dimension"),
         *("KappaTuneSelector", "MontecloraTrainerMixin", "MontecloraSampler", "TeLinear", "GPTQLoraLinear"),
-        *("create_riemannian_optimizer", "IncrementalPCA", "BlockDiagonalLinear"),
         *("DoraCaching", "DoraConv1dVariant", "DoraConv2dVariant", "DoraEmbeddingVariant", "DoraLinearVariant"),
-        *("disable_input_dtype_casting", "_collect_lora_pairs", "_RiemannianPreconditioner"),
+        "disable_input_dtype_casting",
         *(
             "_compress_activations",
             "_normalize_projection",
@@ -56,13 +44,6 @@ class _Absent(type):
         raise ConfigError(f"{cls.__name__} is PEFT's, and this engine has no such thing: use PEFT for it")
 
 
-class _Option:
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.given = (args, kwargs)
-
-
 def absent(name: str) -> Any:
     """What stands for a name that is not here."""
-    if name in OPTIONS or name.endswith("Config"):
-        return type(name, (_Option,), {"__doc__": "PEFT's: it can be made, and is refused where an adapter is to be."})
     return _Absent(name, (), {"__doc__": "PEFT's, and not here."})

@@ -42,7 +42,19 @@ OWN: Mapping[str, str] = {  # PEFT's name -> where it is here
     "ArrowLoraLinearLayer": "tuning.methods._arrow:Router",
     "CordaConfig": "tuning.methods._lora_options:CordaConfig",
     "preprocess_corda": "tuning.preparing:preprocess_corda",
+    "BlockDiagonalLinear": "tuning.methods._bdlora:Blocks",
+    "IncrementalPCA": "tuning.incremental_pca:IncrementalPCA",
+    **{
+        name: f"tuning.eva:{name}"
+        for name in (
+            *("prepare_model_inputs_fn_language_modeling", "prepare_layer_inputs_fn_language_modeling"),
+            "forward_fn_dict",
+        )
+    },
     "create_lorafa_optimizer": "tuning.lora_fa:create_lorafa_optimizer",
+    "create_riemannian_optimizer": "tuning.riemannian:create_riemannian_optimizer",
+    "_collect_lora_pairs": "tuning.riemannian:lora_pairs",
+    "_RiemannianPreconditioner": "tuning.riemannian:Preconditioner",
     "LoraFAOptimizer": "tuning.lora_fa:LoraFAOptimizer",
     "hotswap_adapter": "tuning.hotswap:hotswap_adapter",
     "prepare_model_for_compiled_hotswap": "tuning.hotswap:prepare_model_for_compiled_hotswap",

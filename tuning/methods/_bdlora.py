@@ -20,18 +20,20 @@ class Blocks(nn.Module):
 
     bias = None
 
-    def __init__(self, into: int, out: int, blocks: int) -> None:
+    def __init__(self, in_features: int, out_features: int, nblocks: int) -> None:
         super().__init__()
-        if into % blocks or out % blocks:
-            raise ConfigError(f"nblocks is {blocks}, which does not divide a factor of {out} × {into}")
-        self.in_features, self.out_features, self.nblocks = into, out, blocks
-        self.weight = nn.Parameter(torch.empty(out, into // blocks))
+        if in_features % nblocks or out_features % nblocks:
+            raise ConfigError(
+                f"a factor of {out_features} × {in_features} is not divisible by nblocks, which is {nblocks}"
+            )
+        self.in_features, self.out_features, self.nblocks = in_features, out_features, nblocks
+        self.weight = nn.Parameter(torch.empty(out_features, in_features // nblocks))
 
     def forward(self, x: Tensor) -> Tensor:
         blocks = self.weight.unflatten(0, (self.nblocks, -1))
         return torch.einsum("...bi,boi->...bo", x.unflatten(-1, (self.nblocks, -1)), blocks).flatten(-2)
 
-    def dense(self) -> Tensor:
+    def weight_as_blockdiagonal_matrix(self) -> Tensor:
         """(out, in)."""
         return torch.block_diag(*self.weight.chunk(self.nblocks))
 
@@ -62,7 +64,10 @@ class BdLora(Summed):
             nn.init.zeros_(lora.lora_B.weight)
 
     def change(self, lora: Factors, frozen: Frozen) -> Tensor:
-        a, b = (part.dense() if isinstance(part, Blocks) else part.weight for part in (lora.lora_A, lora.lora_B))
+        a, b = (
+            part.weight_as_blockdiagonal_matrix() if isinstance(part, Blocks) else part.weight
+            for part in (lora.lora_A, lora.lora_B)
+        )
         return b @ a * lora.scaling
 
     def added(self, lora: Factors, result: Tensor, x: Tensor, frozen: Frozen) -> Tensor:

@@ -24,8 +24,15 @@ def check_goes(config: LoraConfig, frozen: Frozen) -> None:
     used = [name for name in VARIANTS if name != "use_dora" and getattr(config, name) is not None]
     if used and frozen.role != LINEAR:
         raise ConfigError(f"{used[0]} goes with linear layers, and '{frozen.name}' is {frozen.role}")
+    if config.loftq_config and (frozen.role != LINEAR or frozen.kind.quantised):
+        raise ConfigError(
+            f"LoftQ rounds linear layers, and '{frozen.name}' is {'quantised already' if frozen.kind.quantised else frozen.role}. Give the "
+            "base as it was before quantisation, or take another init_lora_weights and replace_lora_weights_loftq"
+        )
     if config.lora_bias and frozen.role == EMBEDDING:
-        raise ConfigError(f"'{frozen.name}' is an embedding, which has no bias: lora_bias=True can't be had on it")
+        raise ConfigError(
+            f"lora_bias=True is not supported for Embedding layers, which have no bias, and '{frozen.name}' is one"
+        )
     if config.lora_bias and frozen.role in (LINEAR, CONV) and frozen.bias is None:
         warnings.warn(
             f"'{frozen.name}' has no bias that lora_bias=True could be merged into: this adapter can be used, and not merged", PeftWarning, stacklevel=2,

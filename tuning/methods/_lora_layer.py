@@ -12,6 +12,7 @@ from torch.nn import functional
 from tuning.initialising import initialise, minor_directions
 from tuning.kinds import EMBEDDING, Affine, Frozen
 from tuning.layer_method import Layer, LayerMethod, as_computed
+from tuning.methods._loftq import split
 from tuning.methods._lora_checks import check_goes, check_rank
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_variants import variant_of
@@ -64,6 +65,14 @@ class Lora(LayerMethod):
         if str(config.init_lora_weights).lower() == "mica":
             self.still = self.form.names[1:]
             self.requires_grad_(True)
+        self.rounded: Callable[[], Tensor] | None = None  # of LoftQ: gives the weight that the base is to have
+        if config.loftq_config:
+            bits, rounds = config.loftq_config["loftq_bits"], config.loftq_config["loftq_iter"]
+            rounded, *start = split(frozen.weight, self.r, bits, rounds)
+            self.rounded = rounded
+            for factor, values in zip(self.factors, start, strict=True):
+                factor.data = values.contiguous()
+            frozen = frozen.under(lambda affine, _: affine._replace(weight=rounded()))
         self.variant = variant_of(self, config, frozen)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from tuning.config import one_of, positive
 from tuning.errors import ConfigError
+from tuning.methods._loftq import LoftQConfig
 
 
 @dataclass
@@ -89,7 +90,7 @@ class LoraGAConfig:
 
 @dataclass
 class MontecloraConfig:
-    """MonteCLoRA (Sengupta et al. 2024, https://arxiv.org/abs/2411.04358). `buffer_size`: how many draws PEFT makes ahead; here each is made
+    """MonteCLoRA (Seth et al. 2024, https://arxiv.org/abs/2411.04358). `buffer_size`: how many draws PEFT makes ahead; here each is made
     when it is needed, so that it changes nothing.
     """
 
@@ -121,6 +122,27 @@ class ArrowConfig:
         positive(top_k=self.top_k, router_temperature=self.router_temperature)
 
 
+@dataclass
+class EvaConfig:
+    """EVA (Paischer et al. 2024, https://arxiv.org/abs/2410.07170), found by `initialize_lora_eva_weights`. A layer's rank is at most `rho` · r;
+    a direction is found once its cosine with the one before is `tau`. `use_label_mask`: only inputs of tokens whose label is another than
+    `label_mask_value`. `whiten`: directions are divided by the root of their singular value. `adjust_scaling_factors`: lora_alpha / r stays.
+    """
+
+    rho: float = 2.0
+    tau: float = 0.99
+    use_label_mask: bool = True
+    label_mask_value: int = -100
+    whiten: bool = False
+    adjust_scaling_factors: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rho < 1:
+            raise ConfigError(f"`rho` must be >= 1.0, and is {self.rho}")
+        if not 0 <= self.tau <= 1:
+            raise ConfigError(f"`tau` must be between 0.0 and 1.0. It is {self.tau}")
+
+
 OPTIONS: Mapping[str, type] = {  # a field of LoraConfig -> what it holds
     "arrow_config": ArrowConfig,
     "kasa_config": KasaConfig,
@@ -129,6 +151,8 @@ OPTIONS: Mapping[str, type] = {  # a field of LoraConfig -> what it holds
     "monteclora_config": MontecloraConfig,
     "corda_config": CordaConfig,
     "lora_ga_config": LoraGAConfig,
+    "loftq_config": LoftQConfig,
+    "eva_config": EvaConfig,
 }
 
 

@@ -1,5 +1,5 @@
 """MonteCLoRA: while training, A is drawn around what is learned, as a mixture whose spread and weights are learned too; used as plain LoRA
-(Sengupta et al. 2024, https://arxiv.org/abs/2411.04358).
+(Seth et al. 2024, https://arxiv.org/abs/2411.04358).
 """
 
 from __future__ import annotations

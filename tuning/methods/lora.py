@@ -17,6 +17,7 @@ from tuning.errors import ConfigError
 from tuning.initialising import takes_part
 from tuning.kinds import ATTENTION, CONV, EMBEDDING, LINEAR, PARAMETER, Frozen
 from tuning.layer_method import LayerMethod
+from tuning.merge import replace as replace_weight
 from tuning.methods import _kasa, _monteclora, _tying
 from tuning.methods._lora_config import LoraConfig
 from tuning.methods._lora_layer import Lora
@@ -31,7 +32,7 @@ def _difference(
     patterns = {"rank_pattern": config.rank_pattern, "alpha_pattern": config.alpha_pattern}
     if config.use_rslora and any(patterns.values()):
         raise ConfigError(
-            "path_initial_model_for_weight_conversion gives a LoRA of twice the rank, whose scaling use_rslora with a rank_pattern or "
+            "Passing `path_initial_model_for_weight_conversion` to `save_pretrained` gives a LoRA of twice the rank, whose scaling use_rslora with a rank_pattern or "
             "alpha_pattern can't express: save the adapter without it, and load it on the same base"
         )
     if not takes_part(config.init_lora_weights):
@@ -49,7 +50,12 @@ def _difference(
     more = math.sqrt(2) if config.use_rslora else 2
     doubled = {name: {key: 2 * value for key, value in (pattern or {}).items()} for name, pattern in patterns.items()}
     return found, replace(
-        config, r=2 * config.r, lora_alpha=more * config.lora_alpha, init_lora_weights=True, **doubled
+        config,
+        r=2 * config.r,
+        lora_alpha=more * config.lora_alpha,
+        init_lora_weights=True,
+        corda_config=None,
+        **doubled,
     )
 
 
@@ -90,6 +96,12 @@ class LoraFamily(LayerFamily):
         self, config: Any, model: nn.Module, made: Mapping[str, LayerMethod]
     ) -> Sequence[tuple[Frozen, LayerMethod]]:
         return _tying.beside(config, model, made)
+
+    def added(self, config: Any, methods: Mapping[Frozen, LayerMethod]) -> None:
+        for frozen, method in methods.items():
+            if isinstance(method, Lora) and method.rounded is not None:
+                replace_weight(frozen, method.rounded())
+                method.rounded = None
 
     def before_load(
         self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]

@@ -59,7 +59,7 @@ class PsoftConfig(LayerConfig):
         if self.use_cayley_neumann:
             positive(num_cayley_neumann_terms=self.num_cayley_neumann_terms)
             if self.cayley_neumann_eps is not None and not 0 < self.cayley_neumann_eps < 1:
-                raise ConfigError(f"cayley_neumann_eps is {self.cayley_neumann_eps}; it has to be between 0 and 1")
+                raise ConfigError(f"`cayley_neumann_eps` must be in (0, 1), and is {self.cayley_neumann_eps}")
         unused = {
             "psoft_svd_lowrank_niter": self.psoft_svd != "lowrank" and self.psoft_svd_lowrank_niter != NITER,
             "num_cayley_neumann_terms": not self.use_cayley_neumann and self.num_cayley_neumann_terms != TERMS,
@@ -67,7 +67,7 @@ class PsoftConfig(LayerConfig):
         }
         for name in (name for name, ignored in unused.items() if ignored):
             goes_with = "psoft_svd='lowrank'" if "niter" in name else "use_cayley_neumann=True"
-            warnings.warn(f"`{name}` is only used when `{goes_with}`; it is ignored", UserWarning, stacklevel=4)
+            warnings.warn(f"`{name}` is only used when `{goes_with}`. It is ignored", UserWarning, stacklevel=4)
 
 
 class Turn(nn.Module):
