@@ -103,7 +103,9 @@ def converts(layer: AdaptedLayer, adapter: str) -> bool:
 def factors(layer: AdaptedLayer, adapter: str, rank: float) -> tuple[Tensor, Tensor]:
     """A (r, in) and B (out, r), of which B A is the adapter's change of the weight. Raises ConfigError."""
     method, before = layer.adapters[adapter], layer.frozen.affine
-    dtype = next(method.parameters()).dtype
+    dtype = next(
+        (parameter.dtype for parameter in method.parameters()), layer.frozen.dtype
+    )  # Uni-LoRA's layers have none
     if (exact := method.factored(layer.frozen)) is not None:
         return exact
     change = (method.merged(before, layer.frozen).weight - before.weight).float()

@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("MissConfig", {"r": 8, "target_modules": ["q_proj", "down_proj"]}),
     ("MissConfig", {"r": 8, "target_modules": ["q_proj"], "init_weights": "mini", "mini_r": 4}),
     ("LoraConfig", {"r": 4, "target_modules": ["q_proj"]}),
+    ("UniLoraConfig", {"target_modules": ["q_proj"], "init_weights": False}),
 ]
 
 
@@ -57,6 +58,8 @@ def test_what_is_saved_is_a_lora_that_does_the_same(tmp_path: Path) -> None:
     [
         *CASES,
         ("IA3Config", {}),
+        ("ShiraConfig", {"r": 2}),
+        ("SupertuningConfig", {"sparsity": 0.9, "target_modules": ["q_proj"]}),
         ("LoraConfig", {"kasa_config": {}}),
         ("PromptTuningConfig", {"num_virtual_tokens": 2}),
     ],

@@ -46,6 +46,7 @@ class ShiraConfig(LayerConfig):
 class Shira(Additive):
     """x ↦ base(x) + scaling · S x, S (out, in) zero but for shira_weight (count,) at the places shira_indices (2, count)."""
 
+    converts = False  # a sparse change has no low rank
     shira_indices: Tensor  # rows and columns, which a checkpoint has too
     scaling = OfAdapter[float]()
 

@@ -57,6 +57,8 @@ class Supertuning(Additive):
     many, 0 at the start; supertuning_lora_A: (r, in), supertuning_lora_B: (out, r).
     """
 
+    converts = False  # a sparse change has no low rank
+
     def __init__(self, frozen: Frozen, config: SupertuningConfig, shared: None) -> None:
         super().__init__()
         out, into = self.size = frozen.shape
