@@ -253,7 +253,7 @@ class Switching(nn.Module):
                     f"{' and '.join(two)} each have a '{type(saved.original_module).__name__}' trained whole: merge one"
                 )
         if names and not set(names) - set(self.merged()):
-            warnings.warn("all of these adapters are merged already", stacklevel=3)
+            warnings.warn("All adapters are already merged, nothing to do: they are in the weights", stacklevel=3)
         elif self.merged():
             new = [name for name in names if name not in self.merged()]
             warnings.warn(
