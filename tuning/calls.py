@@ -19,6 +19,11 @@ class SeenCalls(Switching):
         super().__init__(model)
         self._hooks: list[Any] = []
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether an adapter's method sees the calls: then a part of the model can't be called alone."""
+        return bool(self._hooks)
+
     def see_calls(self, wanted: bool) -> None:
         """Put the hooks on the model where an adapter needs them; take them off where none does, or they are not `wanted`."""
         wanted = wanted and any(self.family(name).sees_calls for name in self.peft_config)

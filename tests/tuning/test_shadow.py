@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, LlamaModel
 
 import tuning
 from tests.tuning.oracle import BASES, shaken, tiny_llama, tokens
+from tuning.training.objective import Objective
 
 
 def adapted(base: str = "llama", **options: Any) -> Any:
@@ -127,3 +128,16 @@ def test_adapters_inside_of_its_blocks_are_refused() -> None:
     model = tuning.get_peft_model(tiny_llama(), tuning.LoraConfig())
     with pytest.raises(tuning.ConfigError, match=r"adapters sit inside of 'model\.layers\.0'"):
         model.add_adapter("shadow", tuning.ShadowConfig())
+
+
+def test_a_training_runs_the_whole_model_and_evaluates_its_loss_alone() -> None:
+    model = adapted(auxiliary_loss_weight=0.5)
+    objective, x = Objective(model), tokens()
+    total, count = objective({"input_ids": x, "labels": x})
+    whole = model(input_ids=x, labels=x)
+    assert torch.allclose(total / count, whole.loss, rtol=0, atol=1e-9)
+    with torch.no_grad():
+        total, count = objective({"input_ids": x, "labels": x})
+    assert torch.allclose(total / count, whole.loss - 0.5 * whole.shadow_loss, rtol=0, atol=1e-9)
+    with model.disable_adapter():
+        assert torch.equal(model(input_ids=x, labels=x).loss, BASES["llama"]()(input_ids=x, labels=x).loss)

@@ -14,6 +14,7 @@ import tuning
 from tests.tuning.cases_mixtures import MIXED
 from tests.tuning.oracle import shaken, tiny_llama, tokens
 from tuning.layers import adapted_layers
+from tuning.training.objective import Objective
 
 
 def both(**options: Any) -> tuple[Any, Any]:
@@ -142,3 +143,11 @@ def test_what_is_wrong_is_said() -> None:
     model = tuning.get_peft_model(tiny_llama(), tuning.XLoraConfig(**MIXED))
     with warnings.catch_warnings(), pytest.raises(tuning.ConfigError, match="`use_cache` must be False"):
         model.generate(input_ids=tokens(), max_new_tokens=2, use_cache=True)
+
+
+def test_a_training_runs_the_whole_model() -> None:
+    model = tuning.get_peft_model(
+        tiny_llama(), tuning.XLoraConfig(task_type="CAUSAL_LM", **MIXED), autocast_adapter_dtype=False
+    ).eval()
+    total, count = Objective(model)({"input_ids": tokens(), "labels": tokens()})
+    assert torch.allclose(total / count, model(input_ids=tokens(), labels=tokens()).loss, rtol=0, atol=1e-9)

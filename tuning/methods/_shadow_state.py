@@ -25,7 +25,7 @@ CACHES = ("cache", "past_key_values")
 class Shadow(Placed):
     """shadow_backbone: the small model; shadow_projection: its hidden states -> the base's width; shadow_head: of a classifier, its own.
 
-    `of_call`: a block's number -> the shadow's state (rows, tokens, dimensions) that comes to it; "cache": the small model's.
+    `of_call`: a block's number -> the shadow's state (rows, tokens, dimensions) that comes to it; "cache": the small model's; "loss": its own.
     """
 
     on_layers = False
@@ -34,7 +34,6 @@ class Shadow(Placed):
         super().__init__()
         self.config, self.of_call, self.size = config, OfCall(), width(model.config)
         self.numbers = {path: number for number, path in enumerate(blocks)}
-        self.last_loss: Tensor | None = None
         small, projection = made(config, model)
         into, out = width(small.config), self.size
         if isinstance(projection, nn.Linear) and projection.weight.shape != (out, into):
@@ -115,4 +114,5 @@ def last_token(hidden: Tensor, mask: Tensor | None) -> Tensor:
 def last_loss(tuner: Any) -> Tensor | None:
     """What the shadow's own loss was in the last call, of the first adapter in use that has one."""
     found = (tuner.in_common.get(name) for name in tuner.active_adapters)
-    return next((shadow.last_loss for shadow in found if isinstance(shadow, Shadow)), None)
+    loss = next((shadow.of_call.get("loss") for shadow in found if isinstance(shadow, Shadow)), None)
+    return None if loss is None else loss.detach()

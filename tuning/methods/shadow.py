@@ -111,19 +111,24 @@ class ShadowFamily(LayerFamily):
         return inputs
 
     def after_call(self, model: nn.Module, used: Mapping[str, Any], inputs: Mapping[str, Any], output: Any) -> Any:
-        """With a loss, the shadow's own is added to it, as in PEFT, which also says it: `output.shadow_loss`."""
+        """With a loss, the shadow's own is computed; as in PEFT, the output says it: `output.shadow_loss`."""
         labels, loss = inputs.get("labels"), getattr(output, "loss", None)
         for name, shadow in used.items():
             shadow.keep(model, name, output)
             own = None if labels is None or loss is None else shadow.loss(model, labels, inputs.get("attention_mask"))
-            shadow.last_loss = None if own is None else own.detach()
-            if own is not None:
-                output.shadow_loss = shadow.last_loss
-                if shadow.config.auxiliary_loss_weight > 0:
-                    output.loss = output.loss + shadow.config.auxiliary_loss_weight * own
             if not model.training:
                 shadow.of_call.clear()
+            if own is not None:
+                shadow.of_call["loss"] = own
+                output.shadow_loss = own.detach()
         return output
+
+    def penalty(self, config: Any, methods: Sequence[Any]) -> Tensor | None:
+        """The shadow's own loss, weighted."""
+        own = methods[0].shared[0].of_call.get("loss")
+        if own is None or methods[0].owner.disable_adapters or config.auxiliary_loss_weight <= 0:
+            return None
+        return config.auxiliary_loss_weight * own
 
     def before_save(
         self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]

@@ -84,13 +84,15 @@ def _no_parts() -> Parts:
 
 
 def parts(model: nn.Module) -> Parts | None:
-    """None where a model can't be taken apart: it has no head, or its output holds more tokens than its input."""
+    """None where a model can't be taken apart: it has no head, its output holds more tokens than its input, or a method sees its calls."""
     prompts: Prompts | None = None
     if isinstance(model, PeftModel):
         if isinstance(model.held, Prompts):
             prompts = model.held
             if not prompts.gives_keys:
                 return None
+        elif model.held.is_seen:
+            return None
         model = model.get_base_model()
     found: Any = model
     head = found.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
