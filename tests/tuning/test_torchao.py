@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, TorchAoConfig
 
 import tuning
+from tests.tuning.laws import NEEDED
 from tests.tuning.oracle import check_tensors, shaken, tiny_llama
-from tests.tuning.test_laws import NEEDED
 from tests.tuning.test_quantised import logits, loss
 from tuning.kinds import Affine
 from tuning.layers import adapted_layers

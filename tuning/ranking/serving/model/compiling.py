@@ -35,7 +35,10 @@ from tuning.ranking.serving.model.tokenizer import ModelTokenizer, from_gguf
 VERSION = 2  # of what is written here: another one is compiled anew
 GRAPH, WEIGHTS, VALUES, SCALES, TOKENIZER = "graph.onnx", "weights.bin", "embedding.bin", "scales.bin", "tokenizer.json"
 
-HEARD, HEARD_TOKENS = Path(__file__).parents[1] / "rank.py", 512  # the code that channels' loudness is measured on
+HEARD, HEARD_TOKENS = (
+    Path(__file__).with_name("heard.txt"),
+    512,
+)  # code that channels' loudness is measured on; never changes
 
 Merge = Callable[[LlamaWeights, Sequence[Wanted]], LlamaWeights]
 Say = Callable[[str], object]
