@@ -134,7 +134,8 @@ def run(given: argparse.Namespace) -> int:
     work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / folder / name
     if given.usage:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cli_usage.run(given.repo, name, _workspaces(given), given.language, work, console)
+        with alone(work):
+            return cli_usage.run(given.repo, name, _workspaces(given), given.language, work, console)
     given.positions = train_plan.positions(given)
     splits = _read(given, console)
     work.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.mining.shards import alone
 from corpus.syntax.tokens import hash_names, name_ids
 from corpus.usage.table import Table
 from tests.corpus.repositories import repository
@@ -73,4 +74,13 @@ def test_code_in_no_known_language_is_said(tmp_path: Path, capsys: pytest.Captur
     plain = repository(tmp_path / "plain" / ".git", {"notes.txt": b"none\n"}, licence=None).parent
     assert train(tmp_path / "work", plain) == 2
     assert "No source of a known language" in " ".join(capsys.readouterr().err.split())
+    assert adapter_registry.used("shops", USAGE) is None
+
+
+def test_two_runs_at_once_are_told(shops: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with alone(work):
+        assert train(work, *shops) == 2
+    assert "is being written by another run" in " ".join(capsys.readouterr().err.split())
     assert adapter_registry.used("shops", USAGE) is None
