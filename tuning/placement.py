@@ -228,3 +228,23 @@ class Placed(nn.Module):
 
 def _of_adapter(kind: type) -> list[str]:
     return [name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, OfAdapter)]
+
+
+class Delegating(nn.Module):
+    """A module that has no attributes of its own beside its submodules: all others are those of `delegate`."""
+
+    def __init__(self, of: nn.Module) -> None:
+        super().__init__()
+        self.of = [of]  # in a list, so that it is no submodule
+
+    def delegate(self) -> Any:
+        """Whose attributes these are."""
+        return self.of[0]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or name == "of":
+                raise
+            return getattr(self.delegate(), name)

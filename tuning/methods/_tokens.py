@@ -13,7 +13,7 @@ from tuning.kinds import EMBEDDING, Affine, Frozen
 from tuning.layer_method import Layer, LayerMethod
 from tuning.layers import AdaptedLayer
 from tuning.methods._token_layers import check_indices
-from tuning.placement import OfAdapter, Placed
+from tuning.placement import Delegating, OfAdapter, Placed
 
 
 @final
@@ -88,20 +88,10 @@ class Tokens(LayerMethod):
         return affine._replace(weight=affine.weight.index_copy(0, self.indices.to(before.device), before))
 
 
-class TokenAdapter(nn.Module):
-    """What PEFT calls a layer's `token_adapter`: the rows of all adapters of one layer, where they are beside LoRA."""
-
-    def __init__(self, layer: AdaptedLayer) -> None:
-        super().__init__()
-        self.of = [layer]  # in a list, so that it is no part of this
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name == "of":
-                raise
-            return getattr(self.of[0], name)  # base_layer, active_adapters, merged_adapters, …
+class TokenAdapter(Delegating):
+    """What PEFT calls a layer's `token_adapter`: the rows of all adapters of one layer, where they are beside LoRA. `base_layer`,
+    `active_adapters` and others are the layer's.
+    """
 
 
 def _space(layer: nn.Module) -> nn.Module:

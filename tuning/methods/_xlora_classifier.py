@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tuning.errors import AdapterError
-from tuning.placement import OfCall, Placed
+from tuning.placement import Delegating, OfCall, Placed
 
 
 class Classifier(Placed):
@@ -63,20 +63,11 @@ class Classifier(Placed):
         return scalings
 
 
-class Classifiers(nn.Module):
+class Classifiers(Delegating):
     """The classifiers of all adapters of a model; what it has not itself is that of the adapter in use, as in PEFT, which has one."""
 
-    def __init__(self, tuner: nn.Module) -> None:
-        super().__init__()
-        self.of = [tuner]  # in a list, so that it is no part of this
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("_") or name == "of":
-                raise
-            return getattr(in_use(self.of[0]), name)
+    def delegate(self) -> Any:
+        return in_use(self.of[0])
 
 
 def in_use(tuner: Any) -> Classifier:
