@@ -2,7 +2,7 @@
 
     python -m benchmarks.live --language python --limit 150 --rankers model --when typed,cold-0,cold-100,cold-300
 
-A real session with the default wrapped server. `typed`: the last keys before the member are typed at a person's pace,
+A real session with RankBench's wrapped server of that language. `typed`: the last keys before the member are typed at a person's pace,
 then completion is requested. `cold-N`: the file is opened with the cursor at the member, documentHighlight is requested
 there (as editors do when the cursor rests), and completion N milliseconds later. A name that the model has not scored
 by the deadline counts against it, as it does for a user. Each list is requested again after the member's first letter
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,11 +32,13 @@ from corpus.syntax.candidate import matches, name_of
 from corpus.syntax.language import language_for
 from lsp_server.documents.positions import units
 from lsp_server.probe import Probe, in_order, items_of
+from tests.servers.catalog import path_with_servers
 from tuning.ranking.evaluating.calibration import calibration_error
 from tuning.ranking.evaluating.metrics import summary
 
 console = Console()
 KEYS = 4
+SIGNALS = "signals"  # needs no time: asked in the first of the ways only
 TYPED, COLD = "typed", "cold-"
 RESOLVED = 30.0  # seconds
 STAR = "★ "
@@ -60,12 +63,16 @@ def main() -> None:
     options.add_argument("--when", default=TYPED, help="comma-separated: typed, cold-MILLISECONDS (default typed)")
     options.add_argument("--deadline", type=int, default=60, help="milliseconds (default %(default)s)")
     given = options.parse_args()
+    os.environ["PATH"] = path_with_servers()
     table = Table(title=f"under a deadline of {given.deadline} ms; typed at {KEY_SECONDS * 1000:.0f} ms a key")
     columns = ("language", "ranker", "when", "positions", "R@1", "R@5", "MRR", "next key", "starred", "right", "ECE")
     for column in columns:
         table.add_column(column)
     for language in given.language or benches():
-        ways = [(ranker, when) for when in given.when.split(",") for ranker in given.rankers.split(",")]
+        when = given.when.split(",")
+        ways = [
+            (ranker, at) for at in when for ranker in given.rankers.split(",") if ranker != SIGNALS or at == when[0]
+        ]
         answers: dict[tuple[str, str], list[Answer]] = {way: [] for way in ways}
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(language, total=len(ways) * given.limit or None)
@@ -91,7 +98,7 @@ def _figures(found: Sequence[Answer]) -> Iterator[str]:
 async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Callable[[], object]) -> list[Answer]:
     """What the editor would show at each position."""
     flags = ["--ranker", ranker, "--deadline", str(deadline)]
-    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", *flags])
+    probe = Probe([sys.executable, "-P", "-m", "lsp_server", "--stdio", *flags, "--", *one.command])
     await probe.start(one.root)
     await settled(probe, quiet=True)
     found: list[Answer] = []
