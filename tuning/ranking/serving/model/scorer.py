@@ -1,15 +1,14 @@
-"""log P of names at a place in the text, by a causal language model. Best first, over a trie, on a cached prompt.
+"""log P of names at a place in the text, by a causal language model on this machine: `search` on a cached prompt.
 
 Names' tokens are nodes of a trie. One forward pass scores many nodes in a single row: each sees the prompt and its
-own ancestors only (tree attention). A path's log P only falls, so what is scored so far is an upper bound, and
-search may stop at any time. Used from one thread.
+own ancestors only (tree attention). Used from one thread.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 from tuning.ranking.serving.model.errors import ModelUnsupported
 from tuning.ranking.serving.model.prompt import Prompt
 from tuning.ranking.serving.model.runtime import Context, Logits, Runtime
+from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer
-from tuning.ranking.serving.model.trie import TOP, Node, Scores, build, path_of
+from tuning.ranking.serving.model.trie import TOP, Node, Scores
 
 Floats = NDArray[np.float64]
 
@@ -40,10 +40,10 @@ class _Cached:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.tokens: list[int] = []
-        self.next: Following | None = None
+        self.next: LogitsFollowing | None = None
 
 
-class Following:
+class LogitsFollowing:
     """What may follow each of some tokens: float32 [rows, vocabulary] logits, read as log P."""
 
     def __init__(self, logits: Logits, ending: NDArray[np.float32]) -> None:
@@ -98,9 +98,9 @@ class Scorer:
         logits = self.runtime.read(context, self._encode(prompt.text))
         total = 0.0
         for token in self.sequence(prompt.tail, name):
-            total += Following(logits[None], self._ending).log_p(0, [token])[0]
+            total += LogitsFollowing(logits[None], self._ending).log_p(0, [token])[0]
             logits = self.runtime.read(context, [token])
-        return total + Following(logits[None], self._ending).ends(0)
+        return total + LogitsFollowing(logits[None], self._ending).ends(0)
 
     def sequence(self, tail: str, name: str) -> list[int]:
         """A name's tokens as they stand in the text, those of the tail before it included."""
@@ -147,7 +147,7 @@ class Scorer:
             logits = self.runtime.read(state.context, piece)
             state.tokens += piece
             if len(state.tokens) == len(tokens):
-                state.next = Following(logits[None], self._ending)
+                state.next = LogitsFollowing(logits[None], self._ending)
         return state
 
     def _place(self, key: str, tokens: Sequence[int], ahead: bool) -> str:
@@ -190,7 +190,7 @@ class Scorer:
         """Begin scoring names after a prompt, those already `known` excepted. Computes nothing before the first step."""
         return Search(self, key, prompt, names, known)
 
-    def expand(self, search: Search, nodes: Sequence[Node]) -> Following:
+    def expand(self, search: Search, nodes: Sequence[Node]) -> LogitsFollowing:
         """What follows each node. Keys and values stay for descendants."""
         state = search.state
         assert state is not None
@@ -211,7 +211,7 @@ class Scorer:
             len(state.tokens),
         )
         search.slots += len(nodes)
-        return Following(logits, self._ending)
+        return LogitsFollowing(logits, self._ending)
 
 
 def _shared(ours: Sequence[int], theirs: Sequence[int]) -> int:
@@ -223,93 +223,36 @@ def _shared(ours: Sequence[int], theirs: Sequence[int]) -> int:
 
 
 class Search:
-    """Scores of names, bounds first, exact in the end, best first. One at a time a document."""
+    """Scores of names after a document's prompt, by forward passes of the scorer's model. One at a time a document."""
 
     def __init__(
         self, scorer: Scorer, key: str, prompt: Prompt, names: Sequence[str], known: Mapping[str, float]
     ) -> None:
         self._scorer, self._key, self._prompt = scorer, key, prompt
-        self._bounds = np.array([known.get(name, 0.0) for name in names])
-        self._exact = np.array([name in known for name in names], bool)
-        sequences = {i: scorer.sequence(prompt.tail, names[i]) for i in np.flatnonzero(~self._exact).tolist()}
-        self._tokens = np.array([len(sequences.get(i, ())) for i in range(len(names))], np.int64)
-        self._left = np.where(self._exact, 0, self._tokens + 1)
-        self._root = build(sequences)
-        self._paths = [path_of(self._root, sequence) for sequence in sequences.values()]
-        self._frontier: list[tuple[float, int, Node]] = []
-        self._pushed = 0
-        self._started = False
+        self._search = TrieSearch(names, known, partial(scorer.sequence, prompt.tail))
         self.state: _Cached | None = None
         self.slots = 0
 
     def step(self, top: int = TOP) -> bool:
         """One forward pass (the first one reads the prompt). True when the `top` best are certain."""
-        if not self._started:
-            self._started = True
+        if self.state is None:
             self.state = self._scorer._advance(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert self.state is not None and self.state.next is not None
-            self._open(self._root, self.state.next, 0)
-            if not self._certain(top):
-                return False
-        if self._certain(top):
-            self._put_away()
-            return True
-        nodes = self._batch(self._scorer.runtime.nodes)
-        following = self._scorer.expand(self, nodes)
-        for row, node in enumerate(nodes):
-            self._open(node, following, row)
-        if self._certain(top):
-            self._put_away()
+            self._search.take([self._search.root], self.state.next)
+        elif not self._search.certain(top):
+            nodes = self._search.batch(self._scorer.runtime.nodes)
+            self._search.take(nodes, self._scorer.expand(self, nodes))
+        if self._search.certain(top):
+            self.close()
             return True
         return False
 
-    def _batch(self, size: int) -> list[Node]:
-        """The nodes to expand next, parents before children: the likeliest, then those on the way to the first names.
-
-        Names come in the order of what else is known of them. A pass over one node costs half of one over eight, and the first one
-        would have the punctuation before the names alone.
-        """
-        nodes = [heapq.heappop(self._frontier)[2] for _ in range(min(size, len(self._frontier)))]
-        taken = {id(node) for node in nodes}
-        for path in self._paths if len(nodes) < size else ():
-            missing = [node for node in path if node.slot < 0 and id(node) not in taken]
-            if len(nodes) + len(missing) > size:
-                break
-            nodes += missing
-            taken |= {id(node) for node in missing}
-        if len(nodes) > 1:
-            self._frontier = [entry for entry in self._frontier if id(entry[2]) not in taken]
-            heapq.heapify(self._frontier)
-        return nodes
-
     def scores(self) -> Scores:
         """What is known by now."""
-        return Scores(bounds=self._bounds.copy(), exact=self._exact.copy(), left=self._left.copy())
+        return self._search.scores()
 
     def close(self) -> None:
         """Give the prompt's cache back, where the search stops before its end."""
-        self._put_away()
-
-    def _open(self, node: Node, following: Following, row: int) -> None:
-        if node.ends:
-            self._bounds[node.ends] = node.log_p + following.ends(row)
-            self._exact[node.ends] = True
-            self._left[node.ends] = 0
-        if node.children:
-            tokens = list(node.children)
-            for token, value in zip(tokens, following.log_p(row, tokens), strict=True):
-                child = node.children[token]
-                child.log_p = node.log_p + value
-                self._bounds[child.below] = child.log_p
-                self._left[child.below] = self._tokens[child.below] - child.depth + 1
-                if child.slot < 0:  # else it was expanded in the same pass
-                    self._pushed += 1
-                    heapq.heappush(self._frontier, (-child.log_p, self._pushed, child))
-
-    def _certain(self, top: int) -> bool:
-        return not self._frontier or self.scores().certain(top)
-
-    def _put_away(self) -> None:
         if self.state is not None and self.slots:
             self.state.context.crop(len(self.state.tokens))
             self.slots = 0
