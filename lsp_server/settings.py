@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import msgspec
 
+from tuning.ranking.serving.remote.address import wrong_url
+
 STAR_PLACES = ("label", "detail")
 RANKERS = ("off", "signals", "model")
 
@@ -54,6 +56,10 @@ class Settings:
     command: tuple[str, ...] = ()  # wraps exactly this when not empty
     base: str = ""  # folder or hub id; "" is the default base
     adapter: str = ""  # "" is the installed one for the document's workspace, "none" is none
+    remote: str = ""  # a team's engine that scores names; "" for the model on this machine
+    remote_model: str = ""  # a model that it serves; "" to choose
+    remote_token_file: str = ""  # "" for the environment's STARLING_REMOTE_TOKEN, if there is one
+    remote_off: str = ""  # folders, comma-separated, whose documents are never sent
     log_accepted: bool = False  # keep what was written where a list was shown, for `train --from-accepted`
 
     def ranks(self, language_id: str) -> bool:
@@ -107,6 +113,10 @@ def _wrong_servers(value: Any) -> str:
     return "" if all(commands) else "a command is empty"
 
 
+def _wrong_engine(value: Any) -> str:
+    return "it must be a text" if not isinstance(value, str) else wrong_url(value) if value else ""
+
+
 SETTINGS: Mapping[str, Setting] = {
     "ranker": Setting(field="ranker", allowed="one of " + ", ".join(RANKERS), accepts=RANKERS.__contains__),
     "deadline": Setting(
@@ -140,6 +150,25 @@ SETTINGS: Mapping[str, Setting] = {
     "adapter": Setting(
         field="adapter",
         allowed="adapters, comma-separated: [LABEL=]FOLDER_OR_NAME[@WEIGHT]; or none (default: the installed one for the workspace)",
+        accepts=_text(4096),
+        trusted=True,
+    ),
+    "remote": Setting(
+        field="remote",
+        allowed="the https address of a team's engine (http on this machine)",
+        accepts=lambda value: isinstance(value, str) and not _wrong_engine(value),
+        trusted=True,
+        wrong=_wrong_engine,
+    ),
+    "remoteModel": Setting(
+        field="remote_model", allowed="the name of a model that the engine serves", accepts=_text(256), trusted=True
+    ),
+    "remoteTokenFile": Setting(
+        field="remote_token_file", allowed="a file with the engine's token", accepts=_text(4096), trusted=True
+    ),
+    "remoteOff": Setting(
+        field="remote_off",
+        allowed="folders, comma-separated, whose documents are never sent to the engine",
         accepts=_text(4096),
         trusted=True,
     ),

@@ -5,30 +5,21 @@ A newer job replaces an older one, because only what the user does now matters. 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lsp_server.ranking.freed_memory import give_back_freed_memory
-from tuning.ranking.serving.model.prompt import Prompt
-from tuning.ranking.serving.model.trie import Scores
+from lsp_server.ranking.search_job import SearchJob
 
 if TYPE_CHECKING:
     from tuning.ranking.serving.model.scorer import Scorer
 
 log = logging.getLogger(__name__)
-
-Floats = NDArray[np.float64]
 
 BACKGROUND = 15  # nice value of work that nobody waits for: it must not delay the user's typing
 SCORING = 3  # nice value of work with a deadline: the wrapped server and the editor come first
@@ -39,54 +30,6 @@ def yield_to_others(niceness: int = BACKGROUND) -> None:
     """Lower the priority of the calling thread. Only Linux has priorities per thread; elsewhere nothing changes."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-
-
-class SearchJob:
-    """Names to score after a prompt, by the base with an adapter. `known`: scores that are already known.
-
-    The scores improve until the job has finished.
-    """
-
-    def __init__(
-        self, *, key: str, prompt: Prompt, names: tuple[str, ...], known: Mapping[str, float], adapter: str = ""
-    ) -> None:
-        self.key, self.prompt, self.names, self.known, self.adapter = key, prompt, names, known, adapter
-        self.served_by: str | None = None  # the adapter that scored it: another one while its own is being loaded
-        self.scores: Scores | None = None  # scores of the names; None until there are any
-        self.finished = False
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    async def wait(self, seconds: float) -> Floats | None:
-        """Wait until the job has finished, at most `seconds`.
-
-        Returns log P of each name as known then; None if nothing is.
-        """
-        if not self.finished and seconds > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._event.wait(), seconds)
-        return None if self.scores is None else self.scores.likely
-
-    def exact_scores(self) -> dict[str, float]:
-        """Return log P of the names that have a final score."""
-        if self.scores is None:
-            return dict(self.known)
-        found = zip(self.names, self.scores.bounds.tolist(), self.scores.exact.tolist(), strict=True)
-        return {name: log_p for name, log_p, exact in found if exact}
-
-    def answers(self, names: Collection[str]) -> bool:
-        """Whether this job can tell the best of these names, now or when it has finished."""
-        if not set(names) <= set(self.names):
-            return False
-        if not self.finished or self.scores is None:
-            return True
-        return self.scores.certain(among=[i for i, name in enumerate(self.names) if name in names])
-
-    def publish(self, scores: Scores, *, finished: bool) -> None:
-        """Set the scores. Called by the model's thread."""
-        self.scores, self.finished = scores, finished
-        if finished:
-            self._loop.call_soon_threadsafe(self._event.set)
 
 
 class ModelWorker(threading.Thread):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -26,7 +26,8 @@ from lsp_server.documents.positions import Encoding, to_offset
 from lsp_server.documents.texts import apply_changes, encoded
 from lsp_server.documents.uris import path_of
 from lsp_server.ranking.acceptance_log import Accepting
-from lsp_server.ranking.model_worker import ModelWorker, SearchJob
+from lsp_server.ranking.model_choice import ModelChoice
+from lsp_server.ranking.search_job import SearchJob, Worker
 from lsp_server.ranking.workspace import NOTHING, Workspace
 from tuning.ranking.serving import acceptance_log
 from tuning.ranking.serving.blend import Blend
@@ -34,6 +35,7 @@ from tuning.ranking.serving.index.repeats import Nearby
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Watched
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
+from tuning.ranking.serving.remote.address import Remote
 from tuning.ranking.serving.stars import STARRED, ratings
 
 log = logging.getLogger(__name__)
@@ -73,17 +75,33 @@ class _Open:
         return known
 
 
+class _Blended(NamedTuple):
+    """An order with a model's scores, whether all of them were known, and by which worker."""
+
+    order: Order
+    complete: bool
+    by: str
+
+
 class Ranker:
     """Everything known of the workspace, and a ranking on request. Used from one event loop."""
 
-    def __init__(self, *, base: str, adapter: str, cache_dir: Path | None, log_accepted: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        base: str,
+        adapter: str,
+        cache_dir: Path | None,
+        log_accepted: bool = False,
+        remote: Remote | None = None,
+    ) -> None:
         self.encoding: Encoding = "utf-16"
         self.mode = "signals"
         self.blend = Blend.load()
         self.documents: dict[str, _Open] = {}
         self.workspace = Workspace(cache_dir)
-        self.worker: ModelWorker | None = None
-        self._base, self._adapter = base, adapter
+        self.models: ModelChoice | None = None  # after a model was asked for
+        self._base, self._adapter, self._remote = base, adapter, remote
         self._jobs: dict[str, SearchJob] = {}
         self._reading: asyncio.TimerHandle | None = None
         self._adapters, self._tables = Watched(ADAPTERS), Watched(USAGE)
@@ -135,20 +153,25 @@ class Ranker:
     def configure(self, params: dict[str, Any]) -> None:
         """Which ranker; the model is loaded when it is first asked for."""
         self.mode = params["ranker"]
-        if self.mode == "model" and self.worker is None:
-            first = self._adapter or next((self._adapter_for(uri) for uri in self.documents), "")
-            self.worker = ModelWorker(self._base, first)
-            self.worker.start()
+        deadline = params.get("deadline", 0) / 1000
+        if self.mode == "model" and self.models is None:
+            self.models = ModelChoice(self._base, self._remote)
+            self.models.start(self._adapter or next((self._adapter_for(uri) for uri in self.documents), ""), deadline)
+        elif self.models is not None:
+            self.models.set_deadline(deadline)
+
+    def _worker(self, uri: str) -> Worker | None:
+        """Who scores this document's names now; None where signals are alone."""
+        return self.models.for_document(path_of(uri)) if self.models is not None and self.mode == "model" else None
 
     # Ranking
 
     def prepare(self, params: dict[str, Any]) -> None:
         """A completion was asked for: while the wrapped server works, the text is read, by the model too."""
-        around = self._surroundings(params)
-        if around is None or self.worker is None or not self.worker.ready or self.mode != "model":
-            return
-        uri = params["textDocument"]["uri"]
-        self.worker.advance(uri, self._prompt(uri, around.site).text, self._adapter_for(uri))
+        around, uri = self._surroundings(params), params["textDocument"]["uri"]
+        worker = self._worker(uri)
+        if around is not None and worker is not None:
+            worker.advance(uri, self._prompt(uri, around.site).text, self._adapter_for(uri))
 
     def look(self, params: dict[str, Any]) -> None:
         """The editor asked something else about a place, where the cursor or the mouse is: a list may be asked for there next."""
@@ -160,7 +183,7 @@ class Ranker:
 
     def _read_later(self, seconds: float, uri: str, offset: int, *, ahead: bool = False) -> None:
         """The model reads up to here, unless something else happens before."""
-        if self.worker is None or not self.worker.ready or self.mode != "model":
+        if self._worker(uri) is None:
             return
         if self._reading is not None:
             self._reading.cancel()
@@ -168,10 +191,10 @@ class Ranker:
 
     def _read(self, uri: str, offset: int, ahead: bool) -> None:
         """The author typed up to here, or looks here, and paused: the model reads it before a list is asked for."""
-        document = self.documents.get(uri)
-        if document is not None and self.worker is not None and offset <= len(document.syntax.text.data):
+        document, worker = self.documents.get(uri), self._worker(uri)
+        if document is not None and worker is not None and offset <= len(document.syntax.text.data):
             site = self._around(uri, offset).site
-            self.worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri), ahead=ahead)
+            worker.advance(uri, self._prompt(uri, site).text, self._adapter_for(uri), ahead=ahead)
 
     def _adapter_for(self, uri: str) -> str:
         """The adapters that the user named (or "none"), or else the installed one for the document's workspace; "" for none."""
@@ -200,13 +223,14 @@ class Ranker:
         known = listing(around, found, index)
         self._note_shown(uri, known)
         order, used, complete = ordered(known, self.blend), "signals", True
-        if self.mode == "model" and self.worker is not None and self.worker.ready:
+        worker = self._worker(uri)
+        if worker is not None:
             early(self._reply(known, order, params["starLimit"], used, False, started))
             until = started + params["deadline"] / 1000 - RESERVE
-            blended = await self._with_model(uri, known, until)
-            complete = blended is not None and blended[1]
+            blended = await self._with_model(worker, uri, known, until)
+            complete = blended is not None and blended.complete
             if blended is not None:
-                order, used = blended[0], "model"
+                order, used = blended.order, blended.by
         reply = self._reply(known, order, params["starLimit"], used, complete, started)
         if self._accepting is not None:
             names = dict.fromkeys(known.candidates[int(index)].name for index in order.order)
@@ -244,28 +268,42 @@ class Ranker:
             places.setdefault(candidate.name, candidate.place)
         self._accepting.shown(uri, document.syntax.text.data, site.start, entry, places)
 
-    async def _with_model(self, uri: str, known: Listing, until: float) -> tuple[Order, bool] | None:
-        assert self.worker is not None
+    async def _with_model(self, worker: Worker, uri: str, known: Listing, until: float) -> _Blended | None:
+        """The order with a model's scores, as far as they are known when `until` (monotonic seconds) comes; None if none are."""
+        assert self.models is not None
         chosen = shortlist(known, self.blend)
         if not len(chosen):
             return None
         prompt = self._prompt(uri, known.site)
         names = [known.candidates[int(i)].name for i in chosen]
+        job = self._job(worker, uri, prompt, names)
+        worker.search(job)
+        await job.wait((until - time.monotonic()) * self.models.patience(worker))
+        other = self.models.beside(worker) if job.scores is None else None
+        instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
+        if other is not None:
+            other.search(instead)
+        likely = await job.wait(until - time.monotonic())
+        self.models.answered(worker, in_time=likely is not None)
+        if likely is None and other is not None:
+            worker, job, likely = other, instead, await instead.wait(0)
+        if likely is None:
+            return None
+        place = {name: i for i, name in enumerate(job.names)}
+        model = np.array([likely[place[name]] for name in names])
+        return _Blended(ordered(known, self.blend, model, chosen), job.finished, worker.name)
+
+    def _job(self, worker: Worker, uri: str, prompt: Prompt, names: Sequence[str]) -> SearchJob:
+        """The document's last job where it answers for these names too, else a new one that goes on from it."""
         adapter = self._adapter_for(uri)
         job = self._jobs.get(uri)
-        if job is not None and (job.prompt != prompt or job.served_by not in (None, self.worker.serving(adapter))):
+        if job is not None and (job.prompt != prompt or job.served_by not in (None, worker.serving(adapter))):
             job = None
         if job is None or not job.answers(names):
             scores = job.exact_scores() if job is not None else {}
             job = SearchJob(key=uri, prompt=prompt, names=tuple(dict.fromkeys(names)), known=scores, adapter=adapter)
             self._jobs[uri] = job
-        self.worker.search(job)
-        likely = await job.wait(until - time.monotonic())
-        if likely is None:
-            return None
-        place = {name: i for i, name in enumerate(job.names)}
-        model = np.array([likely[place[name]] for name in names])
-        return ordered(known, self.blend, model, chosen), job.finished
+        return job
 
     def _reply(
         self, known: Listing, order: Order, limit: int, used: str, complete: bool, started: float
@@ -317,12 +355,11 @@ class Ranker:
 
     def status(self) -> dict[str, Any]:
         """What is ready, for `complete`, `doctor` and tests."""
-        worker, index = self.worker, self.workspace.index
+        index = self.workspace.index
         return {
             "index": index is not None and index.ready,
             "files": (index.files if index is not None else 0) + len(self.documents),  # open ones are not in the index
-            "model": worker.state if worker is not None else "off",
-            "reason": worker.reason if worker is not None else "",
+            **(self.models.status() if self.models is not None else {"model": "off", "reason": "", "remote": None}),
             "last": self._last,
         }
 

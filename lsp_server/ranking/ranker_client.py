@@ -230,9 +230,16 @@ class RankerClient:
             "OPENBLAS_NUM_THREADS", "1"
         )  # numpy's products are small here, and its threads would wait in a loop
         words: list[str] = []
-        for flag, value in (("--base", settings.base), ("--adapter", settings.adapter)):
+        for flag, value in (
+            ("--base", settings.base),
+            ("--adapter", settings.adapter),
+            ("--remote", settings.remote),
+            ("--remote-model", settings.remote_model),
+            ("--remote-token-file", settings.remote_token_file),
+            ("--remote-off", settings.remote_off),
+        ):
             if value:
-                words += [flag, value]
+                words.append(f"{flag}={value}")
         if settings.log_accepted:
             words.append("--log-accepted")
         outbox = self._new_outbox()

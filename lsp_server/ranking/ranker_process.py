@@ -19,6 +19,7 @@ from typing import Any
 from lsp_server.jsonrpc import guard, wire
 from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.ranking.ranker import Ranker
+from tuning.ranking.serving.remote.address import remote_of
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,10 @@ def main() -> None:
     arguments.add_argument("--base", default="")
     arguments.add_argument("--adapter", default="")
     arguments.add_argument("--log-accepted", action="store_true")
+    arguments.add_argument("--remote", default="")
+    arguments.add_argument("--remote-model", default="")
+    arguments.add_argument("--remote-token-file", default="")
+    arguments.add_argument("--remote-off", default="")
     given = arguments.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
     if sys.platform == "linux":  # closing stdin ends this process too, but not during a long computation
@@ -120,7 +125,10 @@ def main() -> None:
     import platformdirs
 
     cache_dir = Path(platformdirs.user_cache_dir("starling", appauthor=False)) / "index"
-    ranker = Ranker(base=given.base, adapter=given.adapter, cache_dir=cache_dir, log_accepted=given.log_accepted)
+    remote = remote_of(given.remote, given.remote_model, given.remote_token_file, given.remote_off)
+    ranker = Ranker(
+        base=given.base, adapter=given.adapter, cache_dir=cache_dir, log_accepted=given.log_accepted, remote=remote
+    )
     asyncio.run(serve(ranker))
     os._exit(0)  # does not wait for threads in a forward pass: they have nothing to save
 

@@ -120,7 +120,7 @@ def test_what_is_known_early_is_an_upper_bound(scorer: Scorer) -> None:
 def test_what_is_left_of_a_name_counts_until_it_is_known(scorer: Scorer) -> None:
     prompt = Prompt(text=TEXT, tail=".")
     search = scorer.search("left", prompt, NAMES)
-    whole = [len(scorer.sequence(prompt.tail, name)) + 1 for name in NAMES]
+    whole = [len(scorer.tokens.name(prompt.tail, name)) + 1 for name in NAMES]
     assert search.scores().left.tolist() == whole
     finished = False
     before = search.scores()
@@ -209,7 +209,7 @@ def test_the_first_pass_knows_the_first_names_whole(scorer: Scorer) -> None:
     assert not search.scores().exact.any()
     search.step()
     exact = search.scores().exact
-    first = scorer.sequence(prompt.tail, NAMES[0])
+    first = scorer.tokens.name(prompt.tail, NAMES[0])
     assert len(first) <= scorer.runtime.nodes
     assert exact[0]
     expected = searched(scorer, "first", prompt, NAMES)

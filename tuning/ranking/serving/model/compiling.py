@@ -133,7 +133,8 @@ def _write(base: Path, wanted: Sequence[Wanted], scheme: Scheme, merge: Merge, f
         say("merging adapters")
         weights = merge(weights, wanted)
     say("quantising" if scheme.is_quantised else "writing")
-    end_of_text = _write_tokenizer(base, folder / TOKENIZER)
+    text, end_of_text = tokenizer_of(base)
+    (folder / TOKENIZER).write_text(text, "utf-8")
     if scheme.is_quantised:
         tokenizer = ModelTokenizer.load(folder / TOKENIZER, end_of_text=end_of_text)
         weights = smoothed(weights, tokenizer.encode(HEARD.read_text("utf-8"))[:HEARD_TOKENS])
@@ -166,16 +167,15 @@ def _write(base: Path, wanted: Sequence[Wanted], scheme: Scheme, merge: Merge, f
     (folder / model_store.ABOUT).write_bytes(msgspec.json.encode(about))
 
 
-def _write_tokenizer(base: Path, to: Path) -> int:
-    """Write the base's tokenizer.json; returns the token that ends a text."""
+def tokenizer_of(base: Path) -> tuple[str, int]:
+    """A base's tokenizer.json, and the token that ends a text. Raises ScorerMissing, ModelUnsupported, ModelFileBroken, OSError."""
     if base.is_file():
         metadata = Gguf(base).metadata
-        to.write_text(from_gguf(metadata, base), "utf-8")
-        return int(metadata.get("tokenizer.ggml.eos_token_id", 0))
+        return from_gguf(metadata, base), int(metadata.get("tokenizer.ggml.eos_token_id", 0))
     try:
-        shutil.copyfile(base / "tokenizer.json", to)
+        text = (base / TOKENIZER).read_text("utf-8")
     except FileNotFoundError as error:
-        raise ScorerMissing(f"{base} has no tokenizer.json") from error
+        raise ScorerMissing(f"{base} has no {TOKENIZER}") from error
     config = msgspec.json.decode((base / "config.json").read_bytes())
     ends = config.get("eos_token_id")
-    return int(ends[0] if isinstance(ends, list) else ends or 0)
+    return text, int(ends[0] if isinstance(ends, list) else ends or 0)

@@ -16,7 +16,7 @@ import numpy as np
 from corpus.interpreter import install_command, missing
 from tuning.ranking.serving.model import model_store
 from tuning.ranking.serving.model.adapter_spec import Wanted, stack
-from tuning.ranking.serving.model.compiling import TOKENIZER, Compiled, Say, compiled
+from tuning.ranking.serving.model.compiling import TOKENIZER, Compiled, Say, compiled, tokenizer_of
 from tuning.ranking.serving.model.errors import ModelFileBroken, ModelUnsupported, NeedsEngine, ScorerMissing
 from tuning.ranking.serving.model.quantisation import FLOAT32, SERVED, Scheme
 from tuning.ranking.serving.model.scorer import Scorer
@@ -96,6 +96,17 @@ def on_onnx(found: Compiled, threads: int) -> Scorer:
         raise ModelFileBroken(f"{found.folder} was made for another processor; run: starling install-model --force")
     tokenizer = ModelTokenizer.load(found.folder / TOKENIZER, end_of_text=found.about.end_of_text)
     return Scorer(runtime, tokenizer)
+
+
+def load_tokenizer(base: str | Path = "") -> ModelTokenizer:
+    """A base's tokenizer alone: of the default base (""), a GGUF file, or a folder with tokenizer.json. Raises ScorerError, OSError."""
+    if not base and not model_store.is_installed():
+        raise ScorerMissing("the default base's tokenizer is not installed; run: starling install-model")
+    path = Path(base) if base else model_store.default_base()
+    if not path.exists():
+        raise ScorerMissing(f"the base {base} is not there: no such file or folder")
+    text, end_of_text = tokenizer_of(path)
+    return ModelTokenizer.parse(text, end_of_text=end_of_text)
 
 
 def has_torch() -> bool:

@@ -19,14 +19,12 @@ from tuning.ranking.serving.model.errors import ModelUnsupported
 from tuning.ranking.serving.model.prompt import Prompt
 from tuning.ranking.serving.model.runtime import Context, Logits, Runtime
 from tuning.ranking.serving.model.search import TrieSearch
-from tuning.ranking.serving.model.tokenizer import ModelTokenizer
+from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
 from tuning.ranking.serving.model.trie import TOP, Node, Scores
 
 Floats = NDArray[np.float64]
 
 CACHE_BYTES = 64_000_000  # of keys and values, all documents' together: some three prompts of SmolLM2-135M's
-KNOWN_SEQUENCES = 20_000
-LONGEST_NAME = 128  # tokens; of a longer one its beginning is scored
 SURE = 12  # best names, where all the time in the world is given
 TOLERANCE = 2e-3
 LEAST = np.finfo(np.float32).tiny  # a probability that is no less
@@ -71,7 +69,7 @@ class Scorer:
         self.tokenizer = tokenizer
         self._prompts: OrderedDict[str, _Cached] = OrderedDict()
         self._ending = tokenizer.ends_identifier(runtime.vocabulary).astype(np.float32)
-        self._sequences: OrderedDict[str, list[int]] = OrderedDict()
+        self.tokens = NameTokens(tokenizer, runtime.positions)
 
     def check(self, tolerance: float = TOLERANCE) -> None:
         """Compare the tree's scores with plain text's. Raises ModelUnsupported where they differ."""
@@ -95,27 +93,12 @@ class Scorer:
     def plain(self, prompt: Prompt, name: str) -> float:
         """log P of a name, read token by token as plain text: what a search has to give too."""
         context = self.runtime.context()
-        logits = self.runtime.read(context, self._encode(prompt.text))
+        logits = self.runtime.read(context, self.tokens.prompt(prompt.text))
         total = 0.0
-        for token in self.sequence(prompt.tail, name):
+        for token in self.tokens.name(prompt.tail, name):
             total += LogitsFollowing(logits[None], self._ending).log_p(0, [token])[0]
             logits = self.runtime.read(context, [token])
         return total + LogitsFollowing(logits[None], self._ending).ends(0)
-
-    def sequence(self, tail: str, name: str) -> list[int]:
-        """A name's tokens as they stand in the text, those of the tail before it included."""
-        key = tail + name
-        found = self._sequences.get(key)
-        if found is None:
-            found = self._sequences[key] = self.tokenizer.encode(key)[:LONGEST_NAME]
-            if len(self._sequences) > KNOWN_SEQUENCES:
-                self._sequences.popitem(last=False)
-        return found
-
-    def _encode(self, text: str) -> list[int]:
-        """A prompt's tokens: the last ones, where there are more than leave names their positions."""
-        most = self.runtime.positions - min(LONGEST_NAME, self.runtime.positions // 4)
-        return self.tokenizer.encode(text)[-most:] or [self.tokenizer.end_of_text]
 
     def advance(
         self, key: str, text: str, *, should_stop: Callable[[], bool] = lambda: False, ahead: bool = False
@@ -127,7 +110,7 @@ class Scorer:
         return self._advance(key, text, should_stop, ahead) is not None
 
     def _advance(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
-        tokens = self._encode(text)
+        tokens = self.tokens.prompt(text)
         key = self._place(key, tokens, ahead)
         state = self._prompts.get(key)
         if state is None:
@@ -229,7 +212,7 @@ class Search:
         self, scorer: Scorer, key: str, prompt: Prompt, names: Sequence[str], known: Mapping[str, float]
     ) -> None:
         self._scorer, self._key, self._prompt = scorer, key, prompt
-        self._search = TrieSearch(names, known, partial(scorer.sequence, prompt.tail))
+        self._search = TrieSearch(names, known, partial(scorer.tokens.name, prompt.tail))
         self.state: _Cached | None = None
         self.slots = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from tuning.ranking.serving.model.errors import ModelFileBroken, ModelUnsupported, ScorerMissing
 
 NOT_LETTERS = "ĠĊĉčÂâð▁"  # how byte-level vocabularies write spaces, and bytes that no identifier begins with
+LONGEST_NAME = 128  # tokens; of a longer one its beginning is scored
+KNOWN_NAMES = 20_000
 CONTROL = 3  # a token's type in GGUF: no text
 
 
@@ -33,6 +36,21 @@ class ModelTokenizer:
         except Exception as error:  # the library raises Exception itself
             raise ScorerMissing(f"{file} can't be read: {error}") from error
 
+    @classmethod
+    def parse(cls, text: str, *, end_of_text: int = 0) -> ModelTokenizer:
+        """Read what is in a tokenizer.json. Raises ScorerMissing where it is none."""
+        from tokenizers import Tokenizer
+
+        try:
+            return cls(Tokenizer.from_str(text), end_of_text=end_of_text)
+        except Exception as error:  # the library raises Exception itself
+            raise ScorerMissing(f"this tokenizer.json can't be read: {error}") from error
+
+    @property
+    def size(self) -> int:
+        """How many tokens there are, added ones included."""
+        return self._tokenizer.get_vocab_size()
+
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, with nothing put around them."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -47,6 +65,29 @@ class ModelTokenizer:
             if added.special and token < size:
                 ends[token] = True
         return ends
+
+
+class NameTokens:
+    """Prompts and names as tokens; those of names are kept. `positions`: tokens that a model can hold."""
+
+    def __init__(self, tokenizer: ModelTokenizer, positions: int) -> None:
+        self._tokenizer = tokenizer
+        self._most = positions - min(LONGEST_NAME, positions // 4)
+        self._names: OrderedDict[str, list[int]] = OrderedDict()
+
+    def name(self, tail: str, name: str) -> list[int]:
+        """A name's tokens as they stand in the text, those of the tail before it included."""
+        key = tail + name
+        found = self._names.get(key)
+        if found is None:
+            found = self._names[key] = self._tokenizer.encode(key)[:LONGEST_NAME]
+            if len(self._names) > KNOWN_NAMES:
+                self._names.popitem(last=False)
+        return found
+
+    def prompt(self, text: str) -> list[int]:
+        """A prompt's tokens: the last ones, where there are more than leave names their positions."""
+        return self._tokenizer.encode(text)[-self._most :] or [self._tokenizer.end_of_text]
 
 
 def from_gguf(metadata: Mapping[str, Any], path: Path) -> str:

@@ -1,0 +1,94 @@
+"""Where a team's engine is, and what it may be sent: https, or http to this machine; a token from a file or the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TOKEN = "STARLING_REMOTE_TOKEN"  # the environment's variable
+LONGEST_TOKEN = 4096  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """`url` is the engine's, `/v1` and what follows left out. `model`: a name that it serves, "" to choose. `off`: folders whose
+    documents are never sent.
+    """
+
+    url: str
+    model: str = ""
+    token_file: str = ""
+    off: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """For people: host and port."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def hostname(self) -> str:
+        """The host alone."""
+        return urlsplit(self.url).hostname or ""
+
+    def is_off(self, path: str | Path | None) -> bool:
+        """Whether a document is kept on this machine. One without a path is."""
+        if path is None:
+            return True
+        real = Path(path).resolve()
+        return any(real.is_relative_to(Path(folder).expanduser().resolve()) for folder in self.off)
+
+    def token(self) -> str:
+        """What the engine asks for; "" for none. Raises OSError, ValueError."""
+        if self.token_file:
+            path = Path(self.token_file).expanduser()
+            found = path.read_text("utf-8").strip()
+            if not found:
+                raise ValueError(f"{path} is empty; it should hold the engine's token")
+        else:
+            found = os.environ.get(TOKEN, "").strip()
+        if len(found) > LONGEST_TOKEN or not found.isascii() or any(not letter.isprintable() for letter in found):
+            raise ValueError(f"the engine's token is more than one line of text, or longer than {LONGEST_TOKEN}")
+        return found
+
+
+def remote_of(url: str, model: str = "", token_file: str = "", off: str = "") -> Remote | None:
+    """The engine that settings name, None for none. `off`: folders, comma-separated."""
+    folders = tuple(folder.strip() for folder in off.split(",") if folder.strip())
+    return Remote(url=cleaned(url), model=model, token_file=token_file, off=folders) if url else None
+
+
+def wrong_url(url: str) -> str:
+    """What is wrong with an engine's address; "" if nothing is."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in ("http", "https") or not host:
+        return "it must start with https://, or http:// on this machine, and name a host"
+    if parts.username is not None or parts.password is not None:
+        return "a name and a password do not belong there; put the token into a file (remoteTokenFile)"
+    if parts.query or parts.fragment:
+        return "it must end with the path"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "http is for this machine only: what is sent is code. Use https, or a tunnel to localhost"
+    return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name alone."""
+    if host == "localhost":
+        return True
+    import ipaddress  # not at the start of every server
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def cleaned(url: str) -> str:
+    """The address without the path of its interface."""
+    return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")

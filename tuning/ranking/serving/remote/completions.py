@@ -1,0 +1,153 @@
+"""What is asked of an engine about nodes of a trie, and its answers: OpenAI's completions, one token each.
+
+A path of tokens behind the prompt is a prompt of its own; the engine keeps what the prompts have in common (prefix caching), so each
+costs its last few tokens. Two kinds of requests, each for several paths:
+
+* the log P of given tokens, at most 128 (vLLM's `logprob_token_ids`): what may follow inside names;
+* the likeliest 20 tokens: from them comes how likely a name ends there. The probability of all other tokens is divided between
+  ending and going on as that of the 20 is. (On 60 places of code the log P of ending was 0.06 off on average.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tuning.ranking.serving.model.trie import Node
+from tuning.ranking.serving.remote.errors import RemoteNonsense
+
+GIVEN = 128  # tokens whose log P may be asked for at once: vLLM's limit
+LIKELIEST = 20  # vLLM's default of --max-logprobs
+CELLS = 2048  # of paths times tokens in one request: an answer of 60 kB
+LEAST = -60.0  # log P: less is not told apart, as with float32
+SLACK = 0.05  # of probability: what an engine's precision adds to 1
+ID = "token_id:"
+
+
+class _Logprobs(msgspec.Struct):
+    top_logprobs: list[dict[str, float | None] | None]
+
+
+class _Choice(msgspec.Struct):
+    index: int
+    logprobs: _Logprobs
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+
+
+_completion = msgspec.json.Decoder(_Completion)
+
+
+@dataclass(kw_only=True)
+class Question:
+    """One request: for these rows of a batch, log P of these tokens; of the likeliest ones where none are given."""
+
+    rows: list[int] = field(default_factory=list[int])
+    tokens: list[int] = field(default_factory=list[int])
+
+    def body(self, model: str, paths: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """`paths`: of each row of the batch, the prompt's tokens and those behind it."""
+        asked: dict[str, Any] = {"logprob_token_ids": self.tokens} if self.tokens else {}
+        return {
+            "model": model,
+            "prompt": [list(paths[row]) for row in self.rows],
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": len(self.tokens) or LIKELIEST,
+            "return_tokens_as_token_ids": True,
+            "add_special_tokens": False,
+            **asked,
+        }
+
+    def answers(self, body: bytes) -> dict[int, dict[int, float]]:
+        """log P of tokens, by row. Raises RemoteNonsense."""
+        try:
+            choices = {choice.index: choice.logprobs.top_logprobs for choice in _completion.decode(body).choices}
+        except msgspec.MsgspecError as error:
+            raise RemoteNonsense(f"an answer that is no completion with log probabilities: {error}") from error
+        found: dict[int, dict[int, float]] = {}
+        for place, row in enumerate(self.rows):
+            top = choices.get(place)
+            if not top or top[0] is None:
+                raise RemoteNonsense(f"no log probabilities for prompt {place} of {len(self.rows)}")
+            found[row] = _log_p(top[0])
+            if missing := set(self.tokens) - found[row].keys():
+                raise RemoteNonsense(f"no log P of {len(missing)} of {len(self.tokens)} tokens that were asked for")
+        return found
+
+
+def questions(nodes: Sequence[Node]) -> list[Question]:
+    """The requests that answer for these nodes, as few as can be."""
+    ending = [row for row, node in enumerate(nodes) if node.ends]
+    found = [Question(rows=ending[at : at + CELLS // LIKELIEST]) for at in range(0, len(ending), CELLS // LIKELIEST)]
+    current = Question()
+    for row, tokens in _pieces(nodes):
+        union = [*current.tokens, *(token for token in tokens if token not in current.tokens)]
+        if current.rows and (len(union) > GIVEN or len(union) * (len(current.rows) + 1) > CELLS):
+            found.append(current)
+            current, union = Question(), tokens
+        current.tokens = union
+        if row not in current.rows:
+            current.rows.append(row)
+    return [*found, current] if current.rows else found
+
+
+def _pieces(nodes: Sequence[Node]) -> Iterator[tuple[int, list[int]]]:
+    """Each node's children, in pieces that one request can ask for."""
+    for row, node in enumerate(nodes):
+        tokens = list(node.children)
+        for at in range(0, len(tokens), GIVEN):
+            yield row, tokens[at : at + GIVEN]
+
+
+class Answered:
+    """What follows each node, as `search.Following`."""
+
+    def __init__(self, ending: NDArray[np.bool_]) -> None:
+        self._ending = ending
+        self._known: dict[int, dict[int, float]] = {}
+        self._ended: dict[int, float] = {}
+
+    def add(self, question: Question, found: Mapping[int, dict[int, float]]) -> None:
+        """An answer."""
+        for row, log_p in found.items():
+            if question.tokens:
+                self._known.setdefault(row, {}).update(log_p)
+            else:
+                self._ended[row] = self._share_of_endings(log_p)
+
+    def log_p(self, row: int, tokens: Sequence[int]) -> list[float]:
+        known = self._known[row]
+        return [known[token] for token in tokens]
+
+    def ends(self, row: int) -> float:
+        return self._ended[row]
+
+    def _share_of_endings(self, log_p: Mapping[int, float]) -> float:
+        p = {token: math.exp(value) for token, value in log_p.items()}
+        # Rows of a padded vocabulary stand for no text.
+        share = sum(p[token] for token in p if token >= len(self._ending) or self._ending[token]) / sum(p.values())
+        return max(math.log(share), LEAST) if share > 0 else LEAST
+
+
+def _log_p(top: Mapping[str, float | None]) -> dict[int, float]:
+    """Raises RemoteNonsense where these are no probabilities of one distribution."""
+    found: dict[int, float] = {}
+    for name, value in top.items():
+        number = name.removeprefix(ID)
+        if not name.startswith(ID) or not number.isdecimal():
+            raise RemoteNonsense(f"a token is called {name[:40]!r} and not {ID}NUMBER")
+        if value is None or math.isnan(value) or value > SLACK:
+            raise RemoteNonsense(f"a log P of {value}")
+        found[int(number)] = max(min(value, 0.0), LEAST)
+    if not found or sum(map(math.exp, found.values())) > 1 + SLACK:
+        raise RemoteNonsense("probabilities that add up to more than 1" if found else "no log probabilities")
+    return found
