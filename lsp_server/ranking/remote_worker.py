@@ -6,6 +6,7 @@ Where the engine is away, refuses, answers nonsense or is slow, the worker is no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NODES = 16  # of the trie, a request
 AGAIN = (1.0, 2.0, 5.0, 15.0, 30.0)  # seconds until the engine is tried again; the last one is repeated
 LATE = 3  # lists in a row without a score by their deadline, and the engine counts as slow
 CHECKS = 3.0  # deadlines: what the three requests of a check may take
@@ -37,7 +37,7 @@ class RemoteWorker:
     def __init__(self, connect: Connect, deadline: float) -> None:
         """`deadline`: seconds that a list has."""
         self.state = "connecting"
-        self.reason = ""
+        self.reason: str = ""
         self.deadline = deadline
         self.in_time = self.late = 0  # lists
         self._connect = connect
@@ -127,24 +127,11 @@ class RemoteWorker:
                 self._read = now
 
     async def _score(self, engine: RemoteEngine, job: SearchJob) -> None:
-        from tuning.ranking.serving.model.search import TrieSearch
-
-        def names_tokens(name: str) -> list[int]:
-            return engine.tokens.name(job.prompt.tail, name)
-
-        model = job.served_by or engine.model
-        prompt = engine.tokens.prompt(job.prompt.text)
-        search = TrieSearch(job.names, job.exact_scores(), names_tokens)
-        nodes = [search.root, *search.batch(NODES - 1)]
+        steps = engine.search(job.prompt, job.names, job.exact_scores(), job.served_by or engine.model)
         try:
-            async with asyncio.timeout(LONGEST):
-                while True:
-                    search.take(nodes, await engine.answers(prompt, nodes, model))
-                    finished = search.certain()
-                    job.publish(search.scores(), finished=finished)
-                    if finished:
-                        return
-                    nodes = search.batch(NODES)
+            async with asyncio.timeout(LONGEST), contextlib.aclosing(steps):
+                async for scores, is_certain in steps:
+                    job.publish(scores, finished=is_certain)
         except TimeoutError:
             log.info("a search by the engine was given up after %s s", LONGEST)
         finally:
@@ -185,15 +172,16 @@ class RemoteWorker:
         log.info("the team's engine is ready: %s", engine.model)
 
     async def _checked(self) -> RemoteEngine:
-        if self._engine is None:
-            self._engine = await asyncio.get_running_loop().run_in_executor(None, self._connect)
-        await self._engine.check()
+        engine = self._engine
+        if engine is None:
+            engine = self._engine = await asyncio.get_running_loop().run_in_executor(None, self._connect)
+        await engine.check()
         began = time.monotonic()
-        await self._engine.check()  # now that it is connected and has read what it is asked
+        await engine.check()  # now that it is connected and has read what it is asked
         took = time.monotonic() - began
         if took > self.deadline * CHECKS:
             raise RemoteUnreachable(f"slow: a check took {took * 1000:.0f} ms")
-        return self._engine
+        return engine
 
     async def close(self) -> None:
         """End all that runs."""

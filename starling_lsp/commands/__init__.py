@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, Command] = {
     "train": Command(module="train", summary="learn from your own repositories, and install what ranks better"),
     "adapters": Command(module="train", summary="what was trained and is installed, and how good it was"),
     "rollback": Command(module="train", summary="use the version of an adapter before the one in use"),
+    "team": Command(module="team", summary="one model for many people: set up an engine (vLLM), and check it"),
     "mine": Command(module="mine", summary="read repositories into a corpus, without running or fetching anything"),
     "log": Command(module="log", summary="how often the first item was the one that you wrote"),
     "nvim-path": Command(module="nvim_path", summary="the folder to add to Neovim's runtimepath"),

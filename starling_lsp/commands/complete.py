@@ -90,6 +90,21 @@ def _told(found: dict[str, Any], settings: Settings) -> int:
     return 0
 
 
+def _is_starting(ranker: dict[str, Any]) -> bool:
+    """Whether a model is on its way."""
+    remote = ranker["remote"]
+    return ranker["model"] == "loading" or (remote is not None and remote["state"] == "connecting")
+
+
+def _remote(ranker: dict[str, Any]) -> list[str]:
+    """A line about the team's engine, where one is named."""
+    remote = ranker.get("remote")
+    if remote is None:
+        return []
+    reason = f": {remote['reason']}" if remote["reason"] else ""
+    return [f"remote {remote['model']} at {remote['host']}, {remote['state']}{reason}"]
+
+
 def place(where: str) -> tuple[Path, int, int]:
     """Parse FILE:LINE:COL. Returns the path and the 0-based line and column, in characters. Raises LocationError."""
     parts = where.rsplit(":", 2)
@@ -165,7 +180,7 @@ async def _measured(
     until = time.monotonic() + wait
     while wait and time.monotonic() < until:
         status = (await probe.backend.request("starling/status", {}, 10.0))["ranker"]
-        if status is not None and status["index"] and status["model"] != "loading":
+        if status is not None and status["index"] and not _is_starting(status):
             break
         await asyncio.sleep(POLL)
     times: list[float] = []
@@ -227,6 +242,7 @@ def _table(found: dict[str, Any], top: int) -> None:
         f"{times['starling first']:g} ms the first time",
         f"index of {files} {'file' if files == 1 else 'files'} · "
         f"model {ranker.get('model', 'off')}{': ' + ranker['reason'] if ranker.get('reason') else ''}",
+        *_remote(ranker),
         *(f"  {item['label']}: {why}" for item, why in zip(found["starling"], found["why"], strict=False) if why),
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -6,7 +6,8 @@ import { serverNames } from './servers.ts';
 
 /** Taken while the server runs; the others when it starts. */
 const LIVE = ['ranker', 'deadline', 'starLimit', 'starText', 'starIn', 'rateAll'] as const;
-const AT_START = ['idle', 'server', 'servers', 'base', 'adapter', 'logAccepted'] as const;
+const REMOTE = ['remote', 'remoteModel', 'remoteTokenFile', 'remoteOff'] as const;
+const AT_START = ['idle', 'server', 'servers', 'base', 'adapter', ...REMOTE, 'logAccepted'] as const;
 
 type Values = Record<string, unknown>;
 

@@ -21,6 +21,14 @@ interface LastRanking {
   readonly adapter: string;
 }
 
+/** A team's engine that scores names. */
+interface RemoteStatus {
+  readonly host: string;
+  readonly state: string;
+  readonly model: string;
+  readonly reason: string;
+}
+
 /** The server's answer to starling/status. */
 export interface ServerStatus {
   readonly servers: readonly { readonly name: string; readonly state: string; readonly languages: readonly string[] }[];
@@ -31,6 +39,7 @@ export interface ServerStatus {
     readonly files: number;
     readonly model: string;
     readonly reason: string;
+    readonly remote?: RemoteStatus | null;
     readonly last: LastRanking | null;
   } | null;
 }
@@ -97,6 +106,7 @@ function running({ languageId, mode, isOff, status }: Here): Face | undefined {
     ['mode', mode === 'server' ? `server (${named(own)})` : 'companion of another extension'] as const,
     ['index', ranker?.index ? counted(ranker.files, 'file') : 'being made'] as const,
     ['model', ranker?.model === 'failed' ? `none: ${ranker.reason}` : (ranker?.model ?? 'not started')] as const,
+    ...(ranker?.remote ? [['remote', remote(ranker.remote)] as const] : []),
     ...(ranker?.model === 'off' ? [] : [['adapter', adapter(ranker?.last?.adapter)] as const]),
     ...(ranker?.last ? [['last list', lastList(ranker.last)] as const] : []),
   ];
@@ -106,7 +116,14 @@ function running({ languageId, mode, isOff, status }: Here): Face | undefined {
   if (ranker === null || !ranker.index) {
     return { text: '★ $(loading~spin)', rows };
   }
+  if (ranker.remote?.state === 'ready') {
+    return { text: '★ remote', rows };
+  }
   return { text: ranker.model === 'ready' ? '★ model' : '★ signals', rows };
+}
+
+function remote({ host, state, model, reason }: RemoteStatus): string {
+  return state === 'ready' ? `${model} at ${host}` : `${host} ${state}${reason ? `: ${reason}` : ''}`;
 }
 
 function lastList(last: LastRanking): string {

@@ -11,6 +11,9 @@ local function ranker_line(settings, ranker)
   if not ranker then
     return settings.ranker == 'off' and 'off' or settings.ranker .. ' (its process is not there yet)'
   end
+  if type(ranker.remote) == 'table' and ranker.remote.state == 'ready' then
+    return 'remote'
+  end
   if settings.ranker == 'model' and ranker.model ~= 'ready' then
     return 'model; signals until it is loaded'
   end
@@ -20,6 +23,13 @@ end
 local function model_line(ranker)
   local reason = ranker.reason ~= '' and ': ' .. ranker.reason or ''
   return ranker.model .. reason
+end
+
+local function remote_line(remote)
+  if remote.state == 'ready' then
+    return ('%s at %s'):format(remote.model, remote.host)
+  end
+  return remote.host .. ' ' .. remote.state .. (remote.reason ~= '' and ': ' .. remote.reason or '')
 end
 
 local function last_line(last)
@@ -35,6 +45,9 @@ function M.lines(status)
     local index = ranker.index and ('ready, %d files'):format(ranker.files) or 'being made'
     table.insert(lines, row('index', index))
     table.insert(lines, row('model', model_line(ranker)))
+    if type(ranker.remote) == 'table' then -- vim.NIL where there is none
+      table.insert(lines, row('remote', remote_line(ranker.remote)))
+    end
     if ranker.last then
       local adapter = ranker.last.adapter
       table.insert(lines, row('adapter', adapter and adapter ~= '' and vim.fn.fnamemodify(adapter, ':~') or 'none of its own'))

@@ -5,7 +5,8 @@ costs its last few tokens. Two kinds of requests, each for several paths:
 
 * the log P of given tokens, at most 128 (vLLM's `logprob_token_ids`): what may follow inside names;
 * the likeliest 20 tokens: from them comes how likely a name ends there. The probability of all other tokens is divided between
-  ending and going on as that of the 20 is. (On 60 places of code the log P of ending was 0.06 off on average.)
+  ending and going on as that of the 20 is, with at least a twentieth for ending. (Where 110 names of code end, log P of ending was
+  0.06 off on average; with as many places inside names, 0.23.)
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tuning.ranking.serving.remote.errors import RemoteNonsense
 
 GIVEN = 128  # tokens whose log P may be asked for at once: vLLM's limit
 LIKELIEST = 20  # vLLM's default of --max-logprobs
+REST = 0.05  # of the other tokens' probability, at least, is for ending
 CELLS = 2048  # of paths times tokens in one request: an answer of 60 kB
 LEAST = -60.0  # log P: less is not told apart, as with float32
 SLACK = 0.05  # of probability: what an engine's precision adds to 1
@@ -122,7 +124,7 @@ class Answered:
             if question.tokens:
                 self._known.setdefault(row, {}).update(log_p)
             else:
-                self._ended[row] = self._share_of_endings(log_p)
+                self._ended[row] = self._ending_log_p(log_p)
 
     def log_p(self, row: int, tokens: Sequence[int]) -> list[float]:
         known = self._known[row]
@@ -131,11 +133,12 @@ class Answered:
     def ends(self, row: int) -> float:
         return self._ended[row]
 
-    def _share_of_endings(self, log_p: Mapping[int, float]) -> float:
+    def _ending_log_p(self, log_p: Mapping[int, float]) -> float:
         p = {token: math.exp(value) for token, value in log_p.items()}
         # Rows of a padded vocabulary stand for no text.
-        share = sum(p[token] for token in p if token >= len(self._ending) or self._ending[token]) / sum(p.values())
-        return max(math.log(share), LEAST) if share > 0 else LEAST
+        ended = sum(p[token] for token in p if token >= len(self._ending) or self._ending[token])
+        known = sum(p.values())
+        return math.log(ended + max(1 - known, 1e-6) * max(ended / known, REST))
 
 
 def _log_p(top: Mapping[str, float | None]) -> dict[int, float]:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx2
 import msgspec
 
+from tuning.ranking.serving.model.prompt import Prompt
+from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
-from tuning.ranking.serving.model.trie import Node
+from tuning.ranking.serving.model.trie import Node, Scores
 from tuning.ranking.serving.remote.address import Remote, is_loopback
 from tuning.ranking.serving.remote.completions import Answered, questions
 from tuning.ranking.serving.remote.errors import RemoteNonsense, RemoteRefused, RemoteUnlike, RemoteUnreachable
 
 CONNECT, ANSWER = 2.0, 5.0  # seconds: to be connected, and without a byte
 CONNECTIONS = 8
+NODES = 16  # of the trie, at once
 LONGEST_ANSWER = 4_000_000  # bytes
 POSITIONS = 512  # tokens that an engine has to take
 PREFERRED = "starling"  # the name under which `starling team` has an adapter served
@@ -104,6 +108,21 @@ class RemoteEngine:
         for question, body in zip(asked, await _all(bodies), strict=True):
             found.add(question, question.answers(body))
         return found
+
+    async def search(
+        self, prompt: Prompt, names: Sequence[str], known: Mapping[str, float], model: str
+    ) -> AsyncGenerator[tuple[Scores, bool]]:
+        """The names' scores, and whether the best are certain, after each of the engine's answers. Raises RemoteError."""
+        search = TrieSearch(names, known, partial(self.tokens.name, prompt.tail))
+        tokens = self.tokens.prompt(prompt.text)
+        nodes = [search.root, *search.batch(NODES - 1)]
+        while True:
+            search.take(nodes, await self.answers(tokens, nodes, model))
+            is_certain = search.certain()
+            yield search.scores(), is_certain
+            if is_certain:
+                return
+            nodes = search.batch(NODES)
 
     async def _sent(self, method: str, path: str, body: Any = None) -> bytes:
         """The answer's body. Raises RemoteUnreachable, RemoteRefused, RemoteNonsense."""

@@ -79,12 +79,11 @@ def serving(engine: Engine, port: int = 0) -> Generator[Engine]:
         def _answer(self, body: Any) -> None:
             engine.headers.append(dict(self.headers.items()))
             if engine.token and self.headers.get("Authorization") != f"Bearer {engine.token}":
-                answer: Answer | None = _json({"error": "Unauthorized"}, 401)
+                right = _json({"error": "Unauthorized"}, 401)
             else:
-                answer = engine.answer(self.path, body)
+                right = engine.answer(self.path, body)
             time.sleep(engine.delay)
-            if engine.fault is not None and answer is not None:
-                answer = engine.fault(self.path, body, answer)
+            answer = right if engine.fault is None else engine.fault(self.path, body, right)
             if answer is None:
                 self.close_connection = True
                 return
