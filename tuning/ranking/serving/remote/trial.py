@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tuning.ranking.serving.model.compiling import HEARD
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.remote.engine import RemoteEngine
 
-LISTS, NAMES = 20, 40
-BEST = 10  # names of a list whose scores are compared
-IDENTIFIER = re.compile(r"[A-Za-z_]\w+")
+BEST = 5  # names of a list whose scores are compared
+STRING = (
+    "split strip join replace startswith endswith lower upper find format encode splitlines partition isdigit count"
+)
+PLACES: Mapping[str, str] = {
+    "import os\n\n\ndef listed(folder):\n    return os.path.": "join exists isdir isfile basename dirname abspath getsize sep expanduser",
+    "def words(line):\n    return line.": STRING,
+    "def add(items, value):\n    items.": "append extend insert pop remove sort reverse index count copy clear",
+    "def names(table):\n    for key, value in table.": "items keys values get pop update setdefault copy clear fromkeys",
+    "import numpy as np\n\n\ndef total(rows):\n    return np.": "sum array zeros ones mean concatenate stack arange dot float32 argsort",
+    "with open(path) as file:\n    text = file.": "read readline readlines write close seek tell flush name fileno",
+    "import re\n\nWORD = re.": "compile match search sub split findall fullmatch escape finditer purge",
+    "from pathlib import Path\n\nroot = Path(name)\nif root.": "exists is_dir is_file mkdir name parent suffix stem glob read_text resolve",
+    "import json\n\n\ndef load(file):\n    return json.": "load loads dump dumps JSONDecodeError JSONEncoder",
+    "class Shelf:\n    def __init__(self, books):\n        self.books = books\n        self.size = len(books)\n\n"
+    "    def first(self):\n        return self.": "books size first __init__ __class__ __dict__ __doc__",
+    "import logging\n\nlog = logging.": "getLogger info debug warning error exception basicConfig INFO DEBUG",
+    "import time\n\nbegan = time.": "time monotonic perf_counter sleep strftime localtime process_time",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +43,9 @@ class Trial:
 
 
 def lists() -> Iterator[tuple[Prompt, list[str]]]:
-    """Places in a text of code, each with identifiers of the text as its names."""
-    text = HEARD.read_text("utf-8")
-    found = list(IDENTIFIER.finditer(text))
-    names = list(dict.fromkeys(match.group() for match in found))
-    for number in range(LISTS):
-        at = found[(number + 1) * len(found) // (LISTS + 1)].start()
-        first = number * 7 % max(1, len(names) - NAMES)
-        yield build_prompt(path="heard.py", before=text[:at], line_comment="#"), names[first : first + NAMES]
+    """Members of Python's own libraries, each with some of what a language server offers there."""
+    for before, names in PLACES.items():
+        yield build_prompt(path="example.py", before=before, line_comment="#"), names.split()
 
 
 async def tried(engine: RemoteEngine, scorer: Scorer | None) -> Trial:

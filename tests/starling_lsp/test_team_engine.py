@@ -28,8 +28,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny base, and folders of this test's own."""
     monkeypatch.delenv(TOKEN, raising=False)
     monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
-    monkeypatch.setattr(trial, "LISTS", 2)
-    monkeypatch.setattr(trial, "NAMES", 8)
+    monkeypatch.setattr(trial, "PLACES", dict(list(trial.PLACES.items())[:2]))
     monkeypatch.setattr(completions, "LIKELIEST", 512)  # an untrained model likes all tokens alike: no estimate is near
     monkeypatch.setattr(model_store, "models_dir", lambda: tmp_path / "compiled")
     tokenizer = byte_level()

@@ -1,0 +1,131 @@
+"""python -m benchmarks.team URL: people who type at the same time, against one engine.
+
+    python -m benchmarks.team http://127.0.0.1:8000 --token-file engine/token --typists 1,5,10,20,50
+
+Each typist has a client of its own, as each editor has. At a place in code, the typist writes the keys before a name at a person's pace (the
+engine reads along), then a list is requested, and again after the name's first letter; then comes the next place. Printed for each
+number of typists: lists, how many had a score of the engine by the deadline, how many had all scores, and the time until a
+list's best names were certain. A list without a score by the deadline is ranked by the model on the user's machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from lsp_server.ranking import remote_worker
+from lsp_server.ranking.remote_worker import RemoteWorker
+from lsp_server.ranking.search_job import SearchJob
+from tuning.ranking.serving.model.compiling import HEARD
+from tuning.ranking.serving.model.loading import load_tokenizer
+from tuning.ranking.serving.model.prompt import build_prompt
+from tuning.ranking.serving.remote.address import remote_of, wrong_url
+from tuning.ranking.serving.remote.engine import RemoteEngine
+
+IDENTIFIER = re.compile(r"[A-Za-z_]\w+")
+AROUND, NAMES = 60, 40  # identifiers around a place that are its list
+KEYS, KEY_SECONDS = 4, 0.15
+READING = 1.0  # seconds that a typist looks at the code between two places, at most
+LONGEST = 5.0  # seconds that a list's scores are waited for, for the figures alone
+
+
+@dataclass
+class Seen:
+    """Of one number of typists."""
+
+    in_time: list[bool] = field(default_factory=list[bool])
+    complete: list[bool] = field(default_factory=list[bool])
+    seconds: list[float] = field(default_factory=list[float])  # until the best names were certain
+    never: int = 0  # lists whose best names were not certain after LONGEST
+
+
+def main() -> int:
+    """Command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("url")
+    options.add_argument("--token-file", default="")
+    options.add_argument("--typists", default="1,5,10,20,50", help="comma-separated (default %(default)s)")
+    options.add_argument("--seconds", type=float, default=20.0, help="for each number of typists (default %(default)s)")
+    options.add_argument("--deadline", type=int, default=60, help="milliseconds (default %(default)s)")
+    given = options.parse_args()
+    if wrong := wrong_url(given.url):
+        print(f"{given.url}: {wrong}", file=sys.stderr)
+        return 2
+    table = Table(title=f"lists by the deadline of {given.deadline} ms")
+    for column in ("typists", "lists", "a score in time", "all scores in time", "p50, ms", "p95, ms", "never"):
+        table.add_column(column)
+    for typists in map(int, given.typists.split(",")):
+        seen = asyncio.run(_together(given.url, given.token_file, typists, given.seconds, given.deadline / 1000))
+        middle, slow = (1000 * float(np.quantile(seen.seconds or [np.nan], part)) for part in (0.5, 0.95))
+        counts = (f"{np.mean(one or [0]):.0%}" for one in (seen.in_time, seen.complete))
+        table.add_row(str(typists), str(len(seen.in_time)), *counts, f"{middle:.0f}", f"{slow:.0f}", str(seen.never))
+    Console().print(table)
+    return 0
+
+
+async def _together(url: str, token_file: str, typists: int, seconds: float, deadline: float) -> Seen:
+    remote_worker.LATE = 1_000_000  # an engine that is late is asked on: that is what is measured
+    remote = remote_of(url, token_file=token_file)
+    assert remote is not None
+    tokenizer, seen = load_tokenizer(), Seen()
+    workers = [RemoteWorker(lambda: RemoteEngine(remote, tokenizer), LONGEST) for _ in range(typists)]
+    for worker in workers:
+        worker.start()
+    while not all(worker.ready for worker in workers):
+        await asyncio.sleep(0.05)
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(_type(worker, random.Random(i), until, deadline, seen) for i, worker in enumerate(workers)))
+    for worker in workers:
+        await worker.close()
+    return seen
+
+
+async def _type(worker: RemoteWorker, chance: random.Random, until: float, deadline: float, seen: Seen) -> None:
+    text = HEARD.read_text("utf-8")
+    found = list(IDENTIFIER.finditer(text))
+    await asyncio.sleep(chance.random() * READING)
+    while time.monotonic() < until:
+        place = chance.randrange(AROUND, len(found))
+        at = found[place].start()
+        names = list(dict.fromkeys(match.group() for match in found[max(0, place - AROUND) : place + AROUND]))[:NAMES]
+        # Each typist is in a file of its own: nothing but the path is in another's prompt too.
+        path = f"{chance.random()}/file.py"
+        for key in range(KEYS, 0, -1):
+            worker.advance("", build_prompt(path=path, before=text[: at - key], line_comment="#").text, "")
+            await asyncio.sleep(KEY_SECONDS)
+        prompt = build_prompt(path=path, before=text[:at], line_comment="#")
+        job = await _listed(worker, SearchJob(key="", prompt=prompt, names=tuple(names), known={}), deadline, seen)
+        await asyncio.sleep(KEY_SECONDS)
+        letter = found[place].group()[0]
+        left = tuple(name for name in names if name.startswith(letter))
+        if not job.answers(left):
+            job = SearchJob(key="", prompt=prompt, names=left, known=job.exact_scores())
+        await _listed(worker, job, deadline, seen)
+        await asyncio.sleep(chance.random() * READING)
+
+
+async def _listed(worker: RemoteWorker, job: SearchJob, deadline: float, seen: Seen) -> SearchJob:
+    began = time.perf_counter()
+    worker.search(job)
+    likely = await job.wait(deadline)
+    seen.in_time.append(likely is not None)
+    seen.complete.append(job.finished)
+    await job.wait(LONGEST - deadline)
+    if job.finished:
+        seen.seconds.append(time.perf_counter() - began)
+    else:
+        seen.never += 1
+    return job
+
+
+if __name__ == "__main__":
+    sys.exit(main())
