@@ -60,13 +60,14 @@ def shared(folder: Path, kind: str) -> dict[str, Content]:
     if lacking := missing(kind, found):
         raise EntryRefused(f"{folder} has no {lacking}")
     if CONFIG in found:
-        found[CONFIG] = _without_places((folder / CONFIG).read_bytes())
+        found[CONFIG] = _without_places(folder / CONFIG)
     return found
 
 
-def _without_places(config: bytes) -> bytes:
+def _without_places(file: Path) -> bytes:
     """An adapter's config that names its base without the folder where it was: that is nobody else's business."""
-    read: Any = json.loads(config)
+    config = file.read_bytes()
+    read = _config(file.name, config)
     base = read.get(BASE_NAME)
     if not isinstance(base, str) or not (PurePosixPath(base).is_absolute() or PureWindowsPath(base).is_absolute()):
         return config
@@ -113,14 +114,18 @@ def _check_table(file: Path) -> None:
 
 
 def _check_config(file: Path) -> None:
-    try:
-        read = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-    except UNREADABLE as error:
-        raise EntryRefused(f"{file.name} is no JSON object: {error}") from error
+    read = _config(file.name, file.read_bytes())
     if not isinstance(read.get("peft_type"), str):
         raise EntryRefused(f"{file.name} names no method (peft_type)")
     if read.get("adapters"):
         raise EntryRefused(f"{file.name} names further adapters, which are not shared with it")
+
+
+def _config(name: str, data: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(data, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise EntryRefused(f"{name} is no JSON object: {error}") from error
 
 
 def _check_weights(file: Path) -> None:

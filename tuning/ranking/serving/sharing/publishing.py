@@ -20,7 +20,7 @@ from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, AdapterRegistryError, Installed
 from tuning.ranking.serving.model.file_lock import alone
 from tuning.ranking.serving.model.model_store import File, sha256
-from tuning.ranking.serving.sharing.contents import Content, file_of, put, shared
+from tuning.ranking.serving.sharing.contents import Content, check, file_of, put, shared
 from tuning.ranking.serving.sharing.errors import EntryRefused, SourceRefused, SourceUnreachable
 from tuning.ranking.serving.sharing.publication import (
     FILES,
@@ -77,7 +77,11 @@ def _used(name: str, kind: str) -> Installed:
 
 def _entry(installed: Installed, kind: str) -> tuple[Entry, Mapping[str, Content]]:
     """What the index says of an installed version, and its files. A folder's path stays here: its name goes."""
-    card, contents = installed.card, shared(installed.folder, kind)
+    card = installed.card
+    try:
+        contents = shared(installed.folder, kind)
+    except EntryRefused as error:
+        raise SourceRefused(f"{installed.name} can't be published: {error}") from error
     entry = Entry(
         kind=kind,  # type: ignore[arg-type]
         name=installed.name,
@@ -125,8 +129,10 @@ def _put(entry: Entry, contents: Mapping[str, Content], to: Path) -> None:
         fresh.mkdir(parents=True)
         for name, content in contents.items():
             put(content, fresh / name)
-        if not _is_sound(fresh, entry.files):  # trained again meanwhile
-            raise SourceRefused(f"{entry.name} changed while it was published; publish it again")
+        try:  # as a reader will
+            check(fresh)
+        except EntryRefused as error:
+            raise SourceRefused(f"{entry.name} can't be published: {error}") from error
         shutil.rmtree(folder, ignore_errors=True)  # damaged
         fresh.replace(folder)
     finally:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors.numpy import save
 
 from corpus.usage.building import table_of_counts
 from corpus.usage.counts import Counts
 from tuning.ranking.serving.model import adapter_registry
-from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Card, Installed
-from tuning.ranking.serving.sharing.publication import FILES, INDEX
+from tuning.ranking.serving.model.adapter_registry import ADAPTERS, Card, Installed
+from tuning.ranking.serving.sharing.contents import file_of
+from tuning.ranking.serving.sharing.publication import FILES, INDEX, checked
 
 Answer = Callable[[BaseHTTPRequestHandler], object]
 NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
@@ -75,6 +78,20 @@ def change_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> No
     """Change the index as somebody else may have written it."""
     index = json.loads((folder / INDEX).read_text())
     change(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+def republish(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    """Publish other bytes of an adapter, as a program that checks nothing may."""
+    index = json.loads((folder / INDEX).read_text())
+    (row,) = (row for row in index["entries"] if row["name"] == name)
+    before = checked(msgspec.Raw(json.dumps(row).encode()))
+    for file, data in files.items():
+        row["files"][file] = msgspec.to_builtins(file_of(data))
+    after = checked(msgspec.Raw(json.dumps(row).encode()))
+    shutil.copytree(folder / FILES / before.digest, folder / FILES / after.digest)
+    for file, data in files.items():
+        (folder / FILES / after.digest / file).write_bytes(data)
     (folder / INDEX).write_text(json.dumps(index))
 
 
@@ -142,6 +159,3 @@ def send(
     if handler.command == "GET":
         with contextlib.suppress(ConnectionError):  # who asked may have heard enough
             handler.wfile.write(body)
-
-
-__all__ = ["ADAPTERS", "FILES", "INDEX", "USAGE"]
