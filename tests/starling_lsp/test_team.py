@@ -125,15 +125,15 @@ async def test_a_night_s_table_reaches_everybody_and_each_goes_back_alone(
     repos = [f"--repo={night.code / shop}" for shop in SHOPS]
     night.starling("train", "--usage", "--name", "shops", *repos)
     night.starling("adapters", "publish", "shops", "--usage", "--to", tmp_path / "share")
-    elsewhere = bob.home / "elsewhere"
-    elsewhere.mkdir()
+    here, there, elsewhere = ann.code / "north", bob.code / "west", bob.code / "elsewhere"
     async with AsyncExitStack() as running:
         ranks = {}
-        for person, root in ((ann, ann.code / "north"), (bob, bob.code / "west"), (bob, elsewhere)):
+        for person, root in ((ann, here), (bob, there)):
             ranks[root] = await opened(person.server("--ranker", "signals"), root)
             running.push_async_callback(ranks[root].stop)
-        before = {root: await first(probe, root) for root, probe in ranks.items()}
-        assert "restock" not in before.values()
+        ranks[there].open((elsewhere / "own.py").as_uri(), TEXT, "python")
+        before = await first(ranks[there], elsewhere)
+        assert await first(ranks[here], here) == await first(ranks[there], there) == before != "restock"
         bob.starling("adapters", "sync", share.address, "--workspace", bob.home / "work")
         at_once = [ann.start("adapters", "sync", share.address, "--workspace", ann.code) for _ in range(3)]
         said = [process.communicate(timeout=60)[0] for process in at_once]
@@ -141,12 +141,12 @@ async def test_a_night_s_table_reaches_everybody_and_each_goes_back_alone(
         assert sum("installed" in text for text in said) == 1
         folder = ann.home / "XDG_DATA_HOME" / "starling" / "usage" / "shops"
         assert sorted(file.name for file in folder.iterdir()) == ["0001", "used"]
-        for root in (ann.code / "north", bob.code / "west"):
+        for root in (here, there):
             await until_first(ranks[root], root, "restock")  # without a new start
-        assert await first(ranks[elsewhere], elsewhere) == before[elsewhere]  # for the team's repositories alone
+        assert await first(ranks[there], elsewhere) == before  # for the team's repositories alone
         ann.starling("rollback", "shops", "--usage")
-        await until_first(ranks[ann.code / "north"], ann.code / "north", before[ann.code / "north"])
-        assert await first(ranks[bob.code / "west"], bob.code / "west") == "restock"
+        await until_first(ranks[here], here, before)
+        assert await first(ranks[there], there) == "restock"
     assert "you went back" in ann.starling("adapters", "sync", share.address, "--workspace", ann.code)
 
 

@@ -34,6 +34,7 @@ from tuning.ranking.serving.sharing.publication import (
 )
 
 LOCK = ".starling.lock"
+ATTRIBUTES = ".gitattributes"  # in a git repository no file's line ends are changed: its hash would be another
 GRACE = 7 * 86_400.0  # seconds that files stay after the index has dropped them: somebody may be reading them
 DIGEST = re.compile(r"[0-9a-f]{40}")
 
@@ -57,6 +58,8 @@ def publish(names: Sequence[str], kind: str, to: Path) -> dict[str, bool]:
             _put(entry, contents, to)
             now[_key(entry)] = entry
             new[entry.name] = same != entry
+        if not (to / ATTRIBUTES).exists():
+            (to / ATTRIBUTES).write_text("* -text\n", encoding="utf-8")
         data = written_index([*now.values()])
         if not (to / INDEX).is_file() or (to / INDEX).read_bytes() != data:
             with replacing(to / INDEX) as temporary:

@@ -28,7 +28,7 @@ from tuning.ranking.serving.model.loading import has_torch
 from tuning.ranking.serving.sharing.checkouts import Checkouts
 from tuning.ranking.serving.sharing.contents import check, digest_of, file_of, shared
 from tuning.ranking.serving.sharing.errors import EntryRefused
-from tuning.ranking.serving.sharing.publication import Entry, base_mark, check_name, folded, read_index
+from tuning.ranking.serving.sharing.publication import Entry, base_mark, folded, read_index
 from tuning.ranking.serving.sharing.sources import Advance, Source, index_of, taken
 
 MOST = 4 << 30  # bytes that one run fetches
@@ -38,7 +38,7 @@ Watch = Callable[[str, int], contextlib.AbstractContextManager[Advance]]  # what
 
 class Change(StrEnum):
     INSTALLED = "installed"
-    DESCRIBED = "has another card"  # the same files; made when, or for which folders, is new
+    DESCRIBED = "updated"  # the same files; when they were made, or for which folders, is new
     CURRENT = "up to date"
     KEPT = "yours is kept"
     REFUSED = "refused"
@@ -144,7 +144,8 @@ def _plan(entry: Entry, source: Source, wishes: Wishes, mark: str) -> _Plan:
         if folders is None:
             card = msgspec.structs.replace(card, workspaces=used.card.workspaces)
         same = msgspec.json.encode(card) == msgspec.json.encode(used.card)
-        return _Plan(change=Change.CURRENT if same else Change.DESCRIBED, detail=_where(card), card=card, used=used)
+        change = Change.CURRENT if same else Change.DESCRIBED
+        return _Plan(change=change, detail=f"the same files, for {_where(card)}", card=card, used=used)
     if not wishes.replace and (own := _kept(entry, source, used)):
         return _Plan(change=Change.KEPT, detail=own, card=card, used=used)
     if folders is None:
@@ -152,7 +153,7 @@ def _plan(entry: Entry, source: Source, wishes: Wishes, mark: str) -> _Plan:
         raise EntryRefused(
             f"it is for {names}, and no such folder was found here. Say where they are with --workspace FOLDER, or --everywhere"
         )
-    return _Plan(change=Change.INSTALLED, detail=_where(card), card=card, used=used)
+    return _Plan(change=Change.INSTALLED, detail=f"for {_where(card)}", card=card, used=used)
 
 
 def _check_taken(entry: Entry) -> None:
@@ -196,7 +197,6 @@ def _where(card: Card) -> str:
 
 def _fetch(entry: Entry, source: Source, staging: Path, watch: Watch) -> None:
     """Put an entry's files into the empty folder `staging`, checked. Raises EntryRefused, SourceUnreachable, OSError."""
-    check_name(entry.name)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True, mode=0o700)
     with watch(f"fetching {entry.name}", entry.size) as advance:
@@ -227,7 +227,7 @@ def _carried_out(entry: Entry, plan: _Plan, staging: Path | None) -> Outcome:
     detail = plan.detail
     if staging is not None and plan.change is Change.INSTALLED:
         made = adapter_registry.install(entry.name, staging, plan.card, entry.kind)
-        detail = f"version {made.version}: {detail}"
+        detail = f"version {made.version}, {detail}"
     if staging is not None and plan.change is Change.DESCRIBED and plan.used is not None:
         adapter_registry.describe(plan.used, plan.card, entry.kind)
     return Outcome(kind=entry.kind, name=entry.name, change=plan.change, detail=detail)

@@ -42,7 +42,8 @@ class Web:
 
     @contextlib.contextmanager
     def opened(self, place: PurePosixPath, most: int) -> Generator[http.client.HTTPResponse]:
-        request = urllib.request.Request(f"{self.name}/{quote(str(place))}", headers={"User-Agent": "starling"})
+        headers = {"User-Agent": "starling", **({"Cache-Control": "no-cache"} if place.name == INDEX else {})}
+        request = urllib.request.Request(f"{self.name}/{quote(str(place))}", headers=headers)
         _authorize(request, self._authorization)
         try:
             reply = self._opener.open(request, timeout=SECONDS)

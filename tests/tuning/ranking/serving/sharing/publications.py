@@ -48,7 +48,12 @@ def table(folder: Path, name: str = "restock", projects: int = 3) -> Path:
 
 def trained(made: Path, name: str = "team", kind: str = ADAPTERS, **card: Any) -> Installed:
     """Install what was made as training does."""
-    given = {"base": "", "workspaces": ["/srv/ci/shop"], "languages": ["python"], "made": "2026-01-02T03:04:05+00:00"}
+    given: dict[str, Any] = {
+        "base": "",
+        "workspaces": ["/srv/ci/shop"],
+        "languages": ["python"],
+        "made": "2026-01-02T03:04:05+00:00",
+    }
     return adapter_registry.install(name, made, Card(**{**given, **card}), kind)
 
 
@@ -126,7 +131,7 @@ class Server:
 
             do_HEAD = do_GET
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *_: Any) -> None:
                 """A test prints nothing."""
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

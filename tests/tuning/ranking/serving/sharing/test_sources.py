@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 
@@ -181,6 +182,7 @@ def test_the_token_goes_to_the_source_s_host_and_to_no_other(tmp_path: Path, ser
     source = Web(server.address, "s3cret")
     assert index_of(source) == b"index"
     assert server.asked[-1][1]["authorization"] == "Bearer s3cret"
+    assert server.asked[-1][1]["cache-control"] == "no-cache"
     moved = f"{other.address}/{PLACE}"
     server.answers[f"/{PLACE}"] = lambda handler: send(handler, b"", 302, Location="/within")
     server.answers["/within"] = lambda handler: send(handler, b"", 307, Location=moved)
@@ -211,6 +213,27 @@ def test_a_redirect_leads_nowhere_else(server: Server, location: str) -> None:
     server.answers[f"/{INDEX}"] = lambda handler: send(handler, b"", 302, Location=location)
     with pytest.raises(SourceUnreachable):
         index_of(Web(server.address, "s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [
+        ("https://example.org/moved", "Bearer s3cret"),
+        ("https://EXAMPLE.org:443/moved", "Bearer s3cret"),
+        ("https://example.org:8443/moved", None),
+        ("https://files.example.org/moved", None),
+        ("https://example.org.evil.org/moved", None),
+    ],
+)
+def test_from_https_a_redirect_keeps_to_https_and_the_token_to_its_host(location: str, told: str | None) -> None:
+    redirects = web._Redirects("https://example.org/team", "Bearer s3cret")  # pyright: ignore[reportPrivateUsage]
+    request = urllib.request.Request("https://example.org/team/index")
+    request.add_unredirected_header("Authorization", "Bearer s3cret")
+    fresh = redirects.redirect_request(request, None, 302, "Found", {}, location)
+    assert fresh.get_header("Authorization") == told
+    for elsewhere in ("http://example.org/moved", "http://127.0.0.1/moved", "ftp://example.org/moved"):
+        with pytest.raises(SourceUnreachable, match="where it is not followed"):
+            redirects.redirect_request(request, None, 302, "Found", {}, elsewhere)
 
 
 def test_redirects_without_an_end_are_not_followed(server: Server) -> None:

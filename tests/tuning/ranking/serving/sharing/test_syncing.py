@@ -40,7 +40,7 @@ def watch(what: str, size: int) -> Generator[Advance]:
 
 def sync(share: Path, **wishes: Any) -> list[Outcome]:
     """Follow a share; bob's checkouts lie beside it in `code`."""
-    given = {"checkouts": Checkouts(folders=[share.parent / "code"]), **wishes}
+    given: dict[str, Any] = {"checkouts": Checkouts(folders=[share.parent / "code"]), **wishes}
     return list(follow(source_of(str(share)), Wishes(**given), watch, lambda: None))
 
 
@@ -68,7 +68,8 @@ def test_what_is_new_is_installed_and_what_is_not_writes_nothing(share: Path, be
     before = state(home)
     assert changes(share) == [Change.CURRENT]
     after = state(home)
-    after.pop("sync/lock"), before.pop("sync/lock")
+    for files in (before, after):
+        files.pop("sync/lock")
     assert after == before
     assert sorted(file.name for file in (home / "sync").iterdir()) == ["lock"]
 
@@ -188,7 +189,7 @@ def test_repositories_are_found_by_their_names_in_the_folders_that_the_user_give
     assert changes(share, checkouts=Checkouts()) == [Change.CURRENT]  # as it was
     assert changes(share, checkouts=Checkouts(is_everywhere=True)) == [Change.DESCRIBED]
     assert folders() == [] and version() == 1  # all of it with the same files
-    assert sync(share, checkouts=Checkouts(is_everywhere=True))[0].detail == "all documents"
+    assert sync(share, checkouts=Checkouts(is_everywhere=True))[0].detail == "the same files, for all documents"
 
 
 def test_a_workspace_that_is_no_folder_is_said(tmp_path: Path) -> None:
