@@ -59,7 +59,9 @@ def show_adapters(given: argparse.Namespace) -> int:
 
 def _table(title: str, several: Sequence[Installed]) -> Table:
     columns = ("name", "version", "made", "languages", "workspaces", "R@1", "gained")
-    table = Table(*columns, *(("from",) if any(one.card.source for one in several) else ()), title=title)
+    table = Table(*columns, title=title)
+    if any(one.card.source for one in several):
+        table.add_column("from", overflow="fold")
     for one in several:
         card = one.card
         figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]

@@ -29,7 +29,8 @@ KINDS = {ADAPTERS: "adapter", USAGE: "usage table", "": ""}
 LARGE = 20_000_000  # bytes that are worth a line each tenth where nobody looks at a terminal
 
 PUBLISH = f"""Write the version of adapters that is used here into a folder that can be shared: a git repository, a network share, static
-files behind https, or what is uploaded to the hub. Files come first and the index ({INDEX}) last, so nobody reads half of it."""
+files behind https, or what is uploaded to the hub. Files come first and the index ({INDEX}) last, so nobody reads half of it.
+An adapter learns from your code, so publish it only where everybody may read that code."""
 SYNC = f"""Install what a team publishes, each as a new version, and leave what is there where it is newest. Sizes and SHA-256 of all files
 are checked; what is wrong is refused and the rest goes on. What you trained yourself and what you went back from is kept. Running
 servers use what is new from the next completion on; `starling rollback NAME` goes back.

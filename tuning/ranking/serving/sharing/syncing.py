@@ -40,7 +40,7 @@ class Change(StrEnum):
     INSTALLED = "installed"
     DESCRIBED = "updated"  # the same files; when they were made, or for which folders, is new
     CURRENT = "up to date"
-    KEPT = "yours is kept"
+    KEPT = "kept"
     REFUSED = "refused"
 
 
