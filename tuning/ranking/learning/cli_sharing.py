@@ -94,7 +94,7 @@ def run_sync(given: argparse.Namespace) -> int:
         wishes = Wishes(
             checkouts=checkouts_of(given.workspace, is_everywhere=given.everywhere),
             only=given.name,
-            base=given.base,
+            base=_anchored(given.base),
             replace=given.replace,
             dry_run=given.dry_run,
         )
@@ -106,6 +106,11 @@ def run_sync(given: argparse.Namespace) -> int:
     except SourceRefused as error:
         print_error(errors, _printable(error))
         return 2
+
+
+def _anchored(base: str) -> str:
+    """A file's or folder's path as an absolute one: the card that keeps it is read from anywhere."""
+    return str(Path(base).absolute()) if base and Path(base).exists() else base
 
 
 def _token(given: argparse.Namespace) -> str:

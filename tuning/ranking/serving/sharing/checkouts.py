@@ -18,6 +18,11 @@ class Checkouts:
     folders: Sequence[Path] = ()  # others are these, or lie in them, or one level deeper
     is_everywhere: bool = False  # what comes is for all documents
 
+    @property
+    def are_given(self) -> bool:
+        """Whether the user said where to look."""
+        return bool(self.named or self.folders)
+
     def of(self, repositories: Sequence[str]) -> list[str] | None:
         """The folders of these repositories, resolved; [] for all documents, None where not one was found."""
         if self.is_everywhere or not repositories:

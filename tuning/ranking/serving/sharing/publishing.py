@@ -34,9 +34,9 @@ from tuning.ranking.serving.sharing.publication import (
 )
 
 LOCK = ".starling.lock"
-ATTRIBUTES = ".gitattributes"  # in a git repository no file's line ends are changed: its hash would be another
+ATTRIBUTES = Path(FILES, ".gitattributes")  # git changes no file's line ends, and so no hash
 GRACE = 7 * 86_400.0  # seconds that files stay after the index has dropped them: somebody may be reading them
-DIGEST = re.compile(r"[0-9a-f]{40}")
+DIGEST = re.compile(r"(?P<broken>\.)?[0-9a-f]{40}(?(broken)\..*)")  # a folder of files, or what was left of writing one
 
 
 def publish(names: Sequence[str], kind: str, to: Path) -> dict[str, bool]:
@@ -155,11 +155,14 @@ def _is_sound(folder: Path, files: Mapping[str, File]) -> bool:
 
 def _drop_old(to: Path, dropped: set[str], needed: set[str]) -> None:
     """Remove the folders that no index has named for GRACE seconds, and what was broken off. `dropped`: what the last one named."""
-    for folder in [*(to / FILES).iterdir(), *to.glob(f".{INDEX}.*.tmp")]:
-        name = folder.name
-        if name in dropped:
+    for file in to.glob(f".{INDEX}.*.tmp"):
+        file.unlink()
+    for folder in (to / FILES).iterdir():
+        if folder.name in dropped:
             with contextlib.suppress(PermissionError):  # another user's, on a share: its age is what it is
                 os.utime(folder)
-        is_old = time.time() - folder.stat().st_mtime > GRACE
-        if (DIGEST.fullmatch(name) and name not in needed and is_old) or name.startswith("."):
-            folder.unlink() if folder.is_file() else shutil.rmtree(folder, ignore_errors=True)
+        found = DIGEST.fullmatch(folder.name)
+        if found is None or folder.name in needed:
+            continue
+        if found["broken"] or time.time() - folder.stat().st_mtime > GRACE:
+            shutil.rmtree(folder, ignore_errors=True)

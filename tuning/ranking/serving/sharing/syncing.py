@@ -41,6 +41,7 @@ class Change(StrEnum):
     DESCRIBED = "updated"  # the same files; when they were made, or for which folders, is new
     CURRENT = "up to date"
     KEPT = "kept"
+    SKIPPED = "not for here"  # the user has none of its repositories
     REFUSED = "refused"
 
 
@@ -124,7 +125,7 @@ def _plan(entry: Entry, source: Source, wishes: Wishes, mark: str) -> _Plan:
         raise EntryRefused("it is for another base than this one; name the base that your servers use with --base")
     if is_adapter and entry.beneath not in ("", shipped(wishes.base)):
         raise EntryRefused(
-            "it was trained on another version of Starling's own adapter: it fits another version of Starling"
+            "it was trained on the adapter of another version of Starling: have the same version as who trains it"
         )
     used = _used(entry)
     folders = wishes.checkouts.of(entry.repositories)
@@ -149,10 +150,10 @@ def _plan(entry: Entry, source: Source, wishes: Wishes, mark: str) -> _Plan:
     if not wishes.replace and (own := _kept(entry, source, used)):
         return _Plan(change=Change.KEPT, detail=own, card=card, used=used)
     if folders is None:
-        names = ", ".join(entry.repositories)
-        raise EntryRefused(
-            f"it is for {names}, and no such folder was found here. Say where they are with --workspace FOLDER, or --everywhere"
-        )
+        names = f"it is for {', '.join(entry.repositories)}"
+        if wishes.checkouts.are_given:
+            return _Plan(change=Change.SKIPPED, detail=f"{names}: no such folder here", card=card, used=used)
+        raise EntryRefused(f"{names}: say where these folders are with --workspace FOLDER, or --everywhere")
     return _Plan(change=Change.INSTALLED, detail=f"for {_where(card)}", card=card, used=used)
 
 

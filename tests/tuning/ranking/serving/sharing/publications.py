@@ -102,8 +102,13 @@ def republish(folder: Path, name: str, files: dict[str, bytes]) -> None:
 
 def only_folder(folder: Path) -> Path:
     """The one folder of files that was published."""
-    (found,) = (folder / FILES).iterdir()
+    (found,) = folders(folder)
     return found
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders of files that were published, and what else lies there."""
+    return [one for one in sorted((folder / FILES).iterdir()) if one.name != ".gitattributes"]
 
 
 class Server:

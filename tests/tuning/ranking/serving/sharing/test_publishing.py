@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.tuning.ranking.serving.sharing.conftest import Be
-from tests.tuning.ranking.serving.sharing.publications import adapter, change_index, only_folder, state, table, trained
+from tests.tuning.ranking.serving.sharing.publications import (
+    adapter,
+    change_index,
+    folders,
+    only_folder,
+    state,
+    table,
+    trained,
+)
 from tuning.ranking.__main__ import main
 from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, AdapterRegistryError
@@ -73,12 +81,15 @@ def test_a_newer_version_takes_the_entrys_place_and_the_older_files_stay_for_who
         publish(["team"], ADAPTERS, share)
     (entry,), _ = read_index((share / INDEX).read_bytes(), "")
     assert entry.version == 2
-    assert len(list((share / FILES).iterdir())) == 2
+    assert len(folders(share)) == 2
     (share / FILES / f".{'0' * 40}.7").mkdir()  # broken off
-    monkeypatch.setattr(publishing, "GRACE", 0.0)
+    (share / f".{INDEX}.7.tmp").touch()
+    (share / FILES / "notes").mkdir()  # not ours
+    monkeypatch.setattr(publishing, "GRACE", -1.0)
     trained(adapter(tmp_path / "made", 3.0))
     publish(["team"], ADAPTERS, share)
-    assert len(list((share / FILES).iterdir())) == 1
+    assert [len(folder.name) for folder in folders(share)] == [40, len("notes")]
+    assert not list(share.glob("*.tmp"))
 
 
 def test_a_step_back_is_published_like_anything_else(tmp_path: Path) -> None:
@@ -108,7 +119,7 @@ def test_the_index_comes_last_and_nothing_half_is_left(tmp_path: Path, monkeypat
     monkeypatch.setattr(publishing, "put", broken)
     with pytest.raises(OSError, match="the share is full"):
         publish(["team"], ADAPTERS, share)
-    assert not (share / INDEX).exists() and not list((share / FILES).iterdir())
+    assert not (share / INDEX).exists() and not folders(share)
 
 
 def test_files_that_were_damaged_are_written_again(tmp_path: Path) -> None:
