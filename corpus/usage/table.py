@@ -86,6 +86,14 @@ class Table:
                 raise TableError(file, "was cut short.")
             arrays.append(np.frombuffer(raw, width, count + more, at))
             at += arrays[-1].nbytes
+        ordered, starts = arrays[0], arrays[1]
+        if (
+            starts[0] != 0
+            or starts[-1] != pairs
+            or (starts[1:] < starts[:-1]).any()
+            or (ordered[1:] <= ordered[:-1]).any()
+        ):
+            raise TableError(file, "is damaged.")  # a lookup would lead out of it
         names = ("contexts", "starts", "names", "repositories", "totals", "shares")
         return cls(**dict(zip(names, arrays, strict=True)), counted=counted)  # pyright: ignore[reportArgumentType]
 

@@ -19,7 +19,9 @@ COMMANDS: Mapping[str, Command] = {
     "complete": Command(module="complete", summary="one completion list, before and after, with stars and timings"),
     "install-model": Command(module="install_model", summary="fetch the code model once, so that it ranks too"),
     "train": Command(module="train", summary="learn from your own repositories, and install what ranks better"),
-    "adapters": Command(module="train", summary="what was trained and is installed, and how good it was"),
+    "adapters": Command(
+        module="train", summary="what is installed, and how good it was; publish and sync share it in a team"
+    ),
     "rollback": Command(module="train", summary="use the version of an adapter before the one in use"),
     "team": Command(module="team", summary="one model for many people: set up an engine (vLLM), and check it"),
     "mine": Command(module="mine", summary="read repositories into a corpus, without running or fetching anything"),

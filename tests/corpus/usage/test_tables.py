@@ -138,7 +138,11 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     table_of_counts(Counts.together([Counts.of_one({"m": {"a": 1}})] * 3), 3).save(file)
     assert Table.load(file).evidence(["m"], ids("a")).projects.tolist() == [3]
     whole = file.read_bytes()
-    for broken in (b"", b"nonsense" * 9, whole[:-1]):
+    astray = whole.replace(
+        np.array([0, 1], np.uint32).tobytes(), np.array([0, 9], np.uint32).tobytes()
+    )  # where the context's names end
+    assert astray != whole
+    for broken in (b"", b"nonsense" * 9, whole[:-1], astray):
         file.write_bytes(broken)
         with pytest.raises(TableError):
             Table.load(file)

@@ -1,4 +1,4 @@
-"""`starling adapters` and `rollback`: what was trained and is installed, and the version before."""
+"""`starling adapters` and `rollback`: what is installed, and the version before. `cli_sharing` has publish and sync."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from tuning.ranking.learning import cli_sharing
 from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Installed
 
@@ -19,9 +20,10 @@ TITLES = {ADAPTERS: "adapters", USAGE: "usage tables"}
 
 def add(commands: Any) -> None:
     """Add the commands to the parser's."""
-    shown = commands.add_parser("adapters", help="what is installed, and how good it was")
+    shown = commands.add_parser("adapters", help="what is installed, and how good it was; publish and sync share it")
     shown.add_argument("--json", action="store_true", help="print JSON instead of a table")
     shown.set_defaults(run=show_adapters)
+    cli_sharing.add(shown.add_subparsers(metavar="COMMAND", title="to share them with a team"))
     back = commands.add_parser("rollback", help="use the version of an adapter before the one that is used")
     back.add_argument("name", metavar="NAME")
     back.add_argument("--usage", action="store_true", help="of a usage table, and not of an adapter")
@@ -56,7 +58,10 @@ def show_adapters(given: argparse.Namespace) -> int:
 
 
 def _table(title: str, several: Sequence[Installed]) -> Table:
-    table = Table("name", "version", "made", "languages", "workspaces", "R@1", "gained", title=title)
+    columns = ("name", "version", "made", "languages", "workspaces", "R@1", "gained")
+    table = Table(*columns, title=title)
+    if any(one.card.source for one in several):
+        table.add_column("from", overflow="fold")
     for one in several:
         card = one.card
         figures = [f"{card.figures[key]:+.3f}" if key in card.figures else "" for key in ("R@1", "R@1 gained")]
@@ -68,6 +73,7 @@ def _table(title: str, several: Sequence[Installed]) -> Table:
             "\n".join(card.workspaces) or "all",
             figures[0].lstrip("+"),
             figures[1],
+            *([card.source or "trained here"] if len(table.columns) > len(columns) else ()),
         )
     return table
 

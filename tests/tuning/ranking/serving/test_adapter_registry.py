@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,48 @@ def test_old_versions_go(tmp_path: Path, own_home: Path) -> None:
     for text in "abcde":
         adapter_registry.install("shop", made(tmp_path, text), Card(base=""))
     assert sorted(folder.name for folder in (own_home / "shop").glob("0*")) == ["0003", "0004", "0005"]
+
+
+def test_a_step_back_leads_past_what_was_left_before_and_what_is_left_goes_as_late(
+    tmp_path: Path, own_home: Path
+) -> None:
+    adapter_registry.install("shop", made(tmp_path, "good"), Card(base=""))
+    for number in (2, 3, 4, 5):
+        adapter_registry.install("shop", made(tmp_path, "bad"), Card(base="", digest=str(number)))
+        back = adapter_registry.roll_back("shop")
+        assert back is not None and back.version == 1
+    assert sorted(card.digest for card in adapter_registry.rolled_back("shop")) == ["2", "3", "4", "5"]
+    adapter_registry.install("shop", made(tmp_path, "new"), Card(base=""))
+    assert sorted(folder.name for folder in (own_home / "shop").glob("0*")) == ["0001", "0003", "0004", "0005", "0006"]
+
+
+def test_another_card_is_seen_at_once(tmp_path: Path) -> None:
+    installed = adapter_registry.install("shop", made(tmp_path, ""), Card(base="", workspaces=["/w/shop"]))
+    watched = adapter_registry.Watched()
+    assert watched.folder_for(Path("/v/shop/a.py"), "python") == ""
+    adapter_registry.describe(installed, Card(base="", workspaces=["/v/shop"]))
+    assert watched.folder_for(Path("/v/shop/a.py"), "python") == str(installed.folder)
+    found = adapter_registry.used("shop")
+    assert found is not None and (found.version, found.card.workspaces) == (1, ["/v/shop"])
+
+
+def test_what_was_trained_here_goes_before_what_came_from_elsewhere(tmp_path: Path) -> None:
+    for name, source in (("a-team", "https://team"), ("mine", "")):
+        card = Card(base="", workspaces=["/w/shop"], source=source)
+        adapter_registry.install(name, made(tmp_path, ""), card)
+        adapter_registry.install(f"{name}-all", made(tmp_path, ""), Card(base="", source=source))
+    watched = adapter_registry.Watched()
+    assert Path(watched.folder_for(Path("/w/shop/a.py"), "python")).parent.name == "mine"
+    assert Path(watched.folder_for(Path("/w/else/a.py"), "python")).parent.name == "mine-all"
+
+
+def test_many_that_install_at_once_get_a_version_each(tmp_path: Path) -> None:
+    folder = made(tmp_path, "one")
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda _: adapter_registry.install("shop", folder, Card(base="")), range(8)))
+    assert sorted(one.version for one in found) == [*range(1, 9)]
+    used = adapter_registry.used("shop")
+    assert used is not None and used.version == 8
 
 
 def test_nothing_half_copied_is_used(tmp_path: Path, own_home: Path) -> None:

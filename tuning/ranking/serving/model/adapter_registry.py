@@ -4,13 +4,15 @@
     <data folder>/adapters/NAME/used    the number of the version that is used; no such file: none
     <data folder>/usage/NAME/…          usage tables, likewise
 
-Each is taken for the documents of the workspaces it was made of. Needs no torch. `kind` is ADAPTERS or USAGE.
+Each is taken for the documents of the workspaces it was made of. One process at a time changes what is installed. Needs no torch.
+`kind` is ADAPTERS or USAGE.
 
 AdapterRegistryError    carries what is wrong with an installed adapter, or that there is none
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import time
@@ -22,11 +24,13 @@ import msgspec
 import platformdirs
 
 from tuning.files import replacing
+from tuning.ranking.serving.model.file_lock import alone
 
 ADAPTERS, USAGE = "adapters", "usage"
 CARD, USED = "starling.json", "used"
+UNDONE = "rolled-back"  # a file in the folder of a version that the user went back from
 NAME = re.compile(r"[\w][\w.-]{0,63}")
-KEPT = 3  # versions of a name
+KEPT = 3  # versions of a name, and as many that the user went back from
 LOOK_AGAIN = 2.0  # seconds after which a change is seen
 
 
@@ -43,6 +47,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     languages: Sequence[str] = ()  # ids; none: all
     figures: Mapping[str, float] = {}
     made: str = ""  # when, ISO 8601
+    source: str = ""  # where `starling adapters sync` took it from; "" for what was trained here
+    digest: str = ""  # of its files, as that source publishes them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +111,12 @@ class Watched:
 
 
 def for_document(path: Path, language: str, among: Sequence[Installed]) -> Installed | None:
-    """The adapter for a document: of the nearest workspace that it lies in, else one for all; its language has to be among its own."""
-    fitting = [one for one in among if not one.card.languages or language in one.card.languages]
+    """The adapter for a document: of the nearest workspace that it lies in, else one for all; its language has to be among its own.
+
+    What was trained here goes before what came from elsewhere for the same documents.
+    """
+    own_first = sorted(among, key=lambda one: bool(one.card.source))
+    fitting = [one for one in own_first if not one.card.languages or language in one.card.languages]
     near = [
         (len(Path(root).parts), one) for one in fitting for root in one.card.workspaces if path.is_relative_to(root)
     ]
@@ -130,9 +140,14 @@ def name_for(folder: Path) -> str:
 
 
 def install(name: str, made: Path, card: Card, kind: str = ADAPTERS) -> Installed:
-    """Copy the files of a folder here and use them from now on; versions beyond the last KEPT are removed. Raises AdapterRegistryError, OSError."""
+    """Copy the files of a folder here and use them from now on; older versions than KEPT are removed. Raises AdapterRegistryError, OSError."""
     versions = home(kind) / checked(name)
     versions.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(kind):
+        return _install(versions, made, card)
+
+
+def _install(versions: Path, made: Path, card: Card) -> Installed:
     number = max(_versions(versions), default=0) + 1
     folder, fresh = versions / f"{number:04d}", versions / f".{number:04d}.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -147,25 +162,63 @@ def install(name: str, made: Path, card: Card, kind: str = ADAPTERS) -> Installe
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     _use(versions, number)
-    for old in sorted(_versions(versions))[:-KEPT]:
-        shutil.rmtree(versions / f"{old:04d}", ignore_errors=True)
-    return Installed(name=name, version=number, folder=folder, card=card)
+    undone = {version for version in _versions(versions) if _is_undone(versions, version)}
+    for group in (undone, {*_versions(versions)} - undone):
+        for old in sorted(group)[:-KEPT]:
+            shutil.rmtree(versions / f"{old:04d}", ignore_errors=True)
+    return Installed(name=versions.name, version=number, folder=folder, card=card)
+
+
+def describe(installed: Installed, card: Card, kind: str = ADAPTERS) -> None:
+    """Give an installed version another card; running servers see it, if the version is used. Raises OSError."""
+    with _alone(kind):
+        write_card(installed.folder, card)
+        if (versions := installed.folder.parent) and _used(versions) == installed.version:
+            _use(versions, installed.version)
+
+
+def rolled_back(name: str, kind: str = ADAPTERS) -> list[Card]:
+    """The cards of the versions that the user went back from and that are still kept; what can't be read is left out."""
+    found: list[Card] = []
+    for mark in (home(kind) / name).glob(f"[0-9]*/{UNDONE}"):
+        with contextlib.suppress(AdapterRegistryError):
+            found.append(_card(mark.parent))
+    return found
 
 
 def roll_back(name: str, kind: str = ADAPTERS) -> Installed | None:
-    """Use the version before the one that is used; None where that was the first: then none is used. Raises AdapterRegistryError."""
+    """Use the version before the one that is used; None where that was the first: then none is used. One that the user went back from
+    is not used again. Raises AdapterRegistryError.
+    """
     versions = home(kind) / name
-    number = _used(versions)
-    if not number:
+    if not _used(versions):
         what = "adapter" if kind == ADAPTERS else "usage table"
         there = ", ".join(one.name for one in all_used(kind)) or "none"
         raise AdapterRegistryError(f"no {what} '{name}' is used; there are: {there}")
-    before = max((version for version in _versions(versions) if version < number), default=0)
+    with _alone(kind):
+        return _roll_back(versions)
+
+
+def _roll_back(versions: Path) -> Installed | None:
+    number = _used(versions)
+    if (folder := versions / f"{number:04d}").is_dir():
+        (folder / UNDONE).touch()
+    earlier = [version for version in _versions(versions) if version < number and not _is_undone(versions, version)]
+    before = max(earlier, default=0)
     if not before:
-        (versions / USED).unlink()
+        (versions / USED).unlink(missing_ok=True)
         return None
     _use(versions, before)
     return _version(versions, before)
+
+
+def _is_undone(versions: Path, number: int) -> bool:
+    return (versions / f"{number:04d}" / UNDONE).is_file()
+
+
+def _alone(kind: str) -> contextlib.AbstractContextManager[None]:
+    """While held, nobody else changes what is installed."""
+    return alone(home(kind) / ".lock")
 
 
 def _state(kind: str) -> tuple[tuple[str, int], ...]:
