@@ -63,10 +63,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def add_settings(to: argparse.ArgumentParser) -> None:
     """Add a flag for each setting."""
     group = to.add_argument_group("settings")
-    for name, kind in (("ranker", str), ("deadline", int), ("starLimit", int), ("starText", str), ("starIn", str), ("off", str), ("idle", int), ("server", str),
-                       ("base", str), ("adapter", str)):  # fmt: skip
-        group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
-                           help=SETTINGS[name].allowed)  # fmt: skip
+    for name, setting in SETTINGS.items():
+        kind = type(getattr(Settings(), setting.field))
+        if kind in (str, int):
+            group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
+                               help=setting.allowed)  # fmt: skip
     group.add_argument(
         flag("rateAll"),
         dest="rateAll",
@@ -107,7 +108,13 @@ def settings_of(arguments: argparse.Namespace, wrapped: Sequence[str] | None) ->
         if not wrapped:
             problems.append("After '--' give the command to wrap, as in: starling --stdio -- COMMAND ARGS")
         settings = replace(settings, command=tuple(wrapped))
-    settings = replace(settings, base=_anchored_base(settings.base), adapter=_anchored_adapter(settings.adapter))
+    settings = replace(
+        settings,
+        base=_anchored_path(settings.base),
+        adapter=_anchored_adapter(settings.adapter),
+        remote_token_file=_anchored_path(settings.remote_token_file),
+        remote_off=",".join(_anchored_path(folder.strip()) for folder in settings.remote_off.split(",")),
+    )
     names = _preset_names() if settings.server else []
     for name in (part.strip() for part in settings.server.split(",")):
         if name and name not in names:
@@ -161,7 +168,7 @@ async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
         return 1
 
 
-def _anchored_base(base: str) -> str:
+def _anchored_path(base: str) -> str:
     """A file or folder as an absolute path: the process that reads it may start elsewhere. A hub id stays."""
     path = Path(base).expanduser()
     return str(path.absolute()) if base and path.exists() else base
