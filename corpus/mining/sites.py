@@ -23,7 +23,8 @@ KINDS = ("member", "name", "import", "keyword", "decorator")
 PER_FILE = 8
 TRIES = 2  # identifiers looked at for each that is wanted: many are declared where they stand, or text
 ANCESTORS = 4  # nodes upwards in which an import or a decorator is looked for
-# What grammars call the nodes that hold an identifier: tree-sitter's own conventions, not one language's.
+# What grammars call the nodes that hold an identifier: tree-sitter's own conventions, not one language's. A language
+# whose grammar has other names lists them under `nodes` in its language.toml.
 DECORATORS = ("decorator", "annotation", "marker_annotation", "attribute_item")
 USES = ("call", "invocation", "expression", "access", "import", "annotation", "element", "scoped", "qualified")
 GOLDEN = (5**0.5 - 1) / 2
@@ -79,19 +80,21 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
     Most of its time are questions to tree-sitter, so those that leave out the most come first.
     """
     node = root.descendant_for_byte_range(start, end)
-    if node is None or node.end_byte != end or node.start_byte != start or not node.type.endswith("identifier"):
+    if node is None or node.end_byte != end or node.start_byte != start or not _is_identifier(node.type, language):
         return ""
     above = node.parent
     if above is not None:
-        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(SPACE)):
+        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(SPACE), language):
             return "keyword" if language.lexis.argument_assignment else ""
-        if not _uses(above.type) and above.child_by_field_name("name") == node:
+        if above.type in language.nodes.declarations:
+            return ""
+        if not _uses(above.type, language) and above.child_by_field_name("name") == node:
             return ""
     ancestor = above
     for _ in range(ANCESTORS):
         if ancestor is None:
             break
-        kind = _kind_below(ancestor.type)
+        kind = _kind_below(ancestor.type, language)
         if kind:
             return kind
         ancestor = ancestor.parent
@@ -99,20 +102,29 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
     return "member" if before.endswith(_operators(language)) else "name"
 
 
-def _is_assigned(follows: bytes) -> bool:
-    return follows[:1] == b"=" and follows[:2] != b"=="
+def _is_assigned(follows: bytes, language: Language) -> bool:
+    mark = language.lexis.argument_assignment.encode() or b"="
+    return follows.startswith(mark) and not follows.startswith(mark * 2)
 
 
 @cache
-def _uses(type: str) -> bool:
+def _is_identifier(type: str, language: Language) -> bool:
+    known = language.nodes.identifiers
+    return type in known if known else type.endswith("identifier")
+
+
+@cache
+def _uses(type: str, language: Language) -> bool:
     """Whether a node with a field `name` uses the name that stands there, rather than declare it."""
-    return any(word in type for word in USES)
+    return type in language.nodes.decorators or any(word in type for word in USES)
 
 
 @cache
-def _kind_below(type: str) -> str:
+def _kind_below(type: str, language: Language) -> str:
     """The kind of all identifiers in a node of this type, or ''."""
-    return "import" if "import" in type else "decorator" if type in DECORATORS else ""
+    if "import" in type or type in language.nodes.imports:
+        return "import"
+    return "decorator" if type in DECORATORS or type in language.nodes.decorators else ""
 
 
 @cache

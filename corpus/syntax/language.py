@@ -105,6 +105,16 @@ class TypeRules:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class NodeTypes:
+    """Node types of a grammar that does not use the names that most grammars use (`corpus.mining.sites` has those)."""
+
+    identifiers: frozenset[str]  # none: all whose type ends with "identifier"
+    imports: frozenset[str]
+    decorators: frozenset[str]
+    declarations: frozenset[str]  # a name right below one is a new name
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Language:
     """One language folder. `extensions` with their dot, `language_ids` as LSP's `languageId` spells them."""
 
@@ -125,6 +135,7 @@ class Language:
     trigger_characters: tuple[str, ...]  # after which an editor should ask for completion
     lexis: Lexis
     types: TypeRules
+    nodes: NodeTypes
     servers: tuple[ServerPreset, ...]  # the first is the default
     folder: Path
 
@@ -191,6 +202,7 @@ def load_language(folder: Path) -> Language:
         trigger_characters=reader.texts("trigger_characters"),
         lexis=_lexis(reader.table("lexis")),
         types=_types(reader.table("types")),
+        nodes=_nodes(reader.table("nodes", needed=False)),
         servers=servers,
         folder=folder,
     )
@@ -204,6 +216,16 @@ def _queries(reader: TableReader, key: str) -> tuple[Path, ...]:
         if not file.is_file():
             raise LanguageError(file, "is missing")
     return files
+
+
+def _nodes(row: TableReader) -> NodeTypes:
+    row.done(tuple(NodeTypes.__dataclass_fields__))
+    return NodeTypes(
+        identifiers=frozenset(row.texts("identifiers", needed=False)),
+        imports=frozenset(row.texts("imports", needed=False)),
+        decorators=frozenset(row.texts("decorators", needed=False)),
+        declarations=frozenset(row.texts("declarations", needed=False)),
+    )
 
 
 def _lexis(row: TableReader) -> Lexis:

@@ -83,8 +83,8 @@ class TableReader:
             raise self.wrong(key, "true or false is needed")
         return value
 
-    def table(self, key: str) -> TableReader:
-        value = self.values.get(key)
+    def table(self, key: str, *, needed: bool = True) -> TableReader:
+        value = self.values.get(key, None if needed else {})
         if not isinstance(value, dict):
             raise self.wrong(key, "a table is needed")
         return TableReader(self.file, cast(Table, value), f"{self.path}{key}.")

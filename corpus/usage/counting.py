@@ -22,7 +22,6 @@ Uses = dict[str, Counter[str]]  # context -> name -> how often
 _LONGEST_EXPRESSION = 200  # bytes of a receiver or a callee
 _LONGEST_NAME = 60  # bytes
 _SPACES = b" \t\r\n\f\\"
-_KEYWORD_ARGUMENT = re.compile(rb"\s*([\w\x80-\xff]+)\s*=(?!=)")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -154,9 +153,7 @@ class _File:
                 opened.callee = self._callee(opened.at)
             callee, origin = opened.callee
             argument = opened.argument
-            assigned = self.language.lexis.argument_assignment and _KEYWORD_ARGUMENT.match(
-                self.masked, opened.starts, start
-            )
+            assigned = _keyword_argument(self.language).match(self.masked, opened.starts, start)
             if assigned:
                 argument = assigned[1].decode("utf-8", "replace")
         return name_contexts(token, callee, origin, argument, self.language)
@@ -172,6 +169,13 @@ class _File:
         if callee in self.language.lexis.constructors or callee in self.language.lexis.keywords:
             return "", ""
         return callee, self.origins.of(callee, first)
+
+
+@cache
+def _keyword_argument(language: Language) -> re.Pattern[bytes]:
+    """Matches an argument's name and the mark after it; nothing where arguments have no names."""
+    mark = re.escape(language.lexis.argument_assignment.encode())
+    return re.compile(rb"\s*([\w\x80-\xff]+)\s*%s(?!%s)" % (mark, mark) if mark else rb"(?!)")
 
 
 @cache
