@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corpus.syntax.expressions import opens_root
 from corpus.syntax.language import Language
 from corpus.syntax.tokens import Bools, Names
 
@@ -99,7 +100,8 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
             return kind
         ancestor = ancestor.parent
     before = data[max(0, start - 80) : start].rstrip(SPACE)
-    return "member" if before.endswith(_operators(language)) else "name"
+    member = before.endswith(_operators(language)) and not opens_root(before, len(before), language)
+    return "member" if member else "name"
 
 
 def _is_assigned(follows: bytes, language: Language) -> bool:

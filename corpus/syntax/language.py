@@ -62,6 +62,7 @@ class Lexis:
     self_names: frozenset[str]
     constructors: tuple[str, ...]  # none: they are named as their class is
     spread: str  # ends like a member operator and is none
+    root_prefix: str  # a member operator that opens a name of the outermost namespace, where nothing stands before it
     bare_methods: bool  # whether a name and a bracket that open a line of a class define a method
     creation: str  # the word before a class that makes an instance
     super_call: str
@@ -257,6 +258,7 @@ def _lexis(row: TableReader) -> Lexis:
         self_names=frozenset(row.texts("self_names")),
         constructors=row.texts("constructors"),
         spread=row.text("spread", needed=False),
+        root_prefix=row.text("root_prefix", needed=False),
         bare_methods=row.flag("bare_methods"),
         creation=row.text("creation", needed=False),
         super_call=row.text("super_call", needed=False),

@@ -113,7 +113,7 @@ class Origins:
                 text = text[len(word) :].strip()
         for mark in self._rules.assertions:
             text = text.removesuffix(mark)
-        return text
+        return text.removeprefix(self._language.lexis.root_prefix)
 
     def _name(self, name: str, at: int, depth: int) -> str:
         lexis = self._language.lexis

@@ -189,7 +189,7 @@ class Types:
                 text, awaited = text[len(word) :].strip(), True
         for mark in self.rules.assertions:
             text = text.removesuffix(mark)
-        return text, awaited
+        return text.removeprefix(self.language.lexis.root_prefix), awaited
 
     def _created(self, text: str, masked: bytes) -> str:
         """The class that an expression makes an instance of with the language's word for it."""

@@ -92,9 +92,10 @@ class _File:
                     lines.add(line)
                     continue
                 name = data[start:end].decode("utf-8", "replace")
-                is_member = start > 0 and masked[start - 1] in last_of_operator
-                if is_member:
-                    contexts = self._of_member(start)
+                may_be_member = start > 0 and masked[start - 1] in last_of_operator
+                operator = member_operator(masked, start, language) if may_be_member else -1
+                if operator >= 0:
+                    contexts = self._of_member(start, operator)
                 elif name in keywords:
                     continue
                 else:
@@ -125,10 +126,7 @@ class _File:
             pattern.search(before) for pattern in self.language.lexis.imports
         )
 
-    def _of_member(self, start: int) -> list[str]:
-        operator = member_operator(self.masked, start, self.language)
-        if operator < 0:
-            return []
+    def _of_member(self, start: int, operator: int) -> list[str]:
         end = operator
         while end > 0 and self.masked[end - 1] in _SPACES:
             end -= 1
