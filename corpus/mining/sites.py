@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corpus.syntax.expressions import opens_root
+from corpus.syntax.expressions import opens_root, spaces
 from corpus.syntax.language import Language
 from corpus.syntax.tokens import Bools, Names
 
@@ -29,7 +29,7 @@ ANCESTORS = 4  # nodes upwards in which an import or a decorator is looked for
 DECORATORS = ("decorator", "annotation", "marker_annotation", "attribute_item")
 USES = ("call", "invocation", "expression", "access", "import", "annotation", "element", "scoped", "qualified")
 GOLDEN = (5**0.5 - 1) / 2
-SPACE = b" \t\r\n\\"
+PATHS = ("qualified", "scoped", "namespace_name")  # nodes that join the parts of a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,9 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
         return ""
     above = node.parent
     if above is not None:
-        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(SPACE), language):
+        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(spaces(language)), language):
             return "keyword" if language.lexis.argument_assignment else ""
-        if above.type in language.nodes.declarations:
+        if _declares(above, language.nodes.declarations):
             return ""
         if not _uses(above.type, language) and above.child_by_field_name("name") == node:
             return ""
@@ -99,7 +99,7 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
         if kind:
             return kind
         ancestor = ancestor.parent
-    before = data[max(0, start - 80) : start].rstrip(SPACE)
+    before = data[max(0, start - 80) : start].rstrip(spaces(language))
     member = before.endswith(_operators(language)) and not opens_root(before, len(before), language)
     return "member" if member else "name"
 
@@ -107,6 +107,15 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
 def _is_assigned(follows: bytes, language: Language) -> bool:
     mark = language.lexis.argument_assignment.encode() or b"="
     return follows.startswith(mark) and not follows.startswith(mark * 2)
+
+
+def _declares(node: tree_sitter.Node | None, types: frozenset[str]) -> bool:
+    """Whether a node of one of these types declares the name in `node`, or the dotted name that this is a part of."""
+    while node is not None and types:
+        if node.type in types:
+            return True
+        node = node.parent if any(word in node.type for word in PATHS) else None
+    return False
 
 
 @cache

@@ -217,14 +217,15 @@ def _ends_name(masked: bytes, position: int, language: Language | None) -> bool:
 
 
 def _skip_spaces(masked: bytes, position: int, language: Language | None) -> int:
-    spaces = _spaces(language)
-    while position > 0 and masked[position - 1] in spaces:
+    blanks = spaces(language)
+    while position > 0 and masked[position - 1] in blanks:
         position -= 1
     return position
 
 
 @cache
-def _spaces(language: Language | None) -> bytes:
+def spaces(language: Language | None) -> bytes:
+    """The bytes that may stand between the parts of an expression."""
     used = language is not None and _CONTINUATION in language.member_operators
     return _SPACES if used else _SPACES + _CONTINUATION.encode()
 

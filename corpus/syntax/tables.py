@@ -118,10 +118,15 @@ class TableReader:
     def patterns(self, key: str, *, needed: bool = True) -> tuple[re.Pattern[bytes], ...]:
         return tuple(self.pattern(key, text) for text in self.texts(key, needed=needed))
 
-    def pattern_text(self, key: str) -> str:
-        text = self.text(key)
+    def pattern_text(self, key: str, *, needed: bool = True) -> str:
+        text = self.text(key, needed=needed)
         self.pattern(key, text)
         return text
+
+    def pattern_texts(self, key: str) -> tuple[str, ...]:
+        """Patterns that are parts of another, or none."""
+        self.patterns(key, needed=False)
+        return self.texts(key, needed=False)
 
     def text_pattern(self, key: str) -> re.Pattern[str] | None:
         """A pattern on text, not on bytes; None where there is none."""

@@ -310,7 +310,8 @@ class Types:
             return name
         if bound is not None and bound[1].kind == "import":
             name = bound[1].origin.rpartition(".")[2]
-        return name if self.rules.type_name.match(name) else ""
+        makes = self.rules.type_name.match(name) and not self.language.lexis.creation_only
+        return name if makes else ""
 
 
 def visible_scopes(scope: Scope, language: Language) -> list[Scope]:
