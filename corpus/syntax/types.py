@@ -310,8 +310,7 @@ class Types:
             return name
         if bound is not None and bound[1].kind == "import":
             name = bound[1].origin.rpartition(".")[2]
-        makes = self.rules.type_name.match(name) and not self.language.lexis.creation_only
-        return name if makes else ""
+        return name if self.rules.type_name.match(name) and not self.language.lexis.creation_only else ""
 
 
 def visible_scopes(scope: Scope, language: Language) -> list[Scope]:
