@@ -16,6 +16,7 @@ settings.load_profile("starling")
 
 MAY_SKIP = {
     "gopls is not installed": "neither pip nor npm has it, and Debian's is older than the protocol that the tests use",
+    "csharp-ls is not installed": "neither pip nor npm has it",
     "rust-analyzer is not installed": "only rustup has a current one",
     "torchao is not installed": "where it is, transformers loads it into every process, which takes a second or two",
     "it knows no edits of a part": "depends on the server, not on the machine",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.syntax.language import languages
 from lsp_server.settings import SETTINGS, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +152,13 @@ def test_the_page_of_settings_has_each_with_its_flag_and_default() -> None:
     for name in ("deadline", "starLimit", "idle"):
         assert rows[name][1].strip() == str(getattr(Settings(), SETTINGS[name].field))
     assert [flag for flag, _ in rows.values() if flag and flag not in help_of("starling")] == []
+
+
+def test_the_table_of_servers_has_every_preset() -> None:
+    section = (ROOT / "docs" / "install.md").read_text("utf-8").split("## Which server it starts", 1)[1]
+    table = "".join(line for line in section.splitlines() if line.startswith("| "))
+    named = set(re.findall(r"[\w-]+", table))
+    assert {server.name for language in languages().values() for server in language.servers} <= named
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))

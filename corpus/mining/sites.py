@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corpus.syntax.expressions import opens_root, spaces
 from corpus.syntax.language import Language
 from corpus.syntax.tokens import Bools, Names
 
@@ -23,11 +24,12 @@ KINDS = ("member", "name", "import", "keyword", "decorator")
 PER_FILE = 8
 TRIES = 2  # identifiers looked at for each that is wanted: many are declared where they stand, or text
 ANCESTORS = 4  # nodes upwards in which an import or a decorator is looked for
-# What grammars call the nodes that hold an identifier: tree-sitter's own conventions, not one language's.
+# What grammars call the nodes that hold an identifier: tree-sitter's own conventions, not one language's. A language
+# whose grammar has other names lists them under `nodes` in its language.toml.
 DECORATORS = ("decorator", "annotation", "marker_annotation", "attribute_item")
 USES = ("call", "invocation", "expression", "access", "import", "annotation", "element", "scoped", "qualified")
 GOLDEN = (5**0.5 - 1) / 2
-SPACE = b" \t\r\n\\"
+PATHS = ("qualified", "scoped", "namespace_name")  # nodes that join the parts of a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,40 +81,61 @@ def _kind(data: bytes, root: tree_sitter.Node, language: Language, start: int, e
     Most of its time are questions to tree-sitter, so those that leave out the most come first.
     """
     node = root.descendant_for_byte_range(start, end)
-    if node is None or node.end_byte != end or node.start_byte != start or not node.type.endswith("identifier"):
+    if node is None or node.end_byte != end or node.start_byte != start or not _is_identifier(node.type, language):
         return ""
     above = node.parent
     if above is not None:
-        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(SPACE)):
+        if "argument" in above.type and _is_assigned(data[end : end + 80].lstrip(spaces(language)), language):
             return "keyword" if language.lexis.argument_assignment else ""
-        if not _uses(above.type) and above.child_by_field_name("name") == node:
+        if _declares(above, language.nodes.declarations):
+            return ""
+        if not _uses(above.type, language) and above.child_by_field_name("name") == node:
             return ""
     ancestor = above
     for _ in range(ANCESTORS):
         if ancestor is None:
             break
-        kind = _kind_below(ancestor.type)
+        kind = _kind_below(ancestor.type, language)
         if kind:
             return kind
         ancestor = ancestor.parent
-    before = data[max(0, start - 80) : start].rstrip(SPACE)
-    return "member" if before.endswith(_operators(language)) else "name"
+    before = data[max(0, start - 80) : start].rstrip(spaces(language))
+    member = before.endswith(_operators(language)) and not opens_root(before, len(before), language)
+    return "member" if member else "name"
 
 
-def _is_assigned(follows: bytes) -> bool:
-    return follows[:1] == b"=" and follows[:2] != b"=="
+def _is_assigned(follows: bytes, language: Language) -> bool:
+    mark = language.lexis.argument_assignment.encode() or b"="
+    return follows.startswith(mark) and not follows.startswith(mark * 2)
+
+
+def _declares(node: tree_sitter.Node | None, types: frozenset[str]) -> bool:
+    """Whether a node of one of these types declares the name in `node`, or the dotted name that this is a part of."""
+    while node is not None and types:
+        if node.type in types:
+            return True
+        node = node.parent if any(word in node.type for word in PATHS) else None
+    return False
 
 
 @cache
-def _uses(type: str) -> bool:
+def _is_identifier(type: str, language: Language) -> bool:
+    known = language.nodes.identifiers
+    return type in known if known else type.endswith("identifier")
+
+
+@cache
+def _uses(type: str, language: Language) -> bool:
     """Whether a node with a field `name` uses the name that stands there, rather than declare it."""
-    return any(word in type for word in USES)
+    return type in language.nodes.decorators or any(word in type for word in USES)
 
 
 @cache
-def _kind_below(type: str) -> str:
+def _kind_below(type: str, language: Language) -> str:
     """The kind of all identifiers in a node of this type, or ''."""
-    return "import" if "import" in type else "decorator" if type in DECORATORS else ""
+    if "import" in type or type in language.nodes.imports:
+        return "import"
+    return "decorator" if type in DECORATORS or type in language.nodes.decorators else ""
 
 
 @cache

@@ -14,7 +14,7 @@ import msgspec
 
 # An item's own name: the first run of identifier characters ("$" counts in several languages).
 IDENTIFIER = re.compile(r"[^\W\d][\w$]*|[$][\w$]*|\w+")
-FURTHER = re.compile(r"(?:\.|::|->)[^\W\d]")  # what makes an identifier the first of several
+FURTHER = re.compile(r"(?:\.|::|->|\\)[^\W\d]")  # what makes an identifier the first of several
 DEPRECATED = 1  # CompletionItemTag.Deprecated, LSP 3.17
 
 

@@ -11,7 +11,8 @@ from corpus.syntax.language import Language
 from corpus.syntax.lexical import LONGEST_IDENTIFIER, QUOTE, word_start
 
 _WINDOW = 1500  # bytes searched at a time
-_SPACES = b" \t\r\n\f\\"
+_SPACES = b" \t\r\n\f"
+_CONTINUATION = "\\"  # at a line's end it is a space, in languages that do not use it as an operator
 _OPENS = {ord(")"): ord("("), ord("]"): ord("["), ord("}"): ord("{")}
 _BRACES = re.compile(rb"[{}]")
 
@@ -52,11 +53,13 @@ def expression_start(masked: bytes, end: int, language: Language | None) -> int:
                 return position
             position = named
         position = word_start(masked, position, language)
-        before = before_type_arguments(masked, _skip_spaces(masked, position), language)
+        before = before_type_arguments(masked, _skip_spaces(masked, position, language), language)
         operator = next((op for op in _operators(language) if masked.endswith(op, 0, before)), b"")
+        if opens_root(masked, before, language):
+            position, operator = before - len(operator), b""
         if not operator:
             return _creation_start(masked, position, language)
-        owner = _skip_spaces(masked, before - len(operator))
+        owner = _skip_spaces(masked, before - len(operator), language)
         if owner == 0 or not (
             masked[owner - 1] in _OPENS or masked[owner - 1] == QUOTE or _ends_name(masked, owner, language)
         ):
@@ -71,7 +74,7 @@ def callee_end(masked: bytes, opened: int, language: Language | None) -> int:
         return opened
     position = opened
     if masked[opened] == ord("{") and language.lexis.creation:  # the body of a class without a name
-        before = _skip_spaces(masked, opened)
+        before = _skip_spaces(masked, opened, language)
         return before if masked[before - 1 : before] == b")" else opened
     for operator in _operators(language):
         if len(operator) > 1 and masked.endswith(operator, 0, opened):
@@ -93,13 +96,23 @@ def before_type_arguments(masked: bytes, position: int, language: Language | Non
 
 def member_operator(masked: bytes, start: int, language: Language | None) -> int:
     """Where the member operator before the identifier at `start` begins; -1 when there is none."""
-    before = before_type_arguments(masked, _skip_spaces(masked, start), language)
+    before = before_type_arguments(masked, _skip_spaces(masked, start, language), language)
+    if opens_root(masked, before, language):
+        return -1
     if language is not None and language.lexis.spread and masked.endswith(language.lexis.spread.encode(), 0, before):
         return -1
     for operator in _operators(language):
         if masked.endswith(operator, 0, before):
             return before - len(operator)
     return -1
+
+
+def opens_root(masked: bytes, end: int, language: Language | None) -> bool:
+    """Whether the text up to `end` ends with the mark of the outermost namespace: with no expression before it."""
+    mark = language.lexis.root_prefix.encode() if language is not None else b""
+    if not mark or not masked.endswith(mark, 0, end):
+        return False
+    return not _ends_name(masked, end - len(mark), language)
 
 
 def open_brackets(masked: bytes, language: Language | None, *, all_of_them: bool = False) -> list[Bracket]:
@@ -141,7 +154,7 @@ def word_before(masked: bytes, position: int, language: Language | None = None) 
 def _creation_start(masked: bytes, position: int, language: Language | None) -> int:
     """`position`, or where the word that creates an instance starts, if that stands before it."""
     word = language.lexis.creation.encode() if language is not None else b""
-    before = _skip_spaces(masked, position)
+    before = _skip_spaces(masked, position, language)
     if not word or before == position or not masked.endswith(word, 0, before):
         return position
     start = before - len(word)
@@ -203,10 +216,18 @@ def _ends_name(masked: bytes, position: int, language: Language | None) -> bool:
     return language.lexis.keyword_members and any(masked.endswith(op, 0, before) for op in _operators(language))
 
 
-def _skip_spaces(masked: bytes, position: int) -> int:
-    while position > 0 and masked[position - 1] in _SPACES:
+def _skip_spaces(masked: bytes, position: int, language: Language | None) -> int:
+    blanks = spaces(language)
+    while position > 0 and masked[position - 1] in blanks:
         position -= 1
     return position
+
+
+@cache
+def spaces(language: Language | None) -> bytes:
+    """The bytes that may stand between the parts of an expression."""
+    used = language is not None and _CONTINUATION in language.member_operators
+    return _SPACES if used else _SPACES + _CONTINUATION.encode()
 
 
 @cache

@@ -24,7 +24,7 @@ def origin_of(module: str, member: str, language: Language) -> str:
 
 def dotted(path: str, language: Language) -> str:
     """Return a path with dots between its parts."""
-    path = without_version(path, language)
+    path = without_version(path, language).removeprefix(language.lexis.root_prefix)
     for separator in language.types.separators:
         path = path.replace(separator, ".")
     return "." + path if path.partition(".")[0] in language.lexis.own_modules else path

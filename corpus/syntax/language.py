@@ -33,7 +33,10 @@ class ServerPreset:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StringForm:
-    """One form of string (or other) literal. `opens` is a pattern with the literal's prefix, `close` plain text."""
+    """One form of string (or other) literal. `opens` is a pattern with the literal's prefix, `close` plain text.
+
+    Where `opens` has a group `tag`, the literal ends at `close` with spaces and the tag after it: a heredoc.
+    """
 
     opens: str
     close: str
@@ -43,6 +46,8 @@ class StringForm:
     whole: str  # a pattern of what is taken whole within it, whatever it holds: a set in a regular expression
     interpolation: tuple[str, ...]  # brackets around code in it, or nothing
     nested: bool  # that code may hold literals of the same form; else an interpolation's bracket is escaped by doubling
+    follows: str  # a pattern of what stands after an interpolation's opening bracket; another bracket is text
+    embedded: str  # a pattern of code without brackets in it, up to the name at the cursor or that name's mark
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,8 +67,10 @@ class Lexis:
     self_names: frozenset[str]
     constructors: tuple[str, ...]  # none: they are named as their class is
     spread: str  # ends like a member operator and is none
+    root_prefix: str  # a member operator that opens a name of the outermost namespace, where nothing stands before it
     bare_methods: bool  # whether a name and a bracket that open a line of a class define a method
     creation: str  # the word before a class that makes an instance
+    creation_only: bool  # whether nothing else does: a call of a name like a class's runs a function
     super_call: str
     type_arguments: tuple[str, ...]  # brackets between a function's name and its arguments, or nothing
     argument_assignment: str  # between an argument's name and its value
@@ -105,6 +112,16 @@ class TypeRules:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class NodeTypes:
+    """Node types of a grammar that does not use the names that most grammars use (`corpus.mining.sites` has those)."""
+
+    identifiers: frozenset[str]  # none: all whose type ends with "identifier"
+    imports: frozenset[str]
+    decorators: frozenset[str]
+    declarations: frozenset[str]  # a name right below one is a new name, a dotted one too
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Language:
     """One language folder. `extensions` with their dot, `language_ids` as LSP's `languageId` spells them."""
 
@@ -120,11 +137,14 @@ class Language:
     sites: tuple[Path, ...]
     line_comment: str
     comment_follows: str  # a pattern of one byte that stands before such a comment, where not every byte may
+    more_comments: tuple[str, ...]  # patterns of what else opens one
+    comment_end: str  # a pattern of what ends one before its line does
     block_comments: tuple[tuple[str, str], ...]
     member_operators: tuple[str, ...]  # the first is how a dotted name is written
     trigger_characters: tuple[str, ...]  # after which an editor should ask for completion
     lexis: Lexis
     types: TypeRules
+    nodes: NodeTypes
     servers: tuple[ServerPreset, ...]  # the first is the default
     folder: Path
 
@@ -185,12 +205,15 @@ def load_language(folder: Path) -> Language:
         locals=_queries(reader, "locals"),
         sites=_queries(reader, "sites"),
         line_comment=reader.text("line_comment"),
-        comment_follows=reader.pattern_text("comment_follows") if "comment_follows" in reader.values else "",
+        comment_follows=reader.pattern_text("comment_follows", needed=False),
+        more_comments=reader.pattern_texts("more_comments"),
+        comment_end=reader.pattern_text("comment_end", needed=False),
         block_comments=tuple(reader.pairs("block_comments")),
         member_operators=reader.texts("member_operators"),
         trigger_characters=reader.texts("trigger_characters"),
         lexis=_lexis(reader.table("lexis")),
         types=_types(reader.table("types")),
+        nodes=_nodes(reader.table("nodes", needed=False)),
         servers=servers,
         folder=folder,
     )
@@ -206,17 +229,29 @@ def _queries(reader: TableReader, key: str) -> tuple[Path, ...]:
     return files
 
 
+def _nodes(row: TableReader) -> NodeTypes:
+    row.done(tuple(NodeTypes.__dataclass_fields__))
+    return NodeTypes(
+        identifiers=frozenset(row.texts("identifiers", needed=False)),
+        imports=frozenset(row.texts("imports", needed=False)),
+        decorators=frozenset(row.texts("decorators", needed=False)),
+        declarations=frozenset(row.texts("declarations", needed=False)),
+    )
+
+
 def _lexis(row: TableReader) -> Lexis:
     strings = [
         StringForm(
             opens=form.pattern_text("open"),
             close=form.text("close"),
-            tail=form.pattern_text("tail") if "tail" in form.values else "",
+            tail=form.pattern_text("tail", needed=False),
             multiline=form.flag("multiline"),
             raw=form.flag("raw"),
-            whole=form.pattern_text("whole") if "whole" in form.values else "",
+            whole=form.pattern_text("whole", needed=False),
             interpolation=form.texts("interpolation", needed=False),
             nested=form.flag("nested"),
+            follows=form.pattern_text("follows", needed=False),
+            embedded=form.pattern_text("embedded", needed=False),
         )
         for form in row.rows("strings")
     ]
@@ -235,8 +270,10 @@ def _lexis(row: TableReader) -> Lexis:
         self_names=frozenset(row.texts("self_names")),
         constructors=row.texts("constructors"),
         spread=row.text("spread", needed=False),
+        root_prefix=row.text("root_prefix", needed=False),
         bare_methods=row.flag("bare_methods"),
         creation=row.text("creation", needed=False),
+        creation_only=row.flag("creation_only"),
         super_call=row.text("super_call", needed=False),
         type_arguments=row.brackets("type_arguments"),
         argument_assignment=row.text("argument_assignment", needed=False),

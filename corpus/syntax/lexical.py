@@ -6,6 +6,7 @@ spaces, every byte in its place, so that brackets and operators in it are really
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from corpus.syntax.language import Language, StringForm
 
 QUOTE = 0x22
 LONGEST_IDENTIFIER = 512  # bytes
+_TAG = "?P<tag>"  # the group of what a heredoc ends with
 _NESTED = 3  # literals within a literal's interpolation that are told apart in one reading
 
 
@@ -36,12 +38,14 @@ class Words:
 class Code:
     """Text with its strings and comments blanked.
 
-    `in_text` says that its end lies in a string or comment, `interpolated` that it lies in code within a string.
+    `in_text` says that its end lies in a string or comment, `interpolated` that it lies in code within a string. `form`
+    is the form of a string that is open at its end.
     """
 
     masked: bytes
     in_text: bool
     interpolated: bool = False
+    form: StringForm | None = None
 
 
 @cache
@@ -86,6 +90,8 @@ def code(data: bytes, language: Language | None) -> Code:
     if language is None:
         return Code(masked=data, in_text=False)
     masked = bytearray(data)
+    if data.startswith(codecs.BOM_UTF8):
+        masked[: len(codecs.BOM_UTF8)] = b" " * len(codecs.BOM_UTF8)
     pattern = _texts(language)
     at = 0
     while True:
@@ -108,7 +114,7 @@ def code(data: bytes, language: Language | None) -> Code:
         else:
             inner = _open_interpolation(data, found.end(kind), form.interpolation) if form.interpolation else -1
         if inner < 0:
-            return Code(masked=bytes(masked), in_text=True, interpolated=at > 0)
+            return Code(masked=bytes(masked), in_text=True, interpolated=at > 0, form=form)
         # The cursor is in code inside the string: the rest is read again as code, from there.
         masked[inner - 1 :] = b"[" + data[inner:]
         if form.nested:
@@ -133,7 +139,19 @@ class CodeReader:
             start = code(data[known:end], language)
             if not (start.in_text or start.interpolated):
                 self._data, self._masked = data[:end], masked[:known] + start.masked
-        return Code(masked=masked, in_text=rest.in_text, interpolated=rest.interpolated)
+        return Code(masked=masked, in_text=rest.in_text, interpolated=rest.interpolated, form=rest.form)
+
+
+def embedded(before: Code, text: bytes, mark: bytes) -> Code | None:
+    """Code that stands in the string in which `text` ends, without brackets around it; None where there is none.
+
+    `mark` is the first byte of the name at the text's end, if that is the mark of a name.
+    """
+    pattern = before.form.embedded if before.form is not None else ""
+    found = _pattern(rf"(?:{pattern})\Z").search(text + mark) if pattern else None
+    if found is None:
+        return None
+    return Code(masked=before.masked[: found.start()] + text[found.start() :], in_text=False, interpolated=True)
 
 
 def _form(kind: str, language: Language) -> StringForm:
@@ -142,9 +160,15 @@ def _form(kind: str, language: Language) -> StringForm:
 
 def _nested_opening(data: bytes, end: int, form: StringForm) -> bytes:
     """The bracket of an interpolation at `end`, where the literals that it may hold nest; b'' when there is none."""
-    if not form.nested:
-        return b""
-    return next((mark for mark in map(str.encode, form.interpolation[::2]) if data.startswith(mark, end)), b"")
+    for mark in map(str.encode, form.interpolation[::2] if form.nested else ()):
+        if data.startswith(mark, end) and _pattern(form.follows).match(data, end + len(mark)):
+            return mark
+    return b""
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[bytes]:
+    return re.compile(text.encode())
 
 
 def _open_interpolation(data: bytes, start: int, brackets: tuple[str, ...]) -> int:
@@ -172,15 +196,17 @@ def _texts(language: Language) -> re.Pattern[bytes]:
     """
     follows = language.comment_follows.encode()
     allowed = rb"(?:^|(?<=%s))" % follows if follows else b""
-    parts = [rb"(?P<comment>%s%s[^\r\n]*)" % (allowed, re.escape(language.line_comment.encode()))]
+    marks = [re.escape(language.line_comment.encode()), *(mark.encode() for mark in language.more_comments)]
+    rest = rb"(?>(?:(?!%s)[^\r\n])*)" % language.comment_end.encode() if language.comment_end else rb"[^\r\n]*"
+    parts = [rb"(?P<comment>%s(?:%s)%s)" % (allowed, b"|".join(marks), rest)]
     for index, pair in enumerate(language.block_comments):
         opens, closes = (re.escape(mark.encode()) for mark in pair)
         name = b"commented" if index == 0 else b"commented%d" % index
         parts.append(rb"(?P<comment_open%d>%s)(?:(?!%s)[\s\S])*+(?P<%s>%s)?" % (index, opens, closes, name, closes))
     for index, form in enumerate(language.lexis.strings):
-        close = re.escape(form.close.encode())
-        ends = rb"(?P<close%d>%s%s)?" % (index, close, form.tail.encode())
-        parts.append(rb"(?P<open%d>%s)%s%s" % (index, form.opens.encode(), _body(form), ends))
+        ends = rb"(?P<close%d>%s%s)?" % (index, _close(form), form.tail.encode())
+        whole = rb"(?P<open%d>%s)%s%s" % (index, form.opens.encode(), _body(form), ends)
+        parts.append(whole.replace(rb"?P<tag>", rb"?P<tag%d>" % index).replace(rb"?P=tag)", rb"?P=tag%d)" % index))
     return re.compile(b"|".join(parts))
 
 
@@ -189,7 +215,7 @@ def _body(form: StringForm) -> bytes:
 
     Atomic groups, not possessive repeats: those match wrongly over alternatives before Python 3.11.5.
     """
-    close = re.escape(form.close.encode())
+    close = _close(form)
     first = re.escape(form.close[:1].encode())
     stop = b"" if form.multiline else b"\r\n"
     parts: list[bytes] = [form.whole.encode()] if form.whole else []
@@ -199,23 +225,29 @@ def _body(form: StringForm) -> bytes:
     parts.append(plain)
     if not form.raw:
         parts.append(rb"\\(?:\r\n|[\s\S])?")
-    if len(form.close) > 1:
+    if len(close) > len(first):
         parts.append(rb"(?!%s)%s" % (close, first))
+    follows = form.follows.encode()
     if pairs:
-        parts.append(
-            rb"(?!%s)[%s]" % (b"|".join(re.escape(o) for o, _ in pairs), b"".join(re.escape(o[:1]) for o, _ in pairs))
-        )
+        opens = b"|".join(rb"%s(?=%s)" % (re.escape(o), follows) for o, _ in pairs)
+        parts.append(rb"(?!%s)[%s]" % (opens, b"".join(re.escape(o[:1]) for o, _ in pairs)))
     literal = b""
-    for _ in range(_NESTED if pairs else 0):
-        inner = [_interpolated(opens, closes, first, literal) for opens, closes in pairs]
+    for _ in range(_NESTED if pairs and _TAG not in form.opens else 0):
+        inner = [_interpolated(opens, closes, follows, first, literal) for opens, closes in pairs]
         literal = rb"%s(?>(?:%s)*)%s" % (form.opens.encode(), b"|".join([*parts, *inner]), close)
-    return rb"(?>(?:%s)*)" % b"|".join([*parts, *(_interpolated(o, c, first, literal) for o, c in pairs)])
+    return rb"(?>(?:%s)*)" % b"|".join([*parts, *(_interpolated(o, c, follows, first, literal) for o, c in pairs)])
 
 
-def _interpolated(opens: bytes, closes: bytes, quote: bytes, literal: bytes) -> bytes:
+def _close(form: StringForm) -> bytes:
+    """Matches what ends a literal."""
+    close = re.escape(form.close.encode())
+    return rb"%s[ \t]*(?P=tag)\b" % close if _TAG in form.opens else close
+
+
+def _interpolated(opens: bytes, closes: bytes, follows: bytes, quote: bytes, literal: bytes) -> bytes:
     """Matches one whole interpolation: brackets of its kind, literals of one line, and `literal` within it."""
     opening, closing = re.escape(opens[-1:]), re.escape(closes[:1])
     within = rb"""'[^'\\\r\n]*+'|"[^"\\\r\n]*+"|""" + (literal + b"|" if literal else b"")
     plain = rb"[^%s%s%s]" % (opening, closing, quote)
     deeper = rb"%s(?>(?:%s%s)*)%s" % (opening, within, plain, closing)
-    return rb"%s(?>(?:%s%s|%s)*)%s" % (re.escape(opens), within, deeper, plain, re.escape(closes))
+    return rb"%s(?=%s)(?>(?:%s%s|%s)*)%s" % (re.escape(opens), follows, within, deeper, plain, re.escape(closes))

@@ -40,7 +40,10 @@ class Origins:
     def base(self, at: int) -> str:
         """Return the origin of an instance of the base class of the class around `at`."""
         cls = self._types.enclosing_class(at)
-        origin = self._of(cls.local.base, cls.start, innermost(self._types.root, cls.start), 1) if cls else ""
+        if cls is None:
+            return ""
+        named = path_of(cls.local.base, self._rules) if self._rules.stated else cls.local.base
+        origin = self._of(named, cls.start, innermost(self._types.root, cls.start), 1)
         return origin and origin + CALLED
 
     def _of(self, expression: str, at: int, scope: Scope, depth: int) -> str:
@@ -113,15 +116,18 @@ class Origins:
                 text = text[len(word) :].strip()
         for mark in self._rules.assertions:
             text = text.removesuffix(mark)
-        return text
+        return text.removeprefix(self._language.lexis.root_prefix)
 
     def _name(self, name: str, at: int, depth: int) -> str:
         lexis = self._language.lexis
         if name in lexis.self_names or (self._rules.stated and name == lexis.super_call):
             return self.base(at) if depth <= _DEEPEST else ""
         found = [item for item in self._types.bindings(name, at) if item[1].kind != "narrowed"]
+        found = [item for item in found if item[1].type != name]  # a field that has the name of its class
         if not found:
-            return "" if name in lexis.own_modules else name
+            # Where types are written, a class may stand below the head of a function that names it.
+            own = name in lexis.own_modules or (self._rules.stated and name in self._types.classes)
+            return "" if own else name
         offset, binding, _ = found[0]
         return self._bound(offset, binding, depth)
 
@@ -146,6 +152,8 @@ class Origins:
             named = annotation.strip() if dotted else self._types.annotation(annotation)
         if not named:
             return ""
+        if named in self._rules.self_types:
+            return self.base(offset)
         origin = self._of(named, offset, innermost(self._types.root, offset), depth + 1)
         return origin and origin + CALLED
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, final
 from weakref import WeakKeyDictionary
 
 from corpus.syntax.language import Language
-from corpus.syntax.lexical import CodeReader, identifier_start
+from corpus.syntax.lexical import CodeReader, embedded, identifier_start, words
 from corpus.syntax.origins import Origins
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import has_capture, query
@@ -76,9 +76,13 @@ def site_at(document: SyntaxDocument, offset: int) -> CompletionSite:
     prefix = data[start:offset].decode("utf-8", "replace")
     begin = reading_start(data, start, language)
     before = _readers.setdefault(document, CodeReader())(data[begin:start], language)
-    lexical = read(before, data, begin, start, offset, language)
     if before.in_text:
-        return _text_site(language, start, offset, prefix)
+        mark = data[start : start + 1] if prefix and prefix[0] in words(language).marks else b""
+        inside = embedded(before, data[begin:start], mark)
+        if inside is None:
+            return _text_site(language, start, offset, prefix)
+        before = inside
+    lexical = read(before, data, begin, start, offset, language)
     if language is None:
         return CompletionSite(
             language="",
@@ -197,7 +201,8 @@ def _expected(types: Types, lexical: Reading, start: int, language: Language) ->
         parameters = types.parameters(function) if function is not None else []
         if isinstance(lexical.argument, int) and lexical.argument < len(parameters):
             return types.annotation(parameters[lexical.argument].type)
-        return next((types.annotation(p.type) for p in parameters if p.name == lexical.argument), "")
+        marks = language.lexis.identifier_marks  # the name of an argument has none
+        return next((types.annotation(p.type) for p in parameters if p.name.lstrip(marks) == lexical.argument), "")
     if "type" in lexical.expected:
         return types.annotation(lexical.expected["type"])
     if "returned" in lexical.expected:

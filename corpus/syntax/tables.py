@@ -83,8 +83,8 @@ class TableReader:
             raise self.wrong(key, "true or false is needed")
         return value
 
-    def table(self, key: str) -> TableReader:
-        value = self.values.get(key)
+    def table(self, key: str, *, needed: bool = True) -> TableReader:
+        value = self.values.get(key, None if needed else {})
         if not isinstance(value, dict):
             raise self.wrong(key, "a table is needed")
         return TableReader(self.file, cast(Table, value), f"{self.path}{key}.")
@@ -118,10 +118,15 @@ class TableReader:
     def patterns(self, key: str, *, needed: bool = True) -> tuple[re.Pattern[bytes], ...]:
         return tuple(self.pattern(key, text) for text in self.texts(key, needed=needed))
 
-    def pattern_text(self, key: str) -> str:
-        text = self.text(key)
+    def pattern_text(self, key: str, *, needed: bool = True) -> str:
+        text = self.text(key, needed=needed)
         self.pattern(key, text)
         return text
+
+    def pattern_texts(self, key: str) -> tuple[str, ...]:
+        """Patterns that are parts of another, or none."""
+        self.patterns(key, needed=False)
+        return self.texts(key, needed=False)
 
     def text_pattern(self, key: str) -> re.Pattern[str] | None:
         """A pattern on text, not on bytes; None where there is none."""

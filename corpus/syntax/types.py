@@ -189,7 +189,7 @@ class Types:
                 text, awaited = text[len(word) :].strip(), True
         for mark in self.rules.assertions:
             text = text.removesuffix(mark)
-        return text, awaited
+        return text.removeprefix(self.language.lexis.root_prefix), awaited
 
     def _created(self, text: str, masked: bytes) -> str:
         """The class that an expression makes an instance of with the language's word for it."""
@@ -310,7 +310,7 @@ class Types:
             return name
         if bound is not None and bound[1].kind == "import":
             name = bound[1].origin.rpartition(".")[2]
-        return name if self.rules.type_name.match(name) else ""
+        return name if self.rules.type_name.match(name) and not self.language.lexis.creation_only else ""
 
 
 def visible_scopes(scope: Scope, language: Language) -> list[Scope]:

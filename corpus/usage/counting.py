@@ -22,7 +22,6 @@ Uses = dict[str, Counter[str]]  # context -> name -> how often
 _LONGEST_EXPRESSION = 200  # bytes of a receiver or a callee
 _LONGEST_NAME = 60  # bytes
 _SPACES = b" \t\r\n\f\\"
-_KEYWORD_ARGUMENT = re.compile(rb"\s*([\w\x80-\xff]+)\s*=(?!=)")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,9 +92,10 @@ class _File:
                     lines.add(line)
                     continue
                 name = data[start:end].decode("utf-8", "replace")
-                is_member = start > 0 and masked[start - 1] in last_of_operator
-                if is_member:
-                    contexts = self._of_member(start)
+                may_be_member = start > 0 and masked[start - 1] in last_of_operator
+                operator = member_operator(masked, start, language) if may_be_member else -1
+                if operator >= 0:
+                    contexts = self._of_member(start, operator)
                 elif name in keywords:
                     continue
                 else:
@@ -126,10 +126,7 @@ class _File:
             pattern.search(before) for pattern in self.language.lexis.imports
         )
 
-    def _of_member(self, start: int) -> list[str]:
-        operator = member_operator(self.masked, start, self.language)
-        if operator < 0:
-            return []
+    def _of_member(self, start: int, operator: int) -> list[str]:
         end = operator
         while end > 0 and self.masked[end - 1] in _SPACES:
             end -= 1
@@ -154,9 +151,7 @@ class _File:
                 opened.callee = self._callee(opened.at)
             callee, origin = opened.callee
             argument = opened.argument
-            assigned = self.language.lexis.argument_assignment and _KEYWORD_ARGUMENT.match(
-                self.masked, opened.starts, start
-            )
+            assigned = _keyword_argument(self.language).match(self.masked, opened.starts, start)
             if assigned:
                 argument = assigned[1].decode("utf-8", "replace")
         return name_contexts(token, callee, origin, argument, self.language)
@@ -172,6 +167,13 @@ class _File:
         if callee in self.language.lexis.constructors or callee in self.language.lexis.keywords:
             return "", ""
         return callee, self.origins.of(callee, first)
+
+
+@cache
+def _keyword_argument(language: Language) -> re.Pattern[bytes]:
+    """Matches an argument's name and the mark after it; nothing where arguments have no names."""
+    mark = re.escape(language.lexis.argument_assignment.encode())
+    return re.compile(rb"\s*([\w\x80-\xff]+)\s*%s(?!%s)" % (mark, mark) if mark else rb"(?!)")
 
 
 @cache

@@ -29,7 +29,8 @@ from tuning.ranking.serving.model.loading import chosen
 from tuning.ranking.serving.model.model_store import gguf_file
 
 MEASURED, MOST = 3, 12  # requests whose time counts; requests until the list is final
-POLL = 0.2  # seconds between two requests for the status
+POLL = 0.2  # seconds between two requests for the status, or for a list
+READING = 10.0  # seconds: a server that is still reading the project may have nothing to offer yet
 
 
 class LocationError(ValueError):
@@ -175,8 +176,12 @@ async def _measured(
     language = _language_id(path)
     probe.open(uri, text, language)
     started = time.perf_counter()
-    await probe.complete(uri, line, character, 60.0)
+    offered = await probe.complete(uri, line, character, 60.0)
     first = (time.perf_counter() - started) * 1000
+    begun = time.monotonic()
+    while not items_of(offered) and time.monotonic() < begun + READING:
+        await asyncio.sleep(POLL)
+        offered = await probe.complete(uri, line, character, 60.0)
     until = time.monotonic() + wait
     while wait and time.monotonic() < until:
         status = (await probe.backend.request("starling/status", {}, 10.0))["ranker"]

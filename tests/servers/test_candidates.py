@@ -27,13 +27,18 @@ SOURCES = {
         "typescript",
         b"const found = new Map<string, number>()\nfound.forEach(x => x)\n",
     ),
+    "intelephense": (
+        "src/Shop.php",
+        "php",
+        b"<?php\n\nfunction size(ArrayObject $found): int\n{\n    return $found->getFlags();\n}\n",
+    ),
     "jdtls": (
         "src/main/java/shop/Shop.java",
         "java",
         b"package shop;\n\nclass Shop {\n    int size(String name) {\n        return name.length();\n    }\n}\n",
     ),
 }
-LAST = {"python": b"move_to_end", "typescript": b"forEach", "java": b"length"}
+LAST = {"python": b"move_to_end", "typescript": b"forEach", "java": b"length", "php": b"getFlags"}
 
 
 @pytest.mark.parametrize("server", SOURCES)

@@ -64,6 +64,17 @@ def test_neovims_side_is_in_the_package(capsys: pytest.CaptureFixture[str]) -> N
     assert (FOLDER / "lua" / "starling" / "init.lua").is_file()
 
 
+def test_complete_asks_again_while_a_server_reads_the_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "app.py").write_text("x")
+    scene = Scene(tmp_path, completion=[{"label": "first"}], empty_first=2)
+    place = f"{tmp_path / 'app.py'}:1:1"
+    assert main(["complete", "--json", "--ranker", "signals", place, "--", *scene.fake]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["server"], [item["label"] for item in found["starling"]]) == (["first"], ["★ first"])
+
+
 @pytest.mark.parametrize("command", ["doctor --json --ranker off", "complete --json --ranker signals app.py:1:1 --"])
 @pytest.mark.parametrize("variable", [{}, {"PYTHONPATH": "."}], ids=["folder", "PYTHONPATH"])
 def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, command: str, variable: dict[str, str]) -> None:
@@ -71,7 +82,8 @@ def test_no_project_takes_the_place_of_our_packages(tmp_path: Path, command: str
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     (tmp_path / "app.py").write_text("x")
-    words = [*command.split(), *(Scene(tmp_path).fake if command.endswith("--") else ())]
+    scene = Scene(tmp_path, completion=[{"label": "x"}])
+    words = [*command.split(), *(scene.fake if command.endswith("--") else ())]
     starling = [Path(sys.executable).with_name("starling"), *words]
     done = subprocess.run(starling, cwd=tmp_path, env={**os.environ, **variable}, capture_output=True, check=False)
     assert done.returncode in (0, 1), done.stderr

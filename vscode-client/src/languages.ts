@@ -55,6 +55,24 @@ export const LANGUAGES: readonly LanguageSupport[] = [
   { ids: ['go'], others: always('golang.go'), sections: ['gopls'], triggers: ['.'] },
   { ids: ['rust'], others: always('rust-lang.rust-analyzer'), sections: ['rust-analyzer'], triggers: ['.', ':'] },
   {
+    ids: ['php'],
+    // VS Code's own extension completes little of PHP, so it does not count.
+    others: always(
+      'bmewburn.vscode-intelephense-client',
+      'devsense.phptools-vscode',
+      'phpactor.vscode-phpactor',
+      'zobo.php-intellisense',
+    ),
+    sections: ['intelephense', 'phpactor'],
+    triggers: ['$', '>', ':', '\\'],
+  },
+  {
+    ids: ['csharp'],
+    others: always('ms-dotnettools.csharp', 'anysphere.csharp', 'muhammad-sammy.csharp'), // the last two are the forks' own
+    sections: ['csharp', 'omnisharp'],
+    triggers: ['.'],
+  },
+  {
     ids: ['shellscript'],
     others: always('mads-hartmann.bash-ide-vscode'),
     sections: ['bashIde'],

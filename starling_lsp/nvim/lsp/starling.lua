@@ -13,6 +13,8 @@ return {
     'cpp',
     'go',
     'rust',
+    'php',
+    'cs',
     'sh',
     'bash',
   },
@@ -31,5 +33,6 @@ return {
     'compile_commands.json',
     'go.mod',
     'Cargo.toml',
+    'composer.json',
   },
 }

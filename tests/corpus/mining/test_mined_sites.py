@@ -40,6 +40,31 @@ class Shop extends Base {
   int price(Item item) { return this.total + item.amount() + List.of(item).size(); }
 }
 """
+PHP = b"""<p>outside</p>
+<?php
+namespace App\\Space;
+use Pkg\\Helper;
+#[Route('/shop', name: 'shop')]
+class Shop extends Base
+{
+    private ?Item $total = null; // words
+    const LIMIT = 1;
+    public function price(Item $item): int
+    {
+        return $this->total->amount + \\strlen("to $item") + Pkg\\Old::make(rate: self::LIMIT);
+    }
+}
+"""
+CSHARP = b"""using System.Text;
+namespace App.Space;
+[Serializable]
+class Shop : Base
+{
+    private int total; // words
+    public Item Top { get; set; } = null;
+    int Price(Item item) { return this.total + item?.Amount(rate: total) + List.Of(item).Size; }
+}
+"""
 EXPECTED = {
     "python": (
         PYTHON,
@@ -71,6 +96,28 @@ EXPECTED = {
             "name": {"Base", "Item", "item", "List"},
         },
         {"Shop", "price", "class", "int"},
+    ),
+    "php": (
+        PHP,
+        {
+            "import": {"Pkg", "Helper"},
+            "decorator": {"Route"},
+            "member": {"total", "amount", "Old", "make", "LIMIT"},
+            "keyword": {"rate"},
+            "name": {"Base", "Item", "$item", "$this", "strlen", "Pkg"},
+        },
+        {"Shop", "price", "class", "$total", "outside", "words", "App", "Space"},
+    ),
+    "csharp": (
+        CSHARP,
+        {
+            "import": {"System", "Text"},
+            "decorator": {"Serializable"},
+            "member": {"total", "Amount", "Of", "Size"},
+            "keyword": {"rate"},
+            "name": {"Base", "Item", "item", "List", "total"},
+        },
+        {"Shop", "Price", "Top", "class", "int", "words", "App", "Space"},
     ),
 }
 

@@ -59,7 +59,7 @@ def test_places_are_the_servers_own_order() -> None:
         ("add", "add"), ("add(x)", "add"), (".add", "add"), ("_private", "_private"), ("$scope", "$scope"),
         ("größe: int", "größe"), ("★ total", "total"), ("()", "fallback"), ("name=", "name"), ("2d", "2d"),
         (" boil", "boil"), ("•boil(int)", "boil"), ("lid.open", "fallback"), ("std::string", "fallback"),
-        ("~Kettle()", "fallback"), ("...rest", "rest"), ("vec![]", "vec"),
+        ("Tea\\Pot", "fallback"), ("~Kettle()", "fallback"), ("...rest", "rest"), ("vec![]", "vec"),
     ],
 )  # fmt: skip
 def test_an_items_name_is_its_identifier(label: str, name: str) -> None:

@@ -95,6 +95,15 @@ def test_who_extends_itself_or_nobody_is_refused(tmp_path: Path, base: str) -> N
         load_folder(tmp_path)
 
 
+def test_node_types_that_a_grammar_names_otherwise(tmp_path: Path) -> None:
+    file = edited(tmp_path, "[types]", '[nodes]\nidentifiers = ["name"]\nimports = ["use"]\n\n[types]')
+    nodes = load_folder(tmp_path)[BASE].nodes
+    assert (nodes.identifiers, nodes.imports, nodes.decorators) == ({"name"}, {"use"}, frozenset())
+    file.write_text(file.read_text().replace("identifiers =", "identifier ="))
+    with pytest.raises(LanguageError, match=r"nodes\.identifier: is not a known key"):
+        load_folder(tmp_path)
+
+
 def test_two_folders_with_one_id_are_refused(tmp_path: Path) -> None:
     edited(tmp_path, 'id = "typescript"', 'id = "javascript"', language=HEIR)
     with pytest.raises(LanguageError, match="is taken"):

@@ -60,6 +60,9 @@ JAVA = [
     ("import static java.lang.System.out;\nclass A { void f() { out.| } }", "java.lang.System.out"),
     ("import app.Screen;\nclass A extends Screen { void f() { this.| } }", "app.Screen()"),
     ("import app.Screen;\nclass A extends Screen { void f() { super.| } }", "app.Screen()"),
+    ("import app.Screen;\nclass A<T> extends Screen<T> { void f() { this.| } }", "app.Screen()"),
+    ("class A { Size Size; void f(A a) { a.Size.| } }", "Size()"),
+    ("record A(B b) { }\nclass B { }\nclass C { void f(A a) { a.b.| } }", ""),
     ("class A { void f(A a) { a.| } }", ""),
     ("class A { void f() { g(x -> x.|) } }", ""),
 ]

@@ -165,6 +165,8 @@ SNIPPETS = [
 BRACES = "class Foo {\n  Foo run() { return x.y; }\n}\n"
 WHOLE = {"java": BRACES, "javascript": BRACES.replace("Foo run", "run"), "typescript": BRACES.replace("Foo run", "run")}
 WHOLE["tsx"] = WHOLE["typescript"]
+WHOLE["csharp"] = BRACES
+WHOLE["php"] = "<?php\nclass Foo {\n  function run() { return $x->y; }\n}\n?>\n"
 
 
 @pytest.mark.parametrize("language", languages().values(), ids=lambda language: language.id)

@@ -79,6 +79,43 @@ int shown(const std::vector<int> &all, FILE *out) {
   return 0;
 }
 """
+PHP = """\
+<?php
+namespace App\\Shown;
+
+use Illuminate\\Support\\Collection;
+use function Shop\\pour;
+
+class Screen extends View
+{
+    private Collection $names;
+
+    public function show(Bundle $state): void
+    {
+        parent::show($state);
+        $this->names->push(\\strlen("a $state"), at: $state);
+        pour($state);
+        throw new \\InvalidArgumentException(pour(...$names));
+    }
+}
+"""
+CSHARP = """\
+using System.Text;
+
+namespace App.Shown;
+
+class Screen : View<int>
+{
+    private readonly List<string> names = new();
+
+    void Show(Bundle state, int x)
+    {
+        base.Show(state);
+        names.Add(string.Join(" ", state), at: x);
+        throw new ArgumentException(nameof(state));
+    }
+}
+"""
 
 
 def test_names_stand_in_their_contexts() -> None:
@@ -136,6 +173,32 @@ def test_declared_names_are_no_uses() -> None:
                 "n(< std.fs.File.open 0": {"text": 1},
             },
         ),
+        (
+            PHP,
+            "php",
+            {
+                "i< Illuminate.Support": {"Collection": 1},
+                "i< Shop": {"pour": 1},
+                "m< Illuminate.Support.Collection()": {"push": 1},
+                "m< View()": {"show": 1, "names": 1},
+                "n new": {"InvalidArgumentException": 1},
+                "n(< Shop.pour 0": {"$state": 1, "$names": 1},
+                "n(< Illuminate.Support.Collection().push at": {"$state": 1},
+            },
+        ),
+        (
+            CSHARP,
+            "csharp",
+            {
+                "i< System": {"Text": 1},
+                "m< List()": {"Add": 1},
+                "m< string": {"Join": 1},
+                "m< View()": {"Show": 1},
+                "n new": {"ArgumentException": 1},
+                "n(< nameof 0": {"state": 1},
+                "n(< List().Add at": {"x": 1},
+            },
+        ),
         (CPP, "cpp", {"m< std.vector()": {"size": 1}, "n(< fprintf 0": {"out": 1}, "m< std": {"vector": 1}}),
     ],
 )
@@ -144,7 +207,9 @@ def test_typed_languages(text: str, language: str, contexts: dict[str, dict[str,
     assert contexts == {context: dict(found[context]) for context in contexts}
     names = {name for names in found.values() for name in names}
     assert not names & {"app", "shown", "java", "util", "l", "sys", "types", "h", "count", "fetch"}
-    assert not {context for context in found if context.startswith(("n( show", "n( count", "n( fetch"))} - {
+    assert not {context for context in found if context.startswith(("n( show", "n( count", "n( fetch", "n( Show"))} - {
+        "n( Show",
+        "n( Show 0",
         "n( show",
         "n( show 0",
     }
@@ -159,6 +224,8 @@ def test_typed_languages(text: str, language: str, contexts: dict[str, dict[str,
         (GO, "go", ["NewRequest", "Header", "Set"]),
         (RUST, "rust", ["open", "insert", "metadata"]),
         (CPP, "cpp", ["fprintf", "size"]),
+        (PHP, "php", ["push", "strlen", "InvalidArgumentException"]),
+        (CSHARP, "csharp", ["Add", "Join", "ArgumentException", "nameof"]),
     ],
 )
 def test_a_site_has_the_contexts_that_are_counted(text: str, language: str, names: list[str]) -> None:
