@@ -18,8 +18,6 @@ from tuning.ranking.serving.model.scorer import Scorer
 Answer = tuple[int, bytes]
 Fault = Callable[[str, Any, Answer], Answer | None]  # path, what was asked, the right answer; None cuts the connection
 
-LIKELIEST = 20
-
 
 class Engine:
     """`fault` changes answers; `delay` seconds before each; `asked` are the paths and bodies that came."""

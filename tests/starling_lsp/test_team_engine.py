@@ -19,7 +19,8 @@ from tests.tuning.models import byte_level, tiny
 from tuning.ranking.serving.model import adapter_registry, model_store
 from tuning.ranking.serving.model.adapter_registry import Card
 from tuning.ranking.serving.model.loading import load_scorer
-from tuning.ranking.serving.remote import completions, trial
+from tuning.ranking.serving.remote import engine as engine_module
+from tuning.ranking.serving.remote import trial
 from tuning.ranking.serving.remote.address import TOKEN
 
 
@@ -29,7 +30,9 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(TOKEN, raising=False)
     monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
     monkeypatch.setattr(trial, "PLACES", dict(list(trial.PLACES.items())[:2]))
-    monkeypatch.setattr(completions, "LIKELIEST", 512)  # an untrained model likes all tokens alike: no estimate is near
+    monkeypatch.setattr(
+        engine_module, "LIKELIEST", (512,)
+    )  # an untrained model likes all tokens alike: no estimate is near
     monkeypatch.setattr(model_store, "models_dir", lambda: tmp_path / "compiled")
     tokenizer = byte_level()
     tokenizer.save_pretrained(tmp_path / "base")

@@ -20,7 +20,7 @@ from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
 from tuning.ranking.serving.model.trie import Node, Scores
 from tuning.ranking.serving.remote.address import Remote, is_loopback
-from tuning.ranking.serving.remote.completions import Answered, questions
+from tuning.ranking.serving.remote.completions import LIKELIEST, Answered, questions
 from tuning.ranking.serving.remote.errors import RemoteNonsense, RemoteRefused, RemoteUnlike, RemoteUnreachable
 
 CONNECT, ANSWER = 2.0, 5.0  # seconds: to be connected, and without a byte
@@ -58,6 +58,7 @@ class RemoteEngine:
         self.tokens = NameTokens(tokenizer, POSITIONS)
         self.models: tuple[str, ...] = ()  # what it serves: known after `check`
         self.model = remote.model
+        self._likeliest = LIKELIEST[-1]
         self._client = httpx2.AsyncClient(
             base_url=remote.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -88,7 +89,16 @@ class RemoteEngine:
         theirs = _decoded(await self._sent("POST", "/tokenize", asked), _Tokens).tokens
         if theirs != self._tokenizer.encode(CANARY):
             raise RemoteUnlike(f"{wanted} has another tokenizer than the base on this machine (--base)")
-        await self.answers(self._tokenizer.encode(CANARY), [Node(token=0, parent=None, depth=0, ends=[0])], wanted)
+        for self._likeliest in LIKELIEST:
+            try:
+                await self.answers(
+                    self._tokenizer.encode(CANARY), [Node(token=0, parent=None, depth=0, ends=[0])], wanted
+                )
+            except RemoteRefused:
+                if self._likeliest == LIKELIEST[-1]:
+                    raise
+            else:
+                break
 
     def model_for(self, name: str) -> str:
         """The model to ask for a document for which the adapter `name` is installed: it, where it is served, else the team's."""
@@ -102,7 +112,7 @@ class RemoteEngine:
     async def answers(self, prompt: Sequence[int], nodes: Sequence[Node], model: str) -> Answered:
         """What follows each node behind a prompt. Raises RemoteError."""
         paths = [[*prompt, *_path(node)] for node in nodes]
-        asked = questions(nodes)
+        asked = questions(nodes, self._likeliest)
         found = Answered(self._ending)
         bodies = [self._sent("POST", "/v1/completions", question.body(model, paths)) for question in asked]
         for question, body in zip(asked, await _all(bodies), strict=True):

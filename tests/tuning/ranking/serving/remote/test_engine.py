@@ -18,7 +18,6 @@ from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer
 from tuning.ranking.serving.model.trie import Node
-from tuning.ranking.serving.remote import completions
 from tuning.ranking.serving.remote import engine as engine_module
 from tuning.ranking.serving.remote.address import TOKEN, Remote
 from tuning.ranking.serving.remote.completions import CELLS, GIVEN, questions
@@ -68,7 +67,9 @@ async def searched(found: RemoteEngine, prompt: Prompt, names: list[str], size: 
 async def test_the_same_scores_as_plain_text(
     engine: Engine, scorer: Scorer, tail: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completions, "LIKELIEST", scorer.tokenizer.size)  # then nothing of how a name ends is estimated
+    monkeypatch.setattr(
+        engine_module, "LIKELIEST", (scorer.tokenizer.size,)
+    )  # then nothing of how a name ends is estimated
     found = client(engine, scorer)
     await found.check()
     prompt = Prompt(text=PROMPT.text, tail=tail)
@@ -86,7 +87,7 @@ async def test_how_likely_a_name_ends_is_estimated_from_the_likeliest_tokens(eng
     logits = scorer.runtime.read(scorer.runtime.context(), [*prompt, leaf.token])
     p = np.exp(logits - logits.max()).astype(float)
     p /= p.sum()
-    best = np.argsort(-p)[:20]
+    best = np.argsort(-p)[:64]
     ending = scorer.tokenizer.ends_identifier(len(p))
     ended, known = p[best][ending[best]].sum(), p[best].sum()
     expected = ended + (1 - known) * max(ended / known, 0.05)
@@ -202,6 +203,18 @@ async def test_a_model_that_does_not_fit(engine: Engine, scorer: Scorer) -> None
     found = client(engine, scorer)
     with pytest.raises(RemoteUnlike, match="takes 128 tokens"):
         await found.check()
+    await found.close()
+
+
+async def test_an_engine_that_gives_the_log_p_of_few_tokens(engine: Engine, scorer: Scorer) -> None:
+    def limited(path: str, body: Any, answer: Answer) -> Answer:
+        too_many = body is not None and body.get("logprobs", 0) > 20 and "logprob_token_ids" not in body
+        return (400, b'{"error": {"message": "max allowed: 20"}}') if too_many else answer
+
+    engine.fault = limited
+    found = client(engine, scorer)
+    await found.check()
+    assert len(await searched(found, PROMPT, NAMES)) == len(NAMES)
     await found.close()
 
 
