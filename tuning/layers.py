@@ -35,7 +35,7 @@ class AdaptedLayer(nn.Module):
         self.routing = routing
         self.own_active: tuple[str, ...] | None = None  # where this layer alone was told which adapters to use, or
         self.own_enabled: bool | None = None  # whether to
-        self.train(base_layer.training)
+        self.training = base_layer.training
 
     def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         if "hidden_states" in kwargs and self.frozen.role in (BLOCK, DECODER):

@@ -89,12 +89,12 @@ def all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
     head = of_head() if of_head is not None else None
     if head is None and config.task_type == TaskType.SEQ_CLS:
         head = next((getattr(model, name) for name in ("score", "classifier") if hasattr(model, name)), None)
+    roles = {name: (_role(module), module) for name, module in candidates(model)}
+    attention = {name for name, (role, _) in roles.items() if role == ATTENTION}
     linear = [
         (name, module)
-        for name, module in candidates(model)
-        if _role(module) == LINEAR
-        and not read_by_kernels(model, name)
-        and _role(model.get_submodule(name.rpartition(".")[0])) != ATTENTION
+        for name, (role, module) in roles.items()
+        if role == LINEAR and name.rpartition(".")[0] not in attention and not read_by_kernels(model, name)
     ]
     out = {name for name, module in linear if module is base_of(head) or _kept_whole(config, name)}
     wanted = {name for name, _ in linear if name not in out}
@@ -146,7 +146,9 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
     """The layers that an adapter is to sit on. Raises TargetError where there are none, or one can't be adapted."""
     found: list[Frozen] = []
     wrong: list[tuple[str, nn.Module, Kind | None]] = []
+    seen: dict[str, nn.Module] = {}
     for name, module in outer(model):
+        seen[name] = module
         if not name or not targeted(config, name):
             continue
         base = innermost(module)
@@ -154,7 +156,7 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
         if kind is None or kind.role not in family.roles or (kind.quantised and not family.on_quantised):
             wrong.append((name, base, kind))
             continue
-        if isinstance(innermost(model.get_submodule(name.rpartition(".")[0])), nn.MultiheadAttention):
+        if isinstance(innermost(seen[name.rpartition(".")[0]]), nn.MultiheadAttention):
             raise TargetError(
                 f"'{name}' is read by its attention as a weight: target '{name.rpartition('.')[0]}' itself"
             )
