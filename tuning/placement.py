@@ -125,7 +125,7 @@ class _Parts(MutableMapping[str, Any]):
         home = name if modules.get(name) is None or isinstance(modules[name], kind) else f"{name}{self.held}"
         if modules.get(home) is None:
             modules[home] = kind()
-            modules[home].train(self.owner.training)  # pyright: ignore[reportOptionalMemberAccess]
+            modules[home].training = self.owner.training  # pyright: ignore[reportOptionalMemberAccess]
         there: Any = modules[home]
         there[self.adapter] = value
         self.names[name] = home
