@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -11,9 +12,9 @@ from tuning.layers import AdaptedLayer
 BEFORE = "_activation_before_adapters"
 
 
-def no_fast_path(model: nn.Module) -> None:
-    """Let encoder layers with adapters in them call their layers, and others do what they did before."""
-    for module in model.modules():
+def no_fast_path(modules: Iterable[nn.Module]) -> None:
+    """Of a model's modules, let encoder layers with adapters in them call their layers, and others do what they did before."""
+    for module in modules:
         if not isinstance(module, nn.TransformerEncoderLayer):
             continue
         layer: Any = module

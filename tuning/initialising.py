@@ -36,8 +36,8 @@ def initialise(a: Any, b: Any, scaling: float, how: bool | str, frozen: Frozen, 
     """Fill A and B; returns whether they are a part of the base's weight."""
     if how is False:
         return False  # random in both, as they are: not the identity, for tests
-    for bias in [parameter for name, parameter in b.named_parameters() if name == "bias"]:
-        nn.init.zeros_(bias)
+    if getattr(b, "bias", None) is not None:
+        nn.init.zeros_(b.bias)
     name = how.lower() if isinstance(how, str) else ""
     if name.startswith((*PARTS, "mica")) and frozen.role != LINEAR:
         name = ""  # of other kinds of layer there is no such part: they start as ever

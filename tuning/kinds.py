@@ -38,6 +38,9 @@ class Kind(ABC):
     quantised: bool = False
     backend: str | None = None  # PEFT's name for how it is quantised
     transposed: bool = False  # whether the module keeps its weight as (in, out)
+    stands_for: torch.dtype | None = (
+        None  # what its weight is read as, while it is held in fewer bits that have the same values
+    )
     by_weight: bool = (
         False  # whether adapters change the weight for a forward pass: what the module computes is no product with it
     )
@@ -80,7 +83,7 @@ class Kind(ABC):
 
     def precision(self, module: nn.Module) -> torch.dtype:
         """What adapters of this layer compute in."""
-        dtype = self.parameter(module).dtype
+        dtype = self.stands_for or self.parameter(module).dtype
         return torch.get_default_dtype() if dtype.itemsize == 1 else dtype  # float8 is only how a weight is stored
 
 
@@ -89,8 +92,8 @@ class _Stored(Kind):
 
     def read(self, module: nn.Module) -> Tensor:
         weight = self.parameter(module)
-        if weight.dtype.itemsize == 1 and weight.dtype.is_floating_point:
-            return weight.to(torch.get_default_dtype())
+        if weight.is_floating_point():
+            weight = weight.to(self.precision(module))
         return weight.T if self.transposed else weight
 
     def write(self, module: nn.Module, weight: Tensor) -> None:

@@ -24,6 +24,10 @@ from tuning.routing import Routing, by_rows
 class AdaptedLayer(nn.Module):
     """`base_layer` and the adapters that sit on it, by name. Their parameters lie here, as in PEFT: `lora_A["default"].weight`."""
 
+    weight_before: Affine | None = None  # the base's weights before merging, where asked to keep them
+    own_active: tuple[str, ...] | None = None  # where this layer alone was told which adapters to use, or
+    own_enabled: bool | None = None  # whether to
+
     def __init__(self, base_layer: nn.Module, name: str, kind: Kind, routing: Routing) -> None:
         super().__init__()
         self.base_layer = base_layer
@@ -31,11 +35,8 @@ class AdaptedLayer(nn.Module):
         self.frozen = Frozen(name=name, module=innermost(base_layer), kind=kind)
         self.merged_adapters: list[str] = []
         self.followed: set[str] = set()  # those of them that are in the weight because a layer that shares it has them
-        self.weight_before: Affine | None = None  # the base's weights before merging, where asked to keep them
         self.routing = routing
-        self.own_active: tuple[str, ...] | None = None  # where this layer alone was told which adapters to use, or
-        self.own_enabled: bool | None = None  # whether to
-        self.train(base_layer.training)
+        self.training = base_layer.training
 
     def forward(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         if "hidden_states" in kwargs and self.frozen.role in (BLOCK, DECODER):

@@ -11,6 +11,7 @@ parameters, buffers and modules are the owner's, and it reads and writes them th
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, MutableMapping
+from functools import cache
 from operator import attrgetter
 from typing import Any, Generic, Self, TypeVar, overload
 
@@ -124,7 +125,7 @@ class _Parts(MutableMapping[str, Any]):
         home = name if modules.get(name) is None or isinstance(modules[name], kind) else f"{name}{self.held}"
         if modules.get(home) is None:
             modules[home] = kind()
-            modules[home].train(self.owner.training)  # pyright: ignore[reportOptionalMemberAccess]
+            modules[home].training = self.owner.training  # pyright: ignore[reportOptionalMemberAccess]
         there: Any = modules[home]
         there[self.adapter] = value
         self.names[name] = home
@@ -226,8 +227,9 @@ class Placed(nn.Module):
                 owner.__dict__.pop(name, None)
 
 
-def _of_adapter(kind: type) -> list[str]:
-    return [name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, OfAdapter)]
+@cache
+def _of_adapter(kind: type) -> tuple[str, ...]:
+    return tuple(name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, OfAdapter))
 
 
 class Delegating(nn.Module):

@@ -41,12 +41,13 @@ def neumann(skewed: Tensor, terms: int) -> Tensor:
     if terms > 1:
         total = total + 2 * skewed
     if terms > 2:
-        power = skewed @ skewed
-        total = total + 2 * power
-        for _ in range(3, terms - 1):
-            power = power @ skewed
+        with torch.autocast(skewed.device.type, enabled=False):  # in bfloat16 this would be less orthogonal
+            power = skewed @ skewed
             total = total + 2 * power
-        total = total + power @ skewed
+            for _ in range(3, terms - 1):
+                power = power @ skewed
+                total = total + 2 * power
+            total = total + power @ skewed
     return total
 
 
@@ -66,10 +67,14 @@ def solvable(x: Tensor) -> Tensor:
 
 
 def rotated(x: Tensor, blocks: Tensor) -> Tensor:
-    """x (…, d) times the matrix (d, d) that has `blocks` (blocks, size, size) on its diagonal; one block stands for all."""
-    size = blocks.shape[-1]
-    parts = x.reshape(*x.shape[:-1], -1, 1, size)
-    return (parts @ blocks).reshape(x.shape)
+    """x (…, d) times the matrix (d, d) that has `blocks` (blocks, size, size) on its diagonal; one block stands for all.
+
+    One product a block, over all of x: products with each row of x apart would copy the blocks for each row.
+    """
+    parts = x.reshape(-1, x.shape[-1] // blocks.shape[-1], blocks.shape[-1])
+    if len(blocks) == 1:
+        return (parts @ blocks[0]).reshape(x.shape)
+    return (parts.transpose(0, 1) @ blocks).transpose(0, 1).reshape(x.shape)
 
 
 def some_left_out(blocks: Tensor, share: float) -> Tensor:

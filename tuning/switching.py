@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from tuning.errors import AdapterError, check_adapters
 from tuning.fast_path import no_fast_path
 from tuning.kinds import ParameterKind
-from tuning.layers import AdaptedLayer, adapted_layers
+from tuning.layers import AdaptedLayer
 from tuning.merge import merge_all, unmerge
 from tuning.placement import Placed
 from tuning.registry import LayerFamily, method_named
 from tuning.routing import NO_ADAPTER, Routing
-from tuning.saved import SavedModule, saved_modules
+from tuning.saved import SavedModule
 from tuning.tied import tied_layers
 
 
@@ -114,9 +114,10 @@ class Switching(nn.Module):
 
     def look(self) -> None:
         """Find what is ours in the model, once for all that goes over it: adapters are switched within a millisecond."""
-        self._adapted = adapted_layers(self.model)
-        no_fast_path(self.model)
-        self._saved = tuple(saved_modules(self.model).values())
+        modules = dict(self.model.named_modules())
+        self._adapted = {path: module for path, module in modules.items() if isinstance(module, AdaptedLayer)}
+        self._saved = tuple(module for module in modules.values() if isinstance(module, SavedModule))
+        no_fast_path(modules.values())
         self._trained = {name: tuple(self._with_parameters(name)) for name in self.peft_config}
 
     def _with_parameters(self, name: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -128,7 +129,9 @@ class Switching(nn.Module):
                 if isinstance(module, Placed):
                     yield from module.held_in()
                 else:
-                    yield from ((module._parameters, key) for key, _ in module.named_parameters(recurse=False))
+                    yield from (
+                        (module._parameters, key) for key, held in module._parameters.items() if held is not None
+                    )
 
     def _get_module_names_tied_with_embedding(self) -> list[str]:
         """PEFT's name for it: some libraries ask."""

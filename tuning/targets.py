@@ -89,12 +89,12 @@ def all_linear(model: nn.Module, config: LayerConfig) -> set[str]:
     head = of_head() if of_head is not None else None
     if head is None and config.task_type == TaskType.SEQ_CLS:
         head = next((getattr(model, name) for name in ("score", "classifier") if hasattr(model, name)), None)
+    found = list(_with_kinds(model))
+    attention = {name for name, _, kind in found if kind.role == ATTENTION}
     linear = [
         (name, module)
-        for name, module in candidates(model)
-        if _role(module) == LINEAR
-        and not read_by_kernels(model, name)
-        and _role(model.get_submodule(name.rpartition(".")[0])) != ATTENTION
+        for name, module, kind in found
+        if kind.role == LINEAR and name.rpartition(".")[0] not in attention and not read_by_kernels(model, name)
     ]
     out = {name for name, module in linear if module is base_of(head) or _kept_whole(config, name)}
     wanted = {name for name, _ in linear if name not in out}
@@ -118,11 +118,6 @@ def base_of(module: nn.Module | None) -> nn.Module | None:
     return module.original_module if isinstance(module, SavedModule) else module
 
 
-def _role(module: nn.Module) -> str | None:
-    kind = kind_of(module)
-    return kind.role if kind is not None else None
-
-
 def outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """(path, module) of a model's modules, without what is inside of ours."""
     inside = "\n"
@@ -136,17 +131,25 @@ def outer(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
 
 def candidates(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """(path, base layer) of every layer that some method can adapt, also where adapters sit on it already."""
+    for name, module, _ in _with_kinds(model):
+        yield name, module
+
+
+def _with_kinds(model: nn.Module) -> Iterable[tuple[str, nn.Module, Kind]]:
+    """(path, base layer, kind) of these."""
     for name, module in outer(model):
         base = base_of(module)
-        if base is not None and kind_of(base) is not None:
-            yield name, base
+        if base is not None and (kind := kind_of(base)) is not None:
+            yield name, base, kind
 
 
 def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Frozen]:
     """The layers that an adapter is to sit on. Raises TargetError where there are none, or one can't be adapted."""
     found: list[Frozen] = []
     wrong: list[tuple[str, nn.Module, Kind | None]] = []
+    seen: dict[str, nn.Module] = {}
     for name, module in outer(model):
+        seen[name] = module
         if not name or not targeted(config, name):
             continue
         base = innermost(module)
@@ -154,7 +157,7 @@ def find(model: nn.Module, config: LayerConfig, family: LayerFamily) -> list[Fro
         if kind is None or kind.role not in family.roles or (kind.quantised and not family.on_quantised):
             wrong.append((name, base, kind))
             continue
-        if isinstance(innermost(model.get_submodule(name.rpartition(".")[0])), nn.MultiheadAttention):
+        if isinstance(innermost(seen[name.rpartition(".")[0]]), nn.MultiheadAttention):
             raise TargetError(
                 f"'{name}' is read by its attention as a weight: target '{name.rpartition('.')[0]}' itself"
             )
@@ -285,9 +288,8 @@ def _none_found(model: nn.Module, config: LayerConfig, family: LayerFamily) -> s
 def listing(model: nn.Module, roles: Collection[str] = ()) -> str:
     """A model's layers by kind: 'linear: q_proj ×30, …; embedding: embed_tokens ×1'."""
     counted: dict[str, Counter[str]] = {}
-    for name, module in candidates(model):
-        role = _role(module)
-        if role is not None and (not roles or role in roles):
-            counted.setdefault(role, Counter())[name.rsplit(".", 1)[-1]] += 1
+    for name, _, kind in _with_kinds(model):
+        if not roles or kind.role in roles:
+            counted.setdefault(kind.role, Counter())[name.rsplit(".", 1)[-1]] += 1
     shown = (f"{role}: {', '.join(f'{name} ×{n}' for name, n in names.items())}" for role, names in counted.items())
     return "; ".join(shown) or "no layer that can be adapted"

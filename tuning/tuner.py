@@ -183,7 +183,17 @@ class Tuner(SeenCalls):
         dtype = frozen.dtype
         if autocast and dtype in (torch.float16, torch.bfloat16):
             dtype = torch.float32
-        return method.to(device=frozen.device, dtype=dtype)
+        device = frozen.device
+        there = (
+            tensor
+            for module in method.modules()
+            for tensor in (*module._parameters.values(), *module._buffers.values())
+        )
+        fits = all(
+            tensor is None or (tensor.device == device and (tensor.dtype == dtype or not tensor.is_floating_point()))
+            for tensor in there
+        )
+        return method if fits else method.to(device=device, dtype=dtype)
 
     def _layer(self, frozen: Frozen) -> AdaptedLayer:
         alone = isinstance(
@@ -204,7 +214,7 @@ class Tuner(SeenCalls):
 
     def freeze(self, name: str) -> None:
         """Nothing but an adapter, what is saved whole, and the biases that were asked for takes a gradient."""
-        ours = {id(parameter) for method in self.methods(name) for parameter in method.parameters()}
+        ours = {id(held[key]) for held, key in self._trained[name]}
         ours |= {id(parameter) for shared in self.in_common.values() for parameter in shared.parameters()}
         ours |= {id(parameter) for saved in self._saved for parameter in saved.modules_to_save.parameters()}
         for parameter in self.model.parameters():
@@ -242,7 +252,7 @@ class Tuner(SeenCalls):
         part_layers(self.model)
         if _is_untied(self.model):
             mark_untied(self.model)
-        no_fast_path(self.model)
+        no_fast_path(self.model.modules())
         return self.model
 
     def unload(self) -> nn.Module:
@@ -252,7 +262,7 @@ class Tuner(SeenCalls):
         without_adapters(self.model)
         without_saved(self.model, ())
         restore(self.model)
-        no_fast_path(self.model)
+        no_fast_path(self.model.modules())
         return self.model
 
     def delete_adapter(self, adapter_name: str | Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 import tuning
+from benchmarks import tuning_methods
 from tests.tuning import methods_page
 from tests.tuning.oracle import BASES, VOCABULARY, shaken, tiny_llama, tokens
 from tuning.errors import AdapterError, CheckpointError, ConfigError
@@ -71,6 +72,11 @@ def test_a_type_is_pefts(name: str) -> None:
 def test_the_page_has_every_method() -> None:
     page = methods_page.PAGE.read_text("utf-8")
     assert page == methods_page.with_table(page), "python -m tests.tuning.methods_page writes the table"
+
+
+def test_the_page_of_costs_has_the_figures_that_were_measured() -> None:
+    page = tuning_methods.PAGE.read_text("utf-8")
+    assert page == tuning_methods.with_table(page), "python -m benchmarks.tuning_methods --page writes the table"
 
 
 def test_the_types_are_all_of_pefts() -> None:

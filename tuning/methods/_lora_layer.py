@@ -39,6 +39,8 @@ class Lora(LayerMethod):
     lora_monteclora_sampler: Any
     lora_arrow: Any
 
+    rounded: Callable[[], Tensor] | None = None  # of LoftQ: gives the weight that the base is to have
+
     r = OfAdapter[int]()
     lora_alpha = OfAdapter[float]()
     scaling = OfAdapter[float]()
@@ -48,7 +50,7 @@ class Lora(LayerMethod):
 
     def __init__(self, frozen: Frozen, config: LoraConfig, shared: None) -> None:
         super().__init__()
-        self.form, self.frozen_role = FORMS[frozen.role], frozen.role
+        self.form = FORMS[frozen.role]
         self.r = value_for(config.rank_pattern, frozen.name, config.r)
         self.lora_alpha = value_for(config.alpha_pattern, frozen.name, config.lora_alpha)
         self.use_rslora, self.use_dora = config.use_rslora, config.use_dora
@@ -65,7 +67,6 @@ class Lora(LayerMethod):
         if str(config.init_lora_weights).lower() == "mica":
             self.still = self.form.names[1:]
             self.requires_grad_(True)
-        self.rounded: Callable[[], Tensor] | None = None  # of LoftQ: gives the weight that the base is to have
         if config.loftq_config:
             bits, rounds = config.loftq_config["loftq_bits"], config.loftq_config["loftq_iter"]
             rounded, *start = split(frozen.weight, self.r, bits, rounds)

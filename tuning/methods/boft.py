@@ -90,8 +90,8 @@ class BOFT(LayerMethod):
         if self.training and self.dropout:
             factor = int(torch.randint(0, len(rotations), (1,)))
             rotations[factor] = some_left_out(rotations[factor], self.dropout)
-        turned = self._turned(as_computed(x, self.boft_R.dtype), rotations).to(x.dtype)
-        result, bias = base(turned), frozen.bias
+        turned = self._turned(as_computed(x, self.boft_R.dtype), rotations)
+        result, bias = base(as_computed(turned, x.dtype)), frozen.bias
         scale = self.boft_s.flatten()
         return (result * scale if bias is None else (result - bias) * scale + bias).to(result.dtype)
 

@@ -74,9 +74,31 @@ class C3A(Additive):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         result, kernel = base(x), solvable(self.c3a_kernel)
         _, blocks, size = kernel.shape
-        waves = torch.fft.rfft(x.to(kernel.dtype).unflatten(-1, (blocks, size)))
-        summed = torch.einsum("...nf,mnf->...mf", waves, torch.fft.rfft(kernel).conj())
-        return result + (torch.fft.irfft(summed, n=size).flatten(-2) / (blocks * size)).to(result.dtype)
+        added: Any = Correlated.apply(x.unflatten(-1, (blocks, size)), kernel)
+        return result + (added.flatten(-2) / (blocks * size)).to(result.dtype)
+
+
+@final
+class Correlated(torch.autograd.Function):
+    """Circular correlations (…, m, size) of x (…, n, size) with kernels (m, n, size), summed over n. The backward pass transforms x
+    again: its waves are twice as large, in single precision.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        waves, kernels = torch.fft.rfft(x.to(kernel.dtype)), torch.fft.rfft(kernel)
+        return torch.fft.irfft(torch.einsum("...nf,mnf->...mf", waves, kernels.conj()), n=x.shape[-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, kernel = ctx.saved_tensors
+        gradient, size = torch.fft.rfft(grad_outputs[0]), x.shape[-1]
+        waves, kernels = torch.fft.rfft(x.to(kernel.dtype)), torch.fft.rfft(kernel)
+        of_x = torch.fft.irfft(torch.einsum("...mf,mnf->...nf", gradient, kernels), n=size)
+        of_kernel = torch.fft.irfft(torch.einsum("...mf,...nf->mnf", gradient.conj(), waves), n=size)
+        return of_x.to(x.dtype), of_kernel
 
 
 @final

@@ -77,7 +77,7 @@ class Rotation(nn.Module):
         blocks = self.blocks()
         if self.training and self.config.module_dropout and len(blocks) > 1:
             blocks = some_left_out(blocks, self.config.module_dropout)
-        return rotated(as_computed(x, self.weight.dtype), blocks).to(x.dtype)
+        return rotated(as_computed(x, self.weight.dtype), blocks)
 
 
 @final
@@ -94,7 +94,10 @@ class OFT(LayerMethod):
     def forward(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         if frozen.role == CONV:
             return self.by_weights(base, x, frozen)
-        return self.oft_embedding_R(base(x)) if frozen.role == EMBEDDING else base(self.oft_R(x))
+        if frozen.role == EMBEDDING:
+            result = base(x)
+            return self.oft_embedding_R(result).to(result.dtype)
+        return base(as_computed(self.oft_R(x), x.dtype))
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         """W Rᵀ; of an embedding W R."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 Logits = Callable[[Tensor], Tensor]
@@ -48,12 +49,13 @@ class _Chunked(torch.autograd.Function):
                 total += _loss(head, after, hidden[rows], targets[rows])
             return total
         plain = type(head) is nn.Linear and after is None and not parameters
+        weight = _as_multiplied(head.get_parameter("weight")) if plain else None
         gradients: Any = torch.autograd.grad  # None for what a loss does not depend on
         of_hidden = torch.zeros_like(hidden)
         of_parameters = [torch.zeros_like(parameter) for parameter in parameters]
         for rows in chunks:
-            if plain:
-                loss, of_hidden[rows] = _with_frozen_weight(head, hidden[rows], targets[rows])
+            if weight is not None:
+                loss, of_hidden[rows] = _with_frozen_weight(head, weight, hidden[rows], targets[rows])
             else:
                 with torch.enable_grad():
                     part = hidden[rows].detach().requires_grad_()
@@ -80,16 +82,22 @@ def _loss(head: nn.Module, after: Logits | None, hidden: Tensor, targets: Tensor
     return functional.cross_entropy(_precise(logits), targets, reduction="sum")
 
 
-def _with_frozen_weight(head: nn.Module, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss and gradient for a linear head that is not trained: softmax in the logits' own memory."""
-    assert isinstance(head, nn.Linear)
-    logits = _precise(head(hidden))
-    log_sum = logits.logsumexp(dim=-1, keepdim=True)
+def _with_frozen_weight(head: nn.Module, weight: Tensor, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and gradient for a linear head that is not trained: softmax in the logits' own memory. `weight`: the head's, as it is multiplied."""
+    logits = _precise(functional_call(head, {"weight": weight}, (hidden,)))
     rows = torch.arange(len(targets), device=targets.device)
-    loss = (log_sum[:, 0] - logits[rows, targets]).sum()
-    softmax = logits.sub_(log_sum).exp_()
+    of_targets, highest = logits[rows, targets], logits.amax(dim=-1, keepdim=True)
+    sums = logits.sub_(highest).exp_().sum(dim=-1, keepdim=True)
+    loss = ((sums.log() + highest)[:, 0] - of_targets).sum()
+    softmax = logits.div_(sums)
     softmax[rows, targets] -= 1
-    return loss, softmax.to(head.weight.dtype) @ head.weight
+    return loss, softmax.to(weight.dtype) @ weight
+
+
+def _as_multiplied(weight: Tensor) -> Tensor:
+    """A weight as autocast multiplies it, cast once for all chunks."""
+    kind = weight.device.type
+    return weight.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight
 
 
 def _precise(logits: Tensor) -> Tensor:

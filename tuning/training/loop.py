@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tuning.training import distributed, resuming
 from tuning.training.feed import Documents, Examples, Feed
 from tuning.training.objective import Loss, Objective, check, evaluating, on_device
 from tuning.training.options import Options
-from tuning.training.precision import autocast, computes_bf16
+from tuning.training.precision import autocast, computes_bf16, held_as_bf16
 from tuning.training.report import Report
 from tuning.training.state import Progress, put, restore, snapshot, state_of, tuner_in
 
@@ -64,8 +65,10 @@ def train(
     if options.patience is not None and evaluation is None:
         raise ConfigError("patience counts evaluations: give evaluation data, or leave it out")
     run = _Run(model, options, loss, _fed(model, data, options, collate), out, show, unit)
+    evaluated = None if evaluation is None else _fed(model, evaluation, options, collate)
     try:
-        return run.run(None if evaluation is None else _fed(model, evaluation, options, collate))
+        with held_as_bf16(model) if run.bf16 and not options.sharded else nullcontext():
+            return run.run(evaluated)
     finally:
         run.undo()
 
