@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from rich.console import Console
@@ -77,7 +78,7 @@ async def _together(url: str, token_file: str, typists: int, seconds: float, dea
     remote = remote_of(url, token_file=token_file)
     assert remote is not None
     tokenizer, seen = load_tokenizer(), Seen()
-    workers = [RemoteWorker(lambda: RemoteEngine(remote, tokenizer), LONGEST) for _ in range(typists)]
+    workers = [RemoteWorker(partial(RemoteEngine, remote, tokenizer), LONGEST) for _ in range(typists)]
     for worker in workers:
         worker.start()
     while not all(worker.ready for worker in workers):

@@ -64,9 +64,9 @@ def add_settings(to: argparse.ArgumentParser) -> None:
     """Add a flag for each setting."""
     group = to.add_argument_group("settings")
     for name, setting in SETTINGS.items():
-        kind = type(getattr(Settings(), setting.field))
-        if kind in (str, int):
-            group.add_argument(flag(name), dest=name, type=kind, default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
+        default: object = getattr(Settings(), setting.field)
+        if isinstance(default, str | int) and not isinstance(default, bool):
+            group.add_argument(flag(name), dest=name, type=type(default), default=argparse.SUPPRESS, metavar=flag(name).lstrip("-").upper(),
                                help=setting.allowed)  # fmt: skip
     group.add_argument(
         flag("rateAll"),

@@ -172,9 +172,8 @@ class RemoteWorker:
         log.info("the team's engine is ready: %s", engine.model)
 
     async def _checked(self) -> RemoteEngine:
-        engine = self._engine
-        if engine is None:
-            engine = self._engine = await asyncio.get_running_loop().run_in_executor(None, self._connect)
+        engine = self._engine or await asyncio.get_running_loop().run_in_executor(None, self._connect)
+        self._engine = engine
         await engine.check()
         began = time.monotonic()
         await engine.check()  # now that it is connected and has read what it is asked
