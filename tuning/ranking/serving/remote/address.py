@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,10 +35,7 @@ class Remote:
 
     def is_off(self, path: str | Path | None) -> bool:
         """Whether a document is kept on this machine. One without a path is."""
-        if path is None:
-            return True
-        real = Path(path).resolve()
-        return any(real.is_relative_to(Path(folder).expanduser().resolve()) for folder in self.off)
+        return path is None or (bool(self.off) and _is_below(str(path), self.off))
 
     def token(self) -> str:
         """What the engine asks for; "" for none. Raises OSError, ValueError."""
@@ -51,6 +49,12 @@ class Remote:
         if len(found) > LONGEST_TOKEN or not found.isascii() or any(not letter.isprintable() for letter in found):
             raise ValueError(f"the engine's token is more than one line of text, or longer than {LONGEST_TOKEN}")
         return found
+
+
+@lru_cache(maxsize=256)  # asked at every key, and a disk may be slow
+def _is_below(path: str, folders: tuple[str, ...]) -> bool:
+    real = Path(path).resolve()
+    return any(real.is_relative_to(Path(folder).expanduser().resolve()) for folder in folders)
 
 
 def remote_of(url: str, model: str = "", token_file: str = "", off: str = "") -> Remote | None:
