@@ -26,6 +26,7 @@ class Engine:
         self.models, self.token = models, token
         self.fault: Fault | None = None
         self.delay = 0.0
+        self.missing = 0  # bytes of each answer that never come
         self.asked: list[tuple[str, Any]] = []
         self.headers: list[Mapping[str, str]] = []
         self.url = ""
@@ -98,7 +99,8 @@ def serving(engine: Engine, port: int = 0) -> Generator[Engine]:
                 return
             status, data = answer
             self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Length", str(len(data) + engine.missing))
+            self.close_connection = self.close_connection or engine.missing > 0
             if status in (301, 302, 307, 308):
                 self.send_header("Location", data.decode())
             self.end_headers()

@@ -188,6 +188,25 @@ async def test_an_engine_that_hangs(engine: Engine, scorer: Scorer, monkeypatch:
     await found.close()
 
 
+async def test_a_connection_that_is_cut_in_the_middle_of_an_answer(engine: Engine, scorer: Scorer) -> None:
+    found = client(engine, scorer)
+    await found.check()
+    engine.missing = 10
+    with pytest.raises(RemoteUnreachable, match="can't be reached"):
+        await searched(found, PROMPT, NAMES)
+    engine.missing = 0
+    assert len(await searched(found, PROMPT, NAMES)) == len(NAMES)
+    await found.close()
+
+
+async def test_an_engine_that_does_not_speak_tls(engine: Engine, scorer: Scorer) -> None:
+    found = RemoteEngine(Remote(url=engine.url.replace("http:", "https:")), scorer.tokenizer)
+    with pytest.raises(RemoteUnreachable, match="SSL"):
+        await found.check()
+    assert engine.asked == []
+    await found.close()
+
+
 async def test_a_model_that_does_not_fit(engine: Engine, scorer: Scorer) -> None:
     found = client(engine, scorer, model="other")
     with pytest.raises(RemoteUnlike, match="does not serve 'other'; it serves starling"):
