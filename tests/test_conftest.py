@@ -89,6 +89,11 @@ def test_no_pipe_hides_an_exit_code() -> None:
     assert "\nset -euo pipefail\n" in (ROOT / ".ci" / "run").read_text()
 
 
+BY_HAND = {
+    "team": "vLLM takes 4 GB on disk and minutes to start; tests/fakes/engine.py answers as it does, in `make test`"
+}
+
+
 def test_ci_runs_every_marker_and_every_target_of_tests() -> None:
     markers = {
         line.split(":")[0] for line in tomllib.loads(PYPROJECT.read_text())["tool"]["pytest"]["ini_options"]["markers"]
@@ -96,8 +101,9 @@ def test_ci_runs_every_marker_and_every_target_of_tests() -> None:
     recipes = dict(re.findall(r"^([\w-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE))
     run_by_ci = re.findall(r"^make (\S+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     chosen = {target: re.findall(r"pytest -m (\w+)", recipe) for target, recipe in recipes.items()}
-    assert {marker for target in run_by_ci for marker in chosen[target]} == markers
+    assert {marker for target in run_by_ci for marker in chosen[target]} == markers - BY_HAND.keys()
     assert set(re.findall(r"not (\w+)", recipes["test"])) == markers  # `make test` runs what has none of them
-    assert {target for target in recipes if target.startswith(("test", "check"))} <= set(run_by_ci)
+    by_hand = {target for target in recipes if set(chosen[target]) & BY_HAND.keys()}
+    assert {target for target in recipes if target.startswith(("test", "check"))} - by_hand <= set(run_by_ci)
     sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
     assert {marker for marker in markers if f"mark.{marker}" not in sources} == set()
