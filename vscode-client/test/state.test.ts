@@ -71,6 +71,18 @@ test('where no model is wanted, nothing is said of adapters', () => {
   assert.equal(new Map(face(RUNNING, { ...PYTHON, status: signals })?.rows).has('adapter'), false);
 });
 
+test('a team’s engine is shown while it ranks, and what is wrong with it otherwise', () => {
+  const remote = { host: 'engine.example', state: 'ready', model: 'starling', reason: '' };
+  const of = (status: Partial<typeof remote>): ServerStatus =>
+    ({ ...STATUS, ranker: { ...STATUS.ranker, remote: { ...remote, ...status } } }) as ServerStatus;
+  assert.equal(text({ ...PYTHON, status: of({}) }), '★ remote');
+  assert.equal(new Map(face(RUNNING, { ...PYTHON, status: of({}) })?.rows).get('remote'), 'starling at engine.example');
+  const away = of({ state: 'away', reason: 'it did not answer in time' });
+  assert.equal(text({ ...PYTHON, status: away }), '★ model');
+  const rows = new Map(face(RUNNING, { ...PYTHON, status: away })?.rows);
+  assert.equal(rows.get('remote'), 'engine.example away: it did not answer in time');
+});
+
 test('versions are compared by number', () => {
   assert.ok(isOlder('0.9.0', '0.10.0'));
   assert.ok(!isOlder('0.10.0', '0.10.0'));
