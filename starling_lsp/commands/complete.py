@@ -85,6 +85,10 @@ def _told(found: dict[str, Any], settings: Settings) -> int:
         what = "an adapter" if ranker["model"] == "ready" else "the model"
         print(f"starling complete: {what} can't be used: {reason}", file=sys.stderr)
         return 1
+    remote = ranker.get("remote")
+    if remote is not None and remote["state"] != "ready":
+        print(f"starling complete: the team's engine can't be used: {remote['reason']}", file=sys.stderr)
+        return 1
     if not found["server"]:
         print(f"starling complete: {found['wrapped'][0]} has nothing to offer there", file=sys.stderr)
         return 1
@@ -103,7 +107,8 @@ def _remote(ranker: dict[str, Any]) -> list[str]:
     if remote is None:
         return []
     reason = f": {remote['reason']}" if remote["reason"] else ""
-    return [f"remote {remote['model']} at {remote['host']}, {remote['state']}{reason}"]
+    model = f"{remote['model']} at " if remote["model"] else ""
+    return [f"remote {model}{remote['host']}, {remote['state']}{reason}"]
 
 
 def place(where: str) -> tuple[Path, int, int]:
