@@ -13,6 +13,7 @@ from lsp_server import serving
 from lsp_server.settings import Settings
 from starling_lsp.findings import Finding
 from starling_lsp.findings.editors import editors
+from starling_lsp.findings.engine import engine
 from starling_lsp.findings.machine import index, logs, machine
 from starling_lsp.findings.model import model
 from starling_lsp.findings.servers import servers
@@ -42,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 def examine(settings: Settings) -> list[Finding]:
     """All findings for these settings. Loads the model, which takes a second or two."""
     ranks_with_model = model(settings) if settings.ranker == "model" else []
-    return [machine(), *servers(settings), *ranks_with_model, index(), *editors(), logs()]
+    return [machine(), *servers(settings), *ranks_with_model, *engine(settings), index(), *editors(), logs()]
 
 
 def _show(findings: Sequence[Finding]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 import yaml
 
 import tuning
+from lsp_server.settings import Settings
 from starling_lsp.__main__ import main
+from starling_lsp.findings.engine import engine as doctor_finding
 from tests.fakes.engine import Engine, serving
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.serving.model import adapter_registry, model_store
@@ -99,6 +102,11 @@ def test_a_running_engine_is_tried(base: Path, tmp_path: Path, capsys: pytest.Ca
         assert "2 lists" in said and "serves starling" in said and "the same in 100% of the lists" in said
         assert main(words) == 1
         assert "token is wrong or missing" in capsys.readouterr().err
+        settings = Settings(remote=engine.url, remote_token_file=str(folder / "token"), base=str(base))
+        assert [finding.remedy for finding in doctor_finding(settings)] == [""]
+        (wrong,) = doctor_finding(replace(settings, remote_token_file=""))
+        assert wrong.needed and "token is wrong or missing" in wrong.found
+        assert doctor_finding(Settings()) == []
     assert main(words) == 1
     assert "can't be reached" in capsys.readouterr().err
 
