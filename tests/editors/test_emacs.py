@@ -94,7 +94,13 @@ def basic(project: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]
 
 @pytest.fixture(scope="module")
 def alone(project: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return report(project, tmp_path_factory.mktemp("alone"), ALONE, styles="basic")
+    """The wrapped server without Starling. Once in many runs it leaves every request of a session unanswered."""
+    try:
+        return report(project, tmp_path_factory.mktemp("alone"), ALONE, styles="basic")
+    except AssertionError as error:
+        if "Timed out" not in str(error):
+            raise
+        return report(project, tmp_path_factory.mktemp("again"), ALONE, styles="basic")
 
 
 def starlings(case: dict) -> list[str]:
