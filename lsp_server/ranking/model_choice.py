@@ -6,7 +6,6 @@ that the engine is not sent.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,7 @@ from tuning.ranking.serving.remote.address import Remote
 if TYPE_CHECKING:
     from tuning.ranking.serving.remote.engine import RemoteEngine
 
-log = logging.getLogger(__name__)
-
-HALF = 0.5
+HALF = 0.5  # of a list's time
 
 
 class ModelChoice:

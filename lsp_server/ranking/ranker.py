@@ -280,12 +280,13 @@ class Ranker:
         worker.search(job)
         await job.wait((until - time.monotonic()) * self.models.patience(worker))
         other = self.models.beside(worker) if job.scores is None else None
-        instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
+        instead: SearchJob | None = None
         if other is not None:
+            instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
             other.search(instead)
         likely = await job.wait(until - time.monotonic())
         self.models.answered(worker, in_time=likely is not None)
-        if likely is None and other is not None:
+        if likely is None and other is not None and instead is not None:
             worker, job, likely = other, instead, await instead.wait(0)
         if likely is None:
             return None

@@ -54,11 +54,6 @@ class RemoteWorker:
     def ready(self) -> bool:
         return self.state == "ready"
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """What the engine serves."""
-        return self._engine.models if self._engine is not None else ()
-
     def start(self) -> None:
         """Begin connecting; returns at once."""
         self._connecting = asyncio.get_running_loop().create_task(self._keep_connected())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import re
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, final
 from urllib.parse import quote, urlsplit
 
+from tuning.ranking.serving.remote.address import is_loopback
 from tuning.ranking.serving.sharing.errors import EntryRefused, SharingError, SourceRefused, SourceUnreachable
 from tuning.ranking.serving.sharing.publication import INDEX
 
@@ -114,11 +114,7 @@ def checked_address(address: str, *, is_redirect: bool = False) -> str:
 
 
 def is_of_this_machine(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(address).hostname or "")
 
 
 def _origin(address: str) -> tuple[str, str, int]:
