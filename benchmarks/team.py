@@ -6,16 +6,23 @@ Each typist has a client of its own, as each editor has. At a place in code, the
 engine reads along), then a list is requested, and again after the name's first letter; then comes the next place. Printed for each
 number of typists: lists, how many had a score of the engine by the deadline, how many had all scores, and the time until a
 list's best names were certain. A list without a score by the deadline is ranked by the model on the user's machine.
+
+    python -m benchmarks.team http://127.0.0.1:8000 --token-file engine/token --whole
+
+compares, turn by turn, two ways to score the names of some lists: the search, and one request that has whole names behind the prompt
+scored (vLLM's `prompt_logprobs`).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,14 +35,16 @@ from lsp_server.ranking.remote_worker import RemoteWorker
 from lsp_server.ranking.search_job import SearchJob
 from tuning.ranking.serving.model.compiling import HEARD
 from tuning.ranking.serving.model.loading import load_tokenizer
-from tuning.ranking.serving.model.prompt import build_prompt
+from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.remote.address import remote_of, wrong_url
 from tuning.ranking.serving.remote.engine import RemoteEngine
+from tuning.ranking.serving.remote.trial import lists
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w+")
 AROUND, NAMES = 60, 40  # identifiers around a place that are its list
 KEYS, KEY_SECONDS = 4, 0.15
 READING = 1.0  # seconds that a typist looks at the code between two places, at most
+ROUNDS = 3
 LONGEST = 5.0  # seconds that a list's scores are waited for, for the figures alone
 
 
@@ -57,17 +66,21 @@ def main() -> int:
     options.add_argument("--typists", default="1,5,10,20,50", help="comma-separated (default %(default)s)")
     options.add_argument("--seconds", type=float, default=20.0, help="for each number of typists (default %(default)s)")
     options.add_argument("--deadline", type=int, default=60, help="milliseconds (default %(default)s)")
+    options.add_argument("--whole", action="store_true", help="compare the search with scoring whole names")
     given = options.parse_args()
     if wrong := wrong_url(given.url):
         print(f"{given.url}: {wrong}", file=sys.stderr)
         return 2
+    if given.whole:
+        return asyncio.run(_compared(given.url, given.token_file))
     table = Table(title=f"lists by the deadline of {given.deadline} ms")
-    for column in ("typists", "lists", "a score in time", "all scores in time", "p50, ms", "p95, ms", "never"):
+    for column in ("typists", "lists", "a score in time", "model here", "all in time", "p50, ms", "p95, ms", "never"):
         table.add_column(column)
     for typists in map(int, given.typists.split(",")):
         seen = asyncio.run(_together(given.url, given.token_file, typists, given.seconds, given.deadline / 1000))
         middle, slow = (1000 * float(np.quantile(seen.seconds or [np.nan], part)) for part in (0.5, 0.95))
-        counts = (f"{np.mean(one or [0]):.0%}" for one in (seen.in_time, seen.complete))
+        scored, complete = (float(np.mean(one or [0])) for one in (seen.in_time, seen.complete))
+        counts = (f"{part:.0%}" for part in (scored, 1 - scored, complete))
         table.add_row(str(typists), str(len(seen.in_time)), *counts, f"{middle:.0f}", f"{slow:.0f}", str(seen.never))
     Console().print(table)
     return 0
@@ -126,6 +139,53 @@ async def _listed(worker: RemoteWorker, job: SearchJob, deadline: float, seen: S
     else:
         seen.never += 1
     return job
+
+
+async def _compared(url: str, token_file: str) -> int:
+    """The trial's lists, both ways, in turn; prints the medians."""
+    remote = remote_of(url, token_file=token_file)
+    assert remote is not None
+    engine = RemoteEngine(remote, load_tokenizer())
+    await engine.check()
+    taken: dict[str, list[float]] = {"search": [], "whole names": []}
+    same = 0
+    rounds = [(prompt, names) for _ in range(ROUNDS) for prompt, names in lists()]
+    for prompt, names in rounds:
+        await engine.read(engine.tokens.prompt(prompt.text), engine.model)
+        began = time.perf_counter()
+        likely = np.zeros(len(names))
+        async for scores, _ in engine.search(prompt, names, {}, engine.model):
+            likely = scores.likely
+        taken["search"].append(1000 * (time.perf_counter() - began))
+        began = time.perf_counter()
+        whole = await _whole_names(engine, prompt, names)
+        taken["whole names"].append(1000 * (time.perf_counter() - began))
+        same += int(np.argmax(likely)) == int(np.argmax(whole))
+    await engine.close()
+    for way, times in taken.items():
+        print(f"{way}: {np.median(times):.0f} ms at the median, p95 {np.quantile(times, 0.95):.0f}, {len(times)} lists")
+    print(f"the same best name in {same} of {len(rounds)}")
+    return 0
+
+
+async def _whole_names(engine: RemoteEngine, prompt: Prompt, names: Sequence[str]) -> list[float]:
+    """log P of each name's tokens; how likely the name ends there is left out."""
+    before = engine.tokens.prompt(prompt.text)
+    tokens = [engine.tokens.name(prompt.tail, name) for name in names]
+    asked = {
+        "model": engine.model,
+        "prompt": [[*before, *own] for own in tokens],
+        "max_tokens": 1,
+        "temperature": 0,
+        "prompt_logprobs": 0,
+        "add_special_tokens": False,
+    }
+    found = await engine.sent("POST", "/v1/completions", asked)
+    of = {choice["index"]: choice["prompt_logprobs"] for choice in json.loads(found)["choices"]}
+    return [
+        sum(of[i][len(before) + place][str(token)]["logprob"] for place, token in enumerate(own))
+        for i, own in enumerate(tokens)
+    ]
 
 
 if __name__ == "__main__":

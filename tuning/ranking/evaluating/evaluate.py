@@ -3,6 +3,7 @@
     python -P -m tuning.ranking evaluate                                 baselines that look at the list alone
     python -P -m tuning.ranking evaluate --source                        the others, index and signals too (after `rankbench fetch`)
     python -P -m tuning.ranking evaluate --source --model --limit 400    and the model, without a deadline, on a sample
+    python -P -m tuning.ranking evaluate --source --budgets 60,1000 --remote http://127.0.0.1:8000    and a team's engine
     python -P -m tuning.ranking evaluate --language python --command starling --stdio --ranker signals
                                                                       any LSP command end to end: its own order counts
 
@@ -34,9 +35,11 @@ from tuning.ranking.evaluating.calibration import by_stars, calibration_error, e
 from tuning.ranking.evaluating.cases import Case, cases
 from tuning.ranking.evaluating.metrics import rank_in, rank_of, summary
 from tuning.ranking.evaluating.ranker_scores import OVERALL, Scores
-from tuning.ranking.evaluating.ranker_variants import WITHOUT, all_variants
+from tuning.ranking.evaluating.ranker_variants import WITHOUT, Variant, all_variants
 from tuning.ranking.serving.features import Floats
 from tuning.ranking.serving.rank import Order, ordered, outranked_imports, shortlist
+from tuning.ranking.serving.remote.address import wrong_url
+from tuning.ranking.serving.remote.errors import RemoteError
 from tuning.ranking.serving.stars import STARRED, THRESHOLDS
 
 console = Console()
@@ -46,7 +49,12 @@ UNEQUAL = " "  # what the server writes behind what should not count as the type
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code: 2 where a source or a tool is missing."""
-    given = _parser().parse_args(arguments)
+    options = _parser()
+    given = options.parse_args(arguments)
+    if given.remote and not given.budgets:
+        options.error("--remote goes with --budgets: after how many milliseconds?")
+    if given.remote and (wrong := wrong_url(given.remote)):
+        options.error(f"--remote {given.remote}: {wrong}")
     found: dict[str, Scores] = {}
     try:
         for name in given.language or benches():
@@ -58,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 found[name] = score(_available(name, rows) if given.available else rows, given)
             print_table(name, found[name])
-    except (OriginError, SourceError, FileNotFoundError) as error:
+    except (OriginError, SourceError, FileNotFoundError, RemoteError) as error:
         print_error(console, error)
         return 2
     if given.json:
@@ -116,6 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MS,…",
         help="also the base model cut off after so many milliseconds each, as the server does",
     )
+    options.add_argument(
+        "--remote", default="", metavar="URL", help="also a team's engine (docs/team.md), after each of --budgets"
+    )
+    options.add_argument("--remote-token-file", default="", metavar="FILE", help="what the engine asks for")
     options.add_argument("--base", type=Path, help="another model folder than the default")
     options.add_argument(
         "--adapter", default="", metavar="SPEC", help="merged into the base: [LABEL=]FOLDER_OR_NAME[@WEIGHT],…"
@@ -225,30 +237,39 @@ def _score_cases(
     found: Scores,
     given: argparse.Namespace,
 ) -> None:
-    variants = all_variants(given)
-    for case in found_cases:
-        row = case.recorded
-        for name, of in TEXT.items():
-            found.add(name, row, rank_of(of(row, case.before), case.is_truth))
-        found.add("index alone", row, rank_of(case.known.index.probability, case.is_truth))
-        for variant in variants:
-            if variant.scorer is None:
-                order = ordered(case.known, variant.blend)
-            else:
-                chosen = shortlist(case.known, variant.blend)
-                scores = variant.scorer.log_p(case.prompt, [case.known.candidates[i].name for i in chosen])
-                chosen, scores = chosen[~np.isnan(scores)], scores[~np.isnan(scores)]
-                alone = np.full(len(row.names), -np.inf)
-                alone[chosen] = scores
-                if variant.alone:
-                    found.add(variant.alone, row, rank_of(alone, case.is_truth))
-                order = ordered(case.known, variant.blend, scores, chosen)
-            plain, behind = (None, None) if WITHOUT in variant.name else vscode[_key(row)]
-            if plain is not None and behind is not None:  # as the server marks them
-                unequal = outranked_imports(case.known, order)
-                plain = plain.copy()
-                plain[unequal] = behind[unequal]
-            _add_order(variant.name, order, case, plain, found)
+    with all_variants(given) as variants:
+        for case in found_cases:
+            _score_case(case, variants, vscode, found)
+
+
+def _score_case(
+    case: Case,
+    variants: Sequence[Variant],
+    vscode: Mapping[tuple[object, ...], Sequence[Floats | None]],
+    found: Scores,
+) -> None:
+    row = case.recorded
+    for name, of in TEXT.items():
+        found.add(name, row, rank_of(of(row, case.before), case.is_truth))
+    found.add("index alone", row, rank_of(case.known.index.probability, case.is_truth))
+    for variant in variants:
+        if variant.scorer is None:
+            order = ordered(case.known, variant.blend)
+        else:
+            chosen = shortlist(case.known, variant.blend)
+            scores = variant.scorer.log_p(case.prompt, [case.known.candidates[i].name for i in chosen])
+            chosen, scores = chosen[~np.isnan(scores)], scores[~np.isnan(scores)]
+            alone = np.full(len(row.names), -np.inf)
+            alone[chosen] = scores
+            if variant.alone:
+                found.add(variant.alone, row, rank_of(alone, case.is_truth))
+            order = ordered(case.known, variant.blend, scores, chosen)
+        plain, behind = (None, None) if WITHOUT in variant.name else vscode[_key(row)]
+        if plain is not None and behind is not None:  # as the server marks them
+            unequal = outranked_imports(case.known, order)
+            plain = plain.copy()
+            plain[unequal] = behind[unequal]
+        _add_order(variant.name, order, case, plain, found)
 
 
 def _add_order(name: str, order: Order, case: Case, fuzzy: Floats | None, found: Scores) -> None:

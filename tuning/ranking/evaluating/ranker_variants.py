@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuning.ranking.evaluating.known_scores import KnownScores
+from tuning.ranking.evaluating.time_budgets import Searched, Timed, Timeline, searched_by, searched_here
 from tuning.ranking.serving.blend import Blend
+from tuning.ranking.serving.remote.address import remote_of
+from tuning.ranking.serving.remote.engine import RemoteEngine
 
 if TYPE_CHECKING:
-    from tuning.ranking.evaluating.time_budgets import Timed
     from tuning.ranking.serving.model.scorer import Scorer
 
 WITHOUT = " without "  # in the name of a ranker that lacks a part
@@ -27,8 +32,14 @@ class Variant:
     alone: str = ""
 
 
-def all_variants(given: argparse.Namespace) -> list[Variant]:
-    """The variants that `evaluate`'s options ask for. Raises OSError, BlendError, ScorerError, TuningError."""
+@contextmanager
+def all_variants(given: argparse.Namespace) -> Generator[list[Variant]]:
+    """The variants that `evaluate`'s options ask for. Raises OSError, BlendError, ScorerError, TuningError, RemoteError."""
+    with ExitStack() as open_engine:
+        yield _variants(given, open_engine)
+
+
+def _variants(given: argparse.Namespace, open_engine: ExitStack) -> list[Variant]:
     blend = Blend.load(given.blend) if given.blend else Blend.load()
     variants = [Variant(name="Starling, signals", blend=blend)]
     if given.model or given.budgets:
@@ -40,12 +51,10 @@ def all_variants(given: argparse.Namespace) -> list[Variant]:
                 Variant(name="Starling, model, no deadline", blend=blend, scorer=scorer, alone="model alone")
             )
         if given.budgets:
-            from tuning.ranking.evaluating.time_budgets import Timed, Timeline
-
-            timeline = Timeline(scorer, max(given.budgets))
-            for budget in given.budgets:
-                timed = Timed(timeline=timeline, milliseconds=budget)
-                variants.append(Variant(name=f"Starling, model, {budget:g} ms", blend=blend, scorer=timed))
+            variants += _within(given.budgets, "model", blend, searched_here(scorer))
+        if given.remote:
+            engine = open_engine.enter_context(_engine(given, scorer))
+            variants += _within(given.budgets, "team's engine", blend, searched_by(*engine))
     for spec in given.scores:
         name, _, files = spec.rpartition("=")
         file, _, own = files.partition(",")
@@ -69,3 +78,24 @@ def all_variants(given: argparse.Namespace) -> list[Variant]:
                 Variant(name=f"{with_model.name}{WITHOUT}{file.stem}", blend=less, scorer=with_model.scorer)
             )
     return variants
+
+
+def _within(budgets: Sequence[float], what: str, blend: Blend, searched: Searched) -> Iterator[Variant]:
+    timeline = Timeline(searched, max(budgets))
+    for budget in budgets:
+        timed = Timed(timeline=timeline, milliseconds=budget)
+        yield Variant(name=f"Starling, {what}, {budget:g} ms", blend=blend, scorer=timed)
+
+
+@contextmanager
+def _engine(given: argparse.Namespace, scorer: Scorer) -> Generator[tuple[RemoteEngine, asyncio.Runner]]:
+    """A team's engine that was tried, and the event loop in which it is asked. Raises RemoteError, OSError, ValueError."""
+    remote = remote_of(given.remote, token_file=given.remote_token_file)
+    assert remote is not None
+    engine = RemoteEngine(remote, scorer.tokenizer)
+    with asyncio.Runner() as runner:
+        try:
+            runner.run(engine.check())
+            yield engine, runner
+        finally:
+            runner.run(engine.close())

@@ -16,12 +16,14 @@ from corpus.rankbench import origins
 from corpus.rankbench.origins import Bench
 from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
+from tests.fakes.engine import Engine, serving
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.evaluating import evaluate
 from tuning.ranking.evaluating.cases import SourceChanged, cases
 from tuning.ranking.evaluating.known_scores import write_scores
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.features import SIGNALS
+from tuning.ranking.serving.model.loading import load_scorer
 
 FAKE = Path(__file__).parents[3] / "fakes" / "fake_server.py"
 SHOP = b"class Shop:\n    def close(self):\n        self.till.count()\n        self.till.lock()\n"
@@ -154,6 +156,27 @@ def test_a_model_with_a_deadline_needs_no_search_to_the_end(
     errors = timed["calibration error by chance"]
     assert isinstance(errors, dict)
     assert 0 < errors[ended] < 1
+
+
+def test_a_teams_engine_is_compared_with_the_model_here(
+    tmp_path: Path, bench: Bench, base: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An engine that serves the same model: the same figures; none in time, and none of them count."""
+    token = tmp_path / "token"
+    token.write_text("secret")
+    with serving(Engine(load_scorer(base[1]), token="secret")) as engine:
+        remote = "--remote", engine.url, "--remote-token-file", str(token)
+        rankers = scored(tmp_path, "--budgets", "60000,0", *base, *remote)["rankers"]
+        assert isinstance(rankers, dict)
+        assert rankers["Starling, team's engine, 60000 ms"] == rankers["Starling, model, 60000 ms"]
+        assert rankers["Starling, team's engine, 0 ms"] == rankers["Starling, signals"]
+        assert any(path == "/v1/completions" for path, _ in engine.asked)
+        token.write_text("wrong")
+        assert evaluate.main(["--budgets", "60", *base, *remote]) == 2
+        assert "token is wrong or missing" in capsys.readouterr().out
+    for wrong in (("--remote", engine.url), ("--remote", "http://example.com", "--budgets", "60")):
+        with pytest.raises(SystemExit):
+            evaluate.main([*wrong])
 
 
 def test_any_command_is_scored_by_its_own_order(tmp_path: Path, bench: Bench) -> None:

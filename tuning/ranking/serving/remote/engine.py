@@ -74,7 +74,7 @@ class RemoteEngine:
 
     async def check(self) -> None:
         """See that it serves the model, and that the model has this tokenizer. Raises RemoteError."""
-        served = _decoded(await self._sent("GET", "/v1/models"), _Models).data
+        served = _decoded(await self.sent("GET", "/v1/models"), _Models).data
         self.models = tuple(model.id for model in served)
         if not self.models:
             raise RemoteUnlike("the engine serves no model")
@@ -86,7 +86,7 @@ class RemoteEngine:
         if most < POSITIONS:
             raise RemoteUnlike(f"{wanted} takes {most} tokens at a time, {POSITIONS} are needed (--max-model-len)")
         asked = {"model": wanted, "prompt": CANARY, "add_special_tokens": False}
-        theirs = _decoded(await self._sent("POST", "/tokenize", asked), _Tokens).tokens
+        theirs = _decoded(await self.sent("POST", "/tokenize", asked), _Tokens).tokens
         if theirs != self._tokenizer.encode(CANARY):
             raise RemoteUnlike(f"{wanted} has another tokenizer than the base on this machine (--base)")
         for self._likeliest in LIKELIEST:
@@ -107,14 +107,14 @@ class RemoteEngine:
     async def read(self, tokens: Sequence[int], model: str) -> None:
         """Let the engine read a prompt, so that it is in its cache when names are asked for. Raises RemoteError."""
         asked = {"model": model, "prompt": list(tokens), "max_tokens": 1, "temperature": 0, "add_special_tokens": False}
-        await self._sent("POST", "/v1/completions", asked)
+        await self.sent("POST", "/v1/completions", asked)
 
     async def answers(self, prompt: Sequence[int], nodes: Sequence[Node], model: str) -> Answered:
         """What follows each node behind a prompt. Raises RemoteError."""
         paths = [[*prompt, *_path(node)] for node in nodes]
         asked = questions(nodes, self._likeliest)
         found = Answered(self._ending)
-        bodies = [self._sent("POST", "/v1/completions", question.body(model, paths)) for question in asked]
+        bodies = [self.sent("POST", "/v1/completions", question.body(model, paths)) for question in asked]
         for question, body in zip(asked, await _all(bodies), strict=True):
             found.add(question, question.answers(body))
         return found
@@ -134,7 +134,7 @@ class RemoteEngine:
                 return
             nodes = search.batch(NODES)
 
-    async def _sent(self, method: str, path: str, body: Any = None) -> bytes:
+    async def sent(self, method: str, path: str, body: Any = None) -> bytes:
         """The answer's body. Raises RemoteUnreachable, RemoteRefused, RemoteNonsense."""
         content = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"} if content is not None else {}
