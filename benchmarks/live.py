@@ -17,6 +17,7 @@ import asyncio
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
-from benchmarks.places import Repository, add_flags, repositories
+from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.candidate import matches, name_of
 from corpus.syntax.language import language_for
@@ -101,6 +102,7 @@ async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Call
     probe = Probe([sys.executable, "-P", "-m", "lsp_server", "--stdio", *flags, "--", *one.command])
     await probe.start(one.root)
     await settled(probe, quiet=True)
+    await _loaded(probe, one)
     found: list[Answer] = []
     for row in one.rows:
         before, after = one.texts(row)
@@ -133,6 +135,21 @@ async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Call
         done()
     await probe.stop()
     return found
+
+
+async def _loaded(probe: Probe, one: Repository) -> None:
+    """Wait until the server offers anything at the first position: until then it has not read the project."""
+    row = one.rows[0]
+    before, after = one.texts(row)
+    uri = (one.base / row.path).as_uri()
+    column, _ = await arrive(probe, uri, row.path, before, after, f"{COLD}0")
+    until = time.monotonic() + WARM_SECONDS
+    while not items_of(await probe.complete(uri, before.count(b"\n"), column)):
+        if time.monotonic() > until:
+            console.print(f"{one.name}: the server offers nothing after {WARM_SECONDS:.0f} s")
+            break
+        await asyncio.sleep(0.5)
+    probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
 
 
 async def arrive(probe: Probe, uri: str, path: str, before: bytes, after: bytes, when: str) -> tuple[int, int]:

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.team
 
 STARTS = 600.0  # seconds: the first start compiles the model
 PORT = 18999
-# The package for processors has no working `vllm serve`. On a processor, bfloat16 is fast, and blocks have to be of 32 tokens.
+# The package for processors has no working `vllm serve`. There, blocks have to be of 32 tokens. In float32 only the ends of names are estimated.
 VLLM = f"{ROOT}/.team/bin/python -m vllm.entrypoints.openai.api_server"
-FLAGS = ("--port", str(PORT), "--dtype", "bfloat16", "--block-size", "32", "--enforce-eager")
+FLAGS = ("--port", str(PORT), "--dtype", "float32", "--block-size", "32", "--enforce-eager")
 PROMPT = Prompt(text="import os\n\n\ndef listed(folder):\n    return os.path", tail=".")
 NAMES = ("join", "exists", "basename", "sep", "abspath", "getsize", "altsep", "curdir", "genericpath", "walk")
 
@@ -68,7 +68,7 @@ async def test_the_ranker_is_given_the_scores_that_the_model_here_gives(remote: 
     here = load_scorer(quantize=False).log_p(PROMPT, NAMES)
     assert [NAMES[i] for i in np.argsort(-found)[:3]] == [NAMES[i] for i in np.argsort(-here)[:3]]
     best = np.argsort(-here)[:5]
-    assert np.abs(found - here)[best].mean() < 0.5
+    assert np.abs(found - here)[best].mean() < 0.2
     await worker.close()
 
 

@@ -4,9 +4,12 @@ A path of tokens behind the prompt is a prompt of its own; the engine keeps what
 costs its last few tokens. Two kinds of requests, each for several paths:
 
 * the log P of given tokens, at most 128 (vLLM's `logprob_token_ids`): what may follow inside names;
-* the likeliest 64 tokens, or 20 where the engine gives no more: from them comes how likely a name ends there. The probability of all other tokens is divided between
-  ending and going on as that of these is, with at least a twentieth for ending. (Where 110 names of code end, log P of ending was
-  0.06 off on average; with as many places inside names, 0.23.)
+* the likeliest 64 tokens, or 20 where the engine gives no more: from them comes how likely a name ends there. The probability of all
+  other tokens is divided between ending and going on as that of these is, with at least a twentieth for ending. (Where 110 names of
+  code end, log P of ending was 0.06 off on average with 20 tokens; with as many places inside names, 0.23.)
+
+vLLM's runner for processors (V1) answers the second kind with one token in place of all where it computes both kinds in one step.
+(Its runner for GPUs does not.) RemoteTooFew is how that is seen.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuning.ranking.serving.model.trie import Node
-from tuning.ranking.serving.remote.errors import RemoteNonsense
+from tuning.ranking.serving.remote.errors import RemoteNonsense, RemoteTooFew
 
 GIVEN = 128  # tokens whose log P may be asked for at once: vLLM's limit
 LIKELIEST = (64, 20)  # tokens: the second is vLLM's default of --max-logprobs
@@ -71,7 +74,7 @@ class Question:
         }
 
     def answers(self, body: bytes) -> dict[int, dict[int, float]]:
-        """log P of tokens, by row. Raises RemoteNonsense."""
+        """log P of tokens, by row. Raises RemoteNonsense, RemoteTooFew."""
         try:
             choices = {choice.index: choice.logprobs.top_logprobs for choice in _completion.decode(body).choices}
         except msgspec.MsgspecError as error:
@@ -84,6 +87,10 @@ class Question:
             found[row] = _log_p(top[0])
             if missing := set(self.tokens) - found[row].keys():
                 raise RemoteNonsense(f"no log P of {len(missing)} of {len(self.tokens)} tokens that were asked for")
+            if not self.tokens and len(found[row]) < self.likeliest:
+                raise RemoteTooFew(
+                    f"log P of {len(found[row])} tokens where the {self.likeliest} likeliest were asked for"
+                )
         return found
 
 

@@ -7,6 +7,7 @@ are not followed.
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
@@ -20,11 +21,18 @@ from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
 from tuning.ranking.serving.model.trie import Node, Scores
 from tuning.ranking.serving.remote.address import Remote, is_loopback
-from tuning.ranking.serving.remote.completions import LIKELIEST, Answered, questions
-from tuning.ranking.serving.remote.errors import RemoteNonsense, RemoteRefused, RemoteUnlike, RemoteUnreachable
+from tuning.ranking.serving.remote.completions import LIKELIEST, Answered, Question, questions
+from tuning.ranking.serving.remote.errors import (
+    RemoteNonsense,
+    RemoteRefused,
+    RemoteTooFew,
+    RemoteUnlike,
+    RemoteUnreachable,
+)
 
 CONNECT, ANSWER = 2.0, 5.0  # seconds: to be connected, and without a byte
 CONNECTIONS = 8
+TRIES, PAUSE = 6, 0.01  # of a question that the engine mixed up with others; seconds between them, at most
 NODES = 16  # of the trie, at once
 LONGEST_ANSWER = 4_000_000  # bytes
 POSITIONS = 512  # tokens that an engine has to take
@@ -59,6 +67,7 @@ class RemoteEngine:
         self.models: tuple[str, ...] = ()  # what it serves: known after `check`
         self.model = remote.model
         self._likeliest = LIKELIEST[-1]
+        self._at_once = True  # both kinds of questions
         self._client = httpx2.AsyncClient(
             base_url=remote.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -89,11 +98,12 @@ class RemoteEngine:
         theirs = _decoded(await self.sent("POST", "/tokenize", asked), _Tokens).tokens
         if theirs != self._tokenizer.encode(CANARY):
             raise RemoteUnlike(f"{wanted} has another tokenizer than the base on this machine (--base)")
+        node = Node(token=0, parent=None, depth=0, ends=[0])
+        node.children[0] = Node(token=0, parent=node, depth=1)
+        self._at_once = True
         for self._likeliest in LIKELIEST:
             try:
-                await self.answers(
-                    self._tokenizer.encode(CANARY), [Node(token=0, parent=None, depth=0, ends=[0])], wanted
-                )
+                await self.answers(self._tokenizer.encode(CANARY), [node], wanted)
             except RemoteRefused:
                 if self._likeliest == LIKELIEST[-1]:
                     raise
@@ -112,12 +122,33 @@ class RemoteEngine:
     async def answers(self, prompt: Sequence[int], nodes: Sequence[Node], model: str) -> Answered:
         """What follows each node behind a prompt. Raises RemoteError."""
         paths = [[*prompt, *_path(node)] for node in nodes]
-        asked = questions(nodes, self._likeliest)
+        asked = questions(nodes, min(self._likeliest, self._tokenizer.size))
         found = Answered(self._ending)
-        bodies = [self.sent("POST", "/v1/completions", question.body(model, paths)) for question in asked]
-        for question, body in zip(asked, await _all(bodies), strict=True):
-            found.add(question, question.answers(body))
+        if self._at_once:
+            asked = await self._ask(asked, paths, model, found)
+            self._at_once = not asked
+        # One kind after the other. Other people's questions may be of the other kind, so again.
+        for kind in ([one for one in asked if one.tokens], [one for one in asked if not one.tokens]):
+            left, tries = kind, 0
+            while left := await self._ask(left, paths, model, found):
+                tries += 1
+                if tries == TRIES:
+                    raise RemoteTooFew("the engine mixes up the answers to different requests")
+                await asyncio.sleep(random.random() * PAUSE)
         return found
+
+    async def _ask(
+        self, asked: Sequence[Question], paths: Sequence[Sequence[int]], model: str, found: Answered
+    ) -> list[Question]:
+        """Ask at the same time, and take the answers. Returns the questions that got too few tokens. Raises RemoteError."""
+        bodies = [self.sent("POST", "/v1/completions", question.body(model, paths)) for question in asked]
+        again: list[Question] = []
+        for question, body in zip(asked, await _all(bodies), strict=True):
+            try:
+                found.add(question, question.answers(body))
+            except RemoteTooFew:
+                again.append(question)
+        return again
 
     async def search(
         self, prompt: Prompt, names: Sequence[str], known: Mapping[str, float], model: str

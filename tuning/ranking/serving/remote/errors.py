@@ -4,6 +4,7 @@ RemoteError
   RemoteUnreachable  no connection, none that is trusted, or it was cut
   RemoteRefused      the engine answers with an error: a wrong token, an unknown model, too much to do
   RemoteNonsense     an answer that is none
+    RemoteTooFew     fewer of the likeliest tokens than were asked for
   RemoteUnlike       a model or tokenizer that names can't be scored with
 """
 
@@ -21,6 +22,10 @@ class RemoteRefused(RemoteError):
 
 
 class RemoteNonsense(RemoteError):
+    pass
+
+
+class RemoteTooFew(RemoteNonsense):
     pass
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -26,6 +28,7 @@ from tuning.ranking.serving.remote.errors import (
     RemoteError,
     RemoteNonsense,
     RemoteRefused,
+    RemoteTooFew,
     RemoteUnlike,
     RemoteUnreachable,
 )
@@ -176,6 +179,34 @@ async def test_what_an_engine_can_do_wrong(engine: Engine, scorer: Scorer, name:
         await searched(found, PROMPT, NAMES)
     engine.fault = None
     assert len(await searched(found, PROMPT, NAMES)) == len(NAMES)
+    await found.close()
+
+
+async def test_an_engine_that_mixes_up_two_kinds_of_questions_is_asked_one_after_the_other(
+    engine: Engine, scorer: Scorer
+) -> None:
+    """As vLLM's runner for processors does: one token where the likeliest were asked for, while others are given."""
+    found = client(engine, scorer)
+    await found.check()
+    expected = await searched(found, PROMPT, NAMES)
+    given = threading.Event()
+
+    def mixed(path: str, body: Any, answer: Answer) -> Answer:
+        if "logprob_token_ids" in body:
+            given.set()
+            time.sleep(0.02)
+            given.clear()
+        elif "logprobs" in body and given.wait(0.02):
+            return changed(answer, {"token_id:1": -1.0})
+        return answer
+
+    engine.fault = mixed
+    assert await searched(found, PROMPT, NAMES) == pytest.approx(expected, abs=1e-4)
+    engine.fault = lambda path, body, answer: (
+        changed(answer, {"token_id:1": -1.0}) if "logprobs" in body and "logprob_token_ids" not in body else answer
+    )
+    with pytest.raises(RemoteTooFew, match="mixes up"):
+        await searched(found, PROMPT, NAMES)
     await found.close()
 
 
