@@ -22,7 +22,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,15 +36,16 @@ from lsp_server.ranking.search_job import SearchJob
 from tuning.ranking.serving.model.compiling import HEARD
 from tuning.ranking.serving.model.loading import load_tokenizer
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
+from tuning.ranking.serving.remote import engine as remote_engine
 from tuning.ranking.serving.remote.address import remote_of, wrong_url
 from tuning.ranking.serving.remote.engine import RemoteEngine
-from tuning.ranking.serving.remote.trial import lists
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w+")
 AROUND, NAMES = 60, 40  # identifiers around a place that are its list
 KEYS, KEY_SECONDS = 4, 0.15
 READING = 1.0  # seconds that a typist looks at the code between two places, at most
-ROUNDS = 3
+COMPARED = 8  # lists
+PATIENCE = 120.0  # seconds for one of their answers
 LONGEST = 5.0  # seconds that a list's scores are waited for, for the figures alone
 
 
@@ -103,31 +104,56 @@ async def _together(url: str, token_file: str, typists: int, seconds: float, dea
     return seen
 
 
-async def _type(worker: RemoteWorker, chance: random.Random, until: float, deadline: float, seen: Seen) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A name in a text, and what a list there holds."""
+
+    before: str
+    path: str
+    name: str
+    names: tuple[str, ...]
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.prompt_before(0)
+
+    def prompt_before(self, keys: int) -> Prompt:
+        """As it was some keys ago."""
+        return build_prompt(path=self.path, before=self.before[: len(self.before) - keys], line_comment="#")
+
+
+def _places(chance: random.Random, most: int) -> Iterator[Place]:
+    """Names of the text, at random, at most so many."""
     text = HEARD.read_text("utf-8")
     found = list(IDENTIFIER.finditer(text))
-    await asyncio.sleep(chance.random() * READING)
-    while time.monotonic() < until:
+    for _ in range(most):
         place = chance.randrange(AROUND, len(found))
-        at = found[place].start()
-        names = list(dict.fromkeys(match.group() for match in found[max(0, place - AROUND) : place + AROUND]))[:NAMES]
+        names = dict.fromkeys(match.group() for match in found[max(0, place - AROUND) : place + AROUND])
         # Each typist is in a file of its own: nothing but the path is in another's prompt too.
         path = f"{chance.random()}/file.py"
+        before = text[: found[place].start()]
+        yield Place(before=before, path=path, name=found[place].group(), names=tuple(names)[:NAMES])
+
+
+async def _type(worker: RemoteWorker, chance: random.Random, until: float, deadline: float, seen: Seen) -> None:
+    await asyncio.sleep(chance.random() * READING)
+    for place in _places(chance, sys.maxsize):
+        if time.monotonic() >= until:
+            break
         for key in range(KEYS, 0, -1):
-            worker.advance("", build_prompt(path=path, before=text[: at - key], line_comment="#").text, "")
+            worker.advance("", place.prompt_before(key).text, "")
             await asyncio.sleep(KEY_SECONDS)
-        prompt = build_prompt(path=path, before=text[:at], line_comment="#")
-        job = await _listed(worker, SearchJob(key="", prompt=prompt, names=tuple(names), known={}), deadline, seen)
+        job = SearchJob(key="", prompt=place.prompt, names=place.names, known={})
+        await _listed(worker, job, deadline, seen)
         await asyncio.sleep(KEY_SECONDS)
-        letter = found[place].group()[0]
-        left = tuple(name for name in names if name.startswith(letter))
+        left = tuple(name for name in place.names if name.startswith(place.name[0]))
         if not job.answers(left):
-            job = SearchJob(key="", prompt=prompt, names=left, known=job.exact_scores())
+            job = SearchJob(key="", prompt=place.prompt, names=left, known=job.exact_scores())
         await _listed(worker, job, deadline, seen)
         await asyncio.sleep(chance.random() * READING)
 
 
-async def _listed(worker: RemoteWorker, job: SearchJob, deadline: float, seen: Seen) -> SearchJob:
+async def _listed(worker: RemoteWorker, job: SearchJob, deadline: float, seen: Seen) -> None:
     began = time.perf_counter()
     worker.search(job)
     likely = await job.wait(deadline)
@@ -138,33 +164,32 @@ async def _listed(worker: RemoteWorker, job: SearchJob, deadline: float, seen: S
         seen.seconds.append(time.perf_counter() - began)
     else:
         seen.never += 1
-    return job
 
 
 async def _compared(url: str, token_file: str) -> int:
-    """The trial's lists, both ways, in turn; prints the medians."""
+    """Lists at some places, both ways, in turn, the prompt read before; prints the medians."""
     remote = remote_of(url, token_file=token_file)
     assert remote is not None
+    remote_engine.ANSWER = PATIENCE
     engine = RemoteEngine(remote, load_tokenizer())
     await engine.check()
     taken: dict[str, list[float]] = {"search": [], "whole names": []}
     same = 0
-    rounds = [(prompt, names) for _ in range(ROUNDS) for prompt, names in lists()]
-    for prompt, names in rounds:
-        await engine.read(engine.tokens.prompt(prompt.text), engine.model)
+    for place in _places(random.Random(0), COMPARED):
+        await engine.read(engine.tokens.prompt(place.prompt.text), engine.model)
         began = time.perf_counter()
-        likely = np.zeros(len(names))
-        async for scores, _ in engine.search(prompt, names, {}, engine.model):
+        likely = np.zeros(len(place.names))
+        async for scores, _ in engine.search(place.prompt, place.names, {}, engine.model):
             likely = scores.likely
         taken["search"].append(1000 * (time.perf_counter() - began))
         began = time.perf_counter()
-        whole = await _whole_names(engine, prompt, names)
+        whole = await _whole_names(engine, place.prompt, place.names)
         taken["whole names"].append(1000 * (time.perf_counter() - began))
         same += int(np.argmax(likely)) == int(np.argmax(whole))
     await engine.close()
     for way, times in taken.items():
         print(f"{way}: {np.median(times):.0f} ms at the median, p95 {np.quantile(times, 0.95):.0f}, {len(times)} lists")
-    print(f"the same best name in {same} of {len(rounds)}")
+    print(f"the same best name in {same} of {COMPARED}")
     return 0
 
 
