@@ -17,7 +17,8 @@ from lsp_server.settings import SETTINGS, Settings, flag, updated
 ABOUT = """\
 settings (an editor sends them under the key "starling" in initializationOptions, by the same names):
   ranker is 'model' (the default; 'signals' is used until the model is loaded, or if there is none), 'signals' or 'off'.
-  Nothing leaves this machine. Only install-model opens a connection, and a hub id that you give as base.
+  Nothing leaves this machine, unless you name a team's engine (remote). Apart from that, only `install-model`,
+  `adapters sync` and a hub id that you give as base open a connection.
 """
 
 

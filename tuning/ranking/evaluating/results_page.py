@@ -22,9 +22,10 @@ OVERALL = "all"
 IN_EDITOR = ", in VS Code"
 HEAD = """# Results on RankBench
 
-Made by `python -P -m tuning.ranking evaluate --page`; what is measured, and how, is in [rankbench.md](rankbench.md). No repository of RankBench was
-learned from, and nothing was chosen on it. In brackets: 95 % intervals, from 1,000 resamples. Figures are over positions whose list has
-what was written; no model has a deadline here.
+`python -P -m tuning.ranking evaluate --page` writes this page. [RankBench](rankbench.md) says what is measured, and how;
+[words](README.md#words) explains R@1, MRR and the other terms. Nothing was trained or fitted on RankBench's repositories, and
+nothing was chosen by these figures. They count the positions whose list has the name that was written. The model has no
+deadline here. In brackets: the 95 % interval, from 1,000 resamples.
 """
 
 
@@ -34,7 +35,10 @@ def write_page(found: Mapping[str, Scores], path: Path, plots: Path | None) -> N
     for language, scores in found.items():
         parts += [f"## {language}", _facts(scores), _rankers(scores), _by_class(scores)]
         if any(WITHOUT in name for name in scores.ranks):
-            parts += ["What each part is worth, fitted anew without it:", _ablations(scores)]
+            parts += [
+                "How much each part adds: R@1 without it, with the other weights fitted again.",
+                _ablations(scores),
+            ]
         if scores.firsts:
             parts.append(_calibration(scores))
     if plots is not None:
@@ -98,7 +102,14 @@ def _calibration(scores: Scores) -> str:
         for name, firsts in scores.firsts.items()
         if WITHOUT not in name
     ]
-    return _table(["ranker", "expected calibration error of first items", "by chance, if every p were exact"], rows)
+    return _table(
+        [
+            "ranker",
+            "expected calibration error of first items",
+            "the error that chance alone gives if every p is exact",
+        ],
+        rows,
+    )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
