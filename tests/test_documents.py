@@ -41,7 +41,6 @@ REFERENCE = 2500  # words of a page that one looks things up in
 REFERENCES = {
     "docs/rankbench.md",
     "docs/several-servers-reference.md",
-    "docs/next.md",
     "docs/tuning.md",
     "docs/coming-from-peft.md",
 }
