@@ -1,5 +1,5 @@
-"""AdaLoRA: LoRA whose change has the form of a singular value decomposition, P Λ Q, and whose ranks a budget shares out among
-the layers while they train (Zhang et al. 2023, https://arxiv.org/abs/2303.10512).
+"""AdaLoRA: LoRA in the form of a singular value decomposition, P Λ Q. A budget of ranks is divided among the layers
+during training (Zhang et al. 2023, https://arxiv.org/abs/2303.10512).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""AdaMSS: a layer's outputs clustered by its singular vectors, and each cluster's weights changed within a subspace of its own ("AdaMSS:
-Adaptive Multi-Subspace Approach for Parameter-Efficient Fine-Tuning", 2025, https://openreview.net/forum?id=8ZdWmpYxT0).
+"""AdaMSS: clusters a layer's outputs by its singular vectors, and changes the weights of each cluster in a subspace of
+its own ("AdaMSS: Adaptive Multi-Subspace Approach for Parameter-Efficient Fine-Tuning", 2025,
+https://openreview.net/forum?id=8ZdWmpYxT0).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""BOFT: a layer's input turned by a product of block-diagonal rotations, each on dimensions in another order, as butterflies
-are (Liu et al. 2024, https://arxiv.org/abs/2311.06243), and its outputs scaled.
+"""BOFT: rotates a layer's input by a product of block-diagonal rotations, whose blocks take the dimensions in
+different orders (a butterfly structure), and scales its outputs (Liu et al. 2024, https://arxiv.org/abs/2311.06243).
 """
 
 from __future__ import annotations

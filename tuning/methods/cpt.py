@@ -1,5 +1,5 @@
-"""CPT: a prompt of examples whose embeddings are refined, each no further than a given length (Blau et al. 2024, "Context-aware Prompt
-Tuning", https://arxiv.org/abs/2410.17222).
+"""CPT: a prompt of examples whose embeddings are trained; each may change by a given length at most (Blau et al. 2024,
+"Context-aware Prompt Tuning", https://arxiv.org/abs/2410.17222).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""DEFT: a few directions of a layer's output are taken from the weight, and computed by a new matrix (Kumar et al. 2025, "Decompositional
-Efficient Fine-Tuning for Text-to-Image Models", NeurIPS); with `para` they are only taken away (PaRa, Chen et al. 2025, ICLR).
+"""DEFT: removes a few directions of a layer's output from the weight, and computes them with a new matrix (Kumar et
+al. 2025, "Decompositional Efficient Fine-Tuning for Text-to-Image Models", NeurIPS); with `para` it only removes them
+(PaRa, Chen et al. 2025, ICLR).
 """
 
 from __future__ import annotations

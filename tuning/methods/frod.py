@@ -1,5 +1,6 @@
-"""FRoD: a weight is turned inside a basis that all layers of its place share, by few numbers and at full rank ("Full-Rank Efficient
-Fine-Tuning with Rotational Degrees", AAAI 2026, https://doi.org/10.1609/aaai.v40i31.39813).
+"""FRoD: rotates a weight, at full rank and with few parameters, in a basis that is shared by all layers of the same
+place in their block ("Full-Rank Efficient Fine-Tuning with Rotational Degrees", AAAI 2026,
+https://doi.org/10.1609/aaai.v40i31.39813).
 """
 
 from __future__ import annotations

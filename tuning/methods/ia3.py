@@ -1,5 +1,5 @@
-"""(IA)³: learned factors on activations (Liu et al. 2022, https://arxiv.org/abs/2205.05638). A layer's outputs are scaled, one factor a
-feature; of a feed-forward layer its inputs.
+"""(IA)³: learned factors on activations (Liu et al. 2022, https://arxiv.org/abs/2205.05638): one factor for each
+feature of a layer's outputs, or, in a feed-forward layer, of its inputs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Lily: LoRA whose first factors are shared by a few layers in a row, and whose second ones, mixed by a router, by all layers of a kind
-(Zhong et al. 2024, https://arxiv.org/abs/2407.09946).
+"""Lily: LoRA whose first factors are shared by a few consecutive layers, and whose second factors are shared by all
+layers of a kind and mixed by a router (Zhong et al. 2024, https://arxiv.org/abs/2407.09946).
 """
 
 from __future__ import annotations

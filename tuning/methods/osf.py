@@ -1,5 +1,5 @@
-"""OSF: a weight's smaller singular values and their vectors are trained, orthogonally to the larger ones, so that what the weight knows
-is kept (Nayak et al. 2025, "Sculpting Subspaces", https://arxiv.org/abs/2504.07097).
+"""OSF: trains a weight's smaller singular values and their vectors, and keeps them orthogonal to the larger ones, so
+that the base's knowledge is kept (Nayak et al. 2025, "Sculpting Subspaces", https://arxiv.org/abs/2504.07097).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Polytropon: low-rank changes shared by many tasks, of which each task mixes its own (Ponti et al. 2022, https://arxiv.org/abs/2202.13914);
-with `n_splits`, each part of a layer's inputs and outputs mixes its own (multi-head routing, Caccia et al. 2022,
-https://arxiv.org/abs/2211.03831).
+"""Polytropon: low-rank changes that many tasks share; each task learns its own mixture of them (Ponti et al. 2022,
+https://arxiv.org/abs/2202.13914). With `n_splits`, each part of a layer's inputs and outputs has its own mixture
+(multi-head routing, Caccia et al. 2022, https://arxiv.org/abs/2211.03831).
 """
 
 from __future__ import annotations

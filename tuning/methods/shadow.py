@@ -1,5 +1,5 @@
-"""ShadowPEFT: a small model beside the base, whose state goes along its blocks; what each block is given is corrected by the difference, and
-the state moves on from what the block gives. The small model can be used alone (PEFT's method).
+"""ShadowPEFT: a small model runs beside the base's blocks. Its state corrects the input of each block, and is updated
+from the block's output. The small model can be used alone (PEFT's method).
 """
 
 from __future__ import annotations

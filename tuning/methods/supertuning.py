@@ -1,5 +1,5 @@
-"""Super-tuning: a layer's largest weights are trained, and no others (https://arxiv.org/abs/2607.09287); with a rank, also a low-rank
-change beside them ("Supra").
+"""Super-tuning: trains only the largest weights of a layer (https://arxiv.org/abs/2607.09287); with a rank, also a
+low-rank change beside them ("Supra").
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""TinyLoRA: between the largest singular vectors of a weight a small matrix, itself a mixture of fixed random ones, so that a handful of
-values are trained ("Learning to Reason in 13 Parameters", 2026, https://arxiv.org/abs/2602.04118).
+"""TinyLoRA: a small matrix between the largest singular vectors of a weight. It is a mixture of fixed random matrices,
+so only a handful of values are trained ("Learning to Reason in 13 Parameters", 2026,
+https://arxiv.org/abs/2602.04118).
 """
 
 from __future__ import annotations

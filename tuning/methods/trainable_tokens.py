@@ -1,4 +1,6 @@
-"""Trainable tokens: some rows of an embedding are trained, nothing else; a head that is tied to it follows (PEFT's method)."""
+"""Trainable tokens: only some rows of an embedding are trained; a head that is tied to the embedding changes with it
+(PEFT's method).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uni-LoRA: LoRA whose values are all taken from one short vector, each at a place drawn once (Li et al. 2025,
+"""Uni-LoRA: LoRA whose values all come from one short vector, each from a position that is drawn once (Li et al. 2025,
 https://arxiv.org/abs/2506.00799).
 """
 
