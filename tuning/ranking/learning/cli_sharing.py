@@ -28,15 +28,16 @@ TOKEN = "STARLING_SYNC_TOKEN"
 KINDS = {ADAPTERS: "adapter", USAGE: "usage table", "": ""}
 LARGE = 20_000_000  # bytes that are worth a line each tenth where nobody looks at a terminal
 
-PUBLISH = f"""Write the version of adapters that is used here into a folder that can be shared: a git repository, a network share, static
-files behind https, or what is uploaded to the hub. Files come first and the index ({INDEX}) last, so nobody reads half of it.
+PUBLISH = f"""Write the version of each adapter that is used here into a folder that you can share: a git repository, a network share,
+static files behind https, or a folder that you upload to the hub. Files come first and the index ({INDEX}) last, so nobody reads half of it.
 An adapter learns from your code, so publish it only where everybody may read that code."""
-SYNC = f"""Install what a team publishes, each as a new version, and leave what is there where it is newest. Sizes and SHA-256 of all files
-are checked; what is wrong is refused and the rest goes on. What you trained yourself and what you went back from is kept. Running
-servers use what is new from the next completion on; `starling rollback NAME` goes back.
+SYNC = f"""Install the adapters and usage tables that a team publishes, each as a new version, if it is not installed yet. Sizes
+and SHA-256 of all files are checked; an entry that fails is refused, and the others are installed. What you trained yourself is not
+replaced, and a version that you went back from is not installed again. Running servers use new versions from the next completion
+on; `starling rollback NAME` goes back.
 
-SOURCE is a folder, https://HOST/PATH (http for this machine alone), or hf:OWNER/NAME. A token for https comes from --token-file or
-from the environment ({TOKEN}); it is sent to this host alone, as a bearer token, or as it is if it has two words."""
+SOURCE is a folder, https://HOST/PATH (http for this machine only), or hf:OWNER/NAME. A token for https comes from --token-file or
+from the environment ({TOKEN}). It is sent to this host only: as a bearer token, or unchanged if it has two words."""
 
 
 def add(commands: Any) -> None:
@@ -44,28 +45,34 @@ def add(commands: Any) -> None:
     job = commands.add_parser("publish", help="into a folder that a team shares", description=PUBLISH)
     job.add_argument("names", nargs="+", metavar="NAME")
     job.add_argument("--to", required=True, type=Path, metavar="FOLDER")
-    job.add_argument("--usage", action="store_true", help="usage tables of these names, and not adapters")
+    job.add_argument("--usage", action="store_true", help="publish the usage tables of these names instead of adapters")
     job.set_defaults(run=run_publish)
 
     raw = argparse.RawDescriptionHelpFormatter
     job = commands.add_parser("sync", help="from where a team publishes", description=SYNC, formatter_class=raw)
     job.add_argument("source", metavar="SOURCE")
-    job.add_argument("--name", action="append", default=[], help="only this one; may be repeated")
+    job.add_argument(
+        "--name", action="append", default=[], help="only the adapter or table of this name; may be repeated"
+    )
     job.add_argument(
         "--workspace",
         action="append",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="where checkouts of the repositories are that it was made of, by their folders' names; may be repeated",
+        help="a folder with your checkouts of the repositories; they are found by their folders' names; may be repeated",
     )
-    job.add_argument("--everywhere", action="store_true", help="use what comes for all documents")
+    job.add_argument("--everywhere", action="store_true", help="use what this command installs for all documents")
     job.add_argument("--base", default="", metavar="FOLDER", help="the base of your servers, if not the default one")
     job.add_argument(
-        "--replace", action="store_true", help="also where you trained your own, follow another source, or went back"
+        "--replace",
+        action="store_true",
+        help="replace also what you trained, what follows another source, and what you went back from",
     )
-    job.add_argument("--dry-run", action="store_true", help="say what would be done; fetch the index alone")
-    job.add_argument("--token-file", type=Path, metavar="FILE", help="its only line is the token for https")
-    job.add_argument("--every", type=float, metavar="MINUTES", help="go on, and look again so often, until Ctrl-C")
+    job.add_argument("--dry-run", action="store_true", help="only print what would be done; fetches the index alone")
+    job.add_argument("--token-file", type=Path, metavar="FILE", help="a file whose only line is the token for https")
+    job.add_argument(
+        "--every", type=float, metavar="MINUTES", help="keep running and look again after so many minutes, until Ctrl-C"
+    )
     job.set_defaults(run=run_sync)
 
 

@@ -34,18 +34,18 @@ from tuning.ranking.serving.acceptance_log import Accepted
 from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_spec import shipped
 
-DESCRIPTION = """Train an adapter on your own repositories and install it, if it is better on their own later lines than what is used now.
+DESCRIPTION = """Train an adapter on your own repositories. It is installed only if it ranks their later lines better than what you use now.
 
-  1. lists: your language servers are asked for completion at places in the code as it was before its last commits
-  2. training: the model learns to rank the name that was written first
-  3. comparison: on lines that the last commits added, which nothing was learned from
+  1. lists: ask your language servers for completion at places in the code as it was before its last commits
+  2. training: the model learns to rank first the name that the author wrote
+  3. comparison: on lines that the last commits added, from which it did not learn
   4. installation: only if it is better there; a running server uses it from its next completion on
 
-Nothing of a repository is run and nothing connects anywhere. It says beforehand how long it will take; seven thousand lists
-are a night on a laptop, minutes on a GPU. Stop it with Ctrl-C whenever you like, and give the same command again: it goes on."""
-EPILOG = """starling train --usage --repo PATH    a table of the names in your repositories instead: minutes, without a model
-starling adapters                     what is installed, and how good it was
-starling rollback NAME                use the version before"""
+The command runs nothing of a repository and opens no connection. Before it starts, it prints how long it will take: seven
+thousand lists take a night on a laptop, minutes on a GPU. You may stop it with Ctrl-C: the same command then continues."""
+EPILOG = """starling train --usage --repo PATH    make a usage table instead: minutes, no model
+starling adapters                     list what is installed, and how good it was
+starling rollback NAME                go back to the version before"""
 ON_GPU = 8  # windows a step, at once
 METHODS = ("LORA", "DORA", "IA3")  # AdaLoRA plans by steps, which are known when the model is there
 
@@ -66,49 +66,63 @@ def add(commands: Any) -> None:
     )
     job.add_argument("--name", default="", help="what the adapter is called (default: the first repository's folder)")
     job.add_argument(
-        "--language", action="append", default=[], choices=sorted(languages()), help="only this one; may be repeated"
+        "--language",
+        action="append",
+        default=[],
+        choices=sorted(languages()),
+        help="use only this language; may be repeated",
     )
     job.add_argument(
         "--server",
         action="append",
         default=[],
         metavar="[LANGUAGE=]NAME",
-        help="ask this one; may be repeated (default: the first installed)",
+        help="the server to ask; may be repeated (default: the first that is installed)",
     )
     job.add_argument(
         "--from-accepted",
         action="store_true",
-        help="also learn from what was written there while `starling --log-accepted` ran",
+        help="learn also from what you wrote there while `starling --log-accepted` ran",
     )
     job.add_argument(
-        "--minutes", type=float, default=600, metavar="M", help="of the whole command, at most (default %(default)s)"
+        "--minutes",
+        type=float,
+        default=600,
+        metavar="M",
+        help="the most that the whole command may take (default %(default)s)",
     )
     job.add_argument(
         "--times",
         type=float,
         metavar="T",
-        help="how often at most through its lists (default: 2, up to 6 where there are few)",
+        help="go through the lists so often at most (default: 2, up to 6 if there are few lists)",
     )
     job.add_argument(
         "--positions",
         type=int,
         default=12_000,
         metavar="N",
-        help="to learn from at most, a repository (default %(default)s)",
+        help="places to learn from, at most, in each repository (default %(default)s)",
     )
     job.add_argument(
-        "--judged", type=int, default=400, metavar="N", help="to judge on, a repository (default %(default)s)"
+        "--judged",
+        type=int,
+        default=400,
+        metavar="N",
+        help="places to judge on, in each repository (default %(default)s)",
     )
     job.add_argument("--method", choices=METHODS, default="LORA", help="default %(default)s")
     job.add_argument("--rank", type=int, default=16, help="of LoRA (default %(default)s)")
-    job.add_argument("--base", default="", metavar="FOLDER", help="another model than the default")
+    job.add_argument("--base", default="", metavar="FOLDER", help="a model other than the default")
     job.add_argument(
         "--work",
         type=Path,
         metavar="DIR",
-        help="where a run is kept to go on from (default: in the cache folder, by name)",
+        help="folder of the run, for continuing it (default: in the cache folder, by name)",
     )
-    job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    job.add_argument(
+        "--jobs", type=int, default=2, help="how many servers to ask at the same time (default %(default)s)"
+    )
     job.add_argument(
         "--everywhere",
         action="store_true",
@@ -117,9 +131,9 @@ def add(commands: Any) -> None:
     job.add_argument(
         "--usage",
         action="store_true",
-        help="no adapter, but a table of which names occur where in these repositories: minutes, without a model",
+        help="make a usage table (which names these repositories use where) instead of an adapter: minutes, no model",
     )
-    job.add_argument("--keep-worse", action="store_true", help="install it whatever the comparison says")
+    job.add_argument("--keep-worse", action="store_true", help="install it even if it is not better")
     job.set_defaults(run=run)
 
 

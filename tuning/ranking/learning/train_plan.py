@@ -87,13 +87,13 @@ def announce(given: argparse.Namespace, splits: Sequence[Split], console: Consol
     whole = min(asking + training + judged * HAVE_TRUTH * COMPARE_SECONDS, given.minutes * 60)
     console.print(
         f"This takes about {duration(whole)} without a GPU, of which {duration(asking)} are for asking the servers "
-        f"(--minutes and --positions make it less). Ctrl-C stops it; the same command goes on.",
+        f"(--minutes and --positions make it shorter). Ctrl-C stops it; the same command then continues.",
         highlight=False,
     )
     if lists < ENOUGH:
         console.print(
-            f"Some {lists:,.0f} lists will come of it. In what we measured {ENOUGH:,} made the first item right more often and 1,000 "
-            "did not (docs/your-code.md), so it may well not be better, and is not installed then. More code helps: --repo once more.",
+            f"This gives about {lists:,.0f} lists. In our measurements, {ENOUGH:,} lists made the first item right more often, and 1,000 did "
+            "not (docs/your-code.md). So the adapter may be no better, and then it is not installed. More code helps: add another --repo.",
             style="yellow",
             highlight=False,
         )
