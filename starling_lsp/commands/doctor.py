@@ -69,4 +69,6 @@ def _summary(findings: Sequence[Finding]) -> str:
     if broken:
         return f"Starling can't work as it is: see {', '.join(finding.what for finding in broken)}."
     offers = sum(bool(finding.remedy) for finding in findings)
-    return "Starling works." + (" What is marked – is missing, and nothing else depends on it." if offers else "")
+    return "Starling works." + (
+        " A line with – names something that is not installed; everything else works without it." if offers else ""
+    )

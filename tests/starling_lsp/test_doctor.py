@@ -27,3 +27,14 @@ def test_what_is_needed_and_missing_is_a_failure(monkeypatch: pytest.MonkeyPatch
     missing = Finding(what="language servers", found="none", remedy="install one", needed=True)
     monkeypatch.setattr(doctor, "examine", lambda settings: [missing])
     assert doctor.main(["doctor"]) == 1
+
+
+def test_what_is_not_installed_and_not_needed_is_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer = Finding(what="Java", found="jdtls is not installed", remedy="install it")
+    monkeypatch.setattr(doctor, "examine", lambda settings: [offer])
+    assert doctor.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "–  Java" in said
+    assert "A line with – names something that is not installed; everything else works without it." in said

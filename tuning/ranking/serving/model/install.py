@@ -102,5 +102,5 @@ def run(*, given: Path | None, force: bool) -> int:
         steps.end()
         print("Stopped. Run it again: it goes on from there.", file=sys.stderr)
         return 130
-    print(f"{'Installed the model in' if changed else 'The model is whole in'} {model_store.models_dir()}")
+    print(f"{'Installed the model in' if changed else 'The model is complete in'} {model_store.models_dir()}")
     return 0
