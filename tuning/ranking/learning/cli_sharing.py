@@ -164,7 +164,7 @@ def _show(source: Source, found: Sequence[Outcome], wishes: Wishes, *, is_whole:
     installed = [one for one in found if one.change is Change.INSTALLED]
     if installed and not wishes.dry_run:
         back = " or ".join(f"starling rollback {one.name}{' --usage' * (one.kind == USAGE)}" for one in installed[:2])
-        console.print(f"Used from the next completion on. Back: {back}", highlight=False, soft_wrap=True)
+        console.print(f"Used from the next completion on. To go back: {back}", highlight=False, soft_wrap=True)
 
 
 def _printable(text: object) -> str:

@@ -189,7 +189,7 @@ def _run(
         where = (
             "lines that its last commits added"
             if one.by_commits
-            else "files that are kept apart, for there are too few commits"
+            else "files that are put aside, because there are too few commits"
         )
         console.print(f"{one.name}: {learned:,} places to learn from, {judged:,} to judge on: {where}", highlight=False)
     train_plan.announce(given, splits, console)
@@ -207,12 +207,8 @@ def _run(
     console.print(
         f"{len(known):,} of {len(lists.learning):,} lists to learn from have the name that was written", highlight=False
     )
-    if len(known) < 50 or len(judged_rows) < 20:
-        console.print(
-            "That is too little to learn from. Give more code with --repo, or name a server that knows it with --server NAME.",
-            style="red",
-            highlight=False,
-        )
+    if few := train_plan.too_few(len(known), len(judged_rows)):
+        console.print(few, style="red", highlight=False)
         return 2
     written = _written(given, splits, console) if given.from_accepted else []
     out = work / f"adapter-{_key(given, splits, len(written))}"
@@ -315,7 +311,7 @@ def _judge(
     installed = adapter_registry.install(name, out, card)
     console.print(
         f"Installed as {name} {installed.version}: used {where(card.workspaces)} from the next completion on. "
-        f"Back: starling rollback {name}",
+        f"To go back: starling rollback {name}",
         highlight=False,
         soft_wrap=True,
     )

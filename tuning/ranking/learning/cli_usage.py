@@ -68,7 +68,7 @@ def run(
     )
     console.print(
         f"Installed as {name} {installed.version}: used {where(workspaces)} from the next completion on. "
-        f"Back: starling rollback {name} --usage",
+        f"To go back: starling rollback {name} --usage",
         highlight=False,
         soft_wrap=True,
     )

@@ -21,6 +21,7 @@ from tuning.ranking.learning.windows import Window
 
 FEWEST = 10  # steps
 FEWEST_PLACES = 50
+FEWEST_LISTS, FEWEST_JUDGED = 50, 20  # lists with the name that was written: to learn from, to judge on
 TIMES, MOST_TIMES = 2, 6
 ENOUGH = 7000  # lists to learn from: a thousand gave nothing, seven thousand did (docs/your-code.md)
 PLACE_SECONDS = 0.1  # to ask a server at a place, on two cores (docs/your-code.md)
@@ -97,6 +98,17 @@ def announce(given: argparse.Namespace, splits: Sequence[Split], console: Consol
             style="yellow",
             highlight=False,
         )
+
+
+def too_few(learned: int, judged: int) -> str:
+    """What to say where too few lists have the name that was written; "" where there are enough."""
+    if learned >= FEWEST_LISTS and judged >= FEWEST_JUDGED:
+        return ""
+    return (
+        f"Too few lists have the name that was written: {learned:,} to learn from ({FEWEST_LISTS} are needed), {judged:,} to judge on "
+        f"({FEWEST_JUDGED} are needed). Give more code with --repo, or more places with --positions and --judged, or name a server "
+        "that knows the code better with --server NAME."
+    )
 
 
 def duration(seconds: float) -> str:

@@ -68,7 +68,7 @@ def test_from_publishing_to_a_step_back(share: Path, capsys: Captured) -> None:
     assert sync(share, "--workspace", str(share.parent / "code")) == 0
     text = said(capsys)
     assert text.count("installed") == 2 and str(share.parent / "code" / "shop") in text
-    assert "Back: starling rollback team or starling rollback team --usage" in text
+    assert "To go back: starling rollback team or starling rollback team --usage" in text
     assert sync(share, "--workspace", str(share.parent / "code")) == 0
     assert said(capsys) == f"{share}: nothing new, 2 up to date"
     assert main(["adapters"]) == 0
