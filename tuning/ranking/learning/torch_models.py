@@ -218,6 +218,7 @@ def on_base(model: Any, base: str | Path, spec: str) -> Any:
 
 def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
     """The base with these adapters in its weights: one after the other, or summed where they have weights. Raises TuningError."""
+    from tuning.config import PeftConfig
     from tuning.tasks import PeftModel
 
     if len(wanted) > 1 and wanted[0].folder == SHIPPED:  # it lies beneath the others, and is not weighed with them
@@ -225,7 +226,9 @@ def merged(model: Any, wanted: Sequence[Wanted]) -> Any:
     if not wanted:
         return model
     names = [f"adapter{number}" for number in range(len(wanted))]
-    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0], strict=True)
+    config = PeftConfig.from_pretrained(wanted[0].folder)
+    config.base_model_name_or_path = None  # the base lay in another folder where the adapter was trained: no warning
+    adapted = PeftModel.from_pretrained(model, wanted[0].folder, adapter_name=names[0], config=config, strict=True)
     for name, one in zip(names[1:], wanted[1:], strict=True):
         adapted.load_adapter(one.folder, name, strict=True)
     if all(one.weight == 1 for one in wanted):

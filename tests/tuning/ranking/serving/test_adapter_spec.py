@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,14 @@ def test_what_stands_on_another_version_is_not_used(default: Path, tmp_path: Pat
     adapter_registry.write_card(folder, Card(base="", beneath="0123456789abcdef"))
     with pytest.raises(AdapterError, match="another version of Starling's own adapter beneath; train it again"):
         on_base(tiny("llama", 320), default, str(folder))
+
+
+def test_an_adapter_that_was_trained_on_another_machine_gives_no_warning(default: Path, tmp_path: Path) -> None:
+    folder = adapter(tmp_path / "team", seed=2)
+    expected = weight(on_base(tiny("llama", 320), default, str(folder)))
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    config["base_model_name_or_path"] = "/home/somebody/models/base"
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tuning.PeftWarning)
+        assert torch.equal(weight(on_base(tiny("llama", 320), default, str(folder))), expected)
