@@ -105,5 +105,8 @@ def test_ci_runs_every_marker_and_every_target_of_tests() -> None:
     assert set(re.findall(r"not (\w+)", recipes["test"])) == markers  # `make test` runs what has none of them
     by_hand = {target for target in recipes if set(chosen[target]) & BY_HAND.keys()}
     assert {target for target in recipes if target.startswith(("test", "check"))} - by_hand <= set(run_by_ci)
-    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
-    assert {marker for marker in markers if f"mark.{marker}" not in sources} == set()
+    files = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)}
+    marked = {marker: {path for path, text in files.items() if f"mark.{marker}" in text} for marker in markers}
+    assert {marker for marker, paths in marked.items() if not paths} == set()
+    for marker, place in re.findall(r"pytest -m (\w+) (\S+)", "".join(recipes.values())):
+        assert [path for path in marked[marker] if not path.is_relative_to(ROOT / place)] == []
