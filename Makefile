@@ -63,7 +63,7 @@ check: $(INSTALLED)
 docs-check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_documents.py
 
-# First what shares the processors, a process for each of them; then, one at a time, what keeps time.
+# First what may share the processors, in several processes at once; then what keeps time.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not alone and not demo and not nvim and not emacs and not servers and not ray and not team'
 	$(BIN)/python -m pytest -m alone tests/reliability

@@ -53,6 +53,11 @@ def test_in_ci_a_skip_fails_but_for_those_that_are_listed(tmp_path: Path) -> Non
     check(tmp_path, fixture + PASSES, FAILED, "CI does not allow", FAIL_SKIPPED="1")
 
 
+def test_whatever_is_logged_goes_from_one_process_to_another(tmp_path: Path) -> None:
+    module = "import logging\n\ndef test_it():\n    logging.error('\\udce9')\n"
+    check(tmp_path, module, OK, "1 passed", "-n", "1")
+
+
 def test_an_expected_failure_that_passes_fails(tmp_path: Path) -> None:
     module = "import pytest\n\n@pytest.mark.xfail\ndef test_it():\n    assert {}\n"
     check(tmp_path, module.format(True), FAILED, "XPASS(strict)", FAIL_SKIPPED="1")
