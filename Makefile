@@ -101,7 +101,7 @@ test-servers: $(INSTALLED)
 
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[corpus,ray]'
-	$(BIN)/python -m pytest -m ray tests/corpus/mining/test_ray.py
+	$(BIN)/python -m pytest -m ray tests/corpus
 
 test-team: $(INSTALLED)
 	$(BIN)/starling install-model
