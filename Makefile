@@ -7,8 +7,6 @@ INSTALLED := $(VENV)/.installed
 NPM := PATH=$(CURDIR)/.editors/bin:$$PATH npm --prefix vscode-client --silent
 CODE_SERVER := .editors/code-server/lib/node_modules/code-server/out/node/entry.js
 
-COMPUTING := tests/tuning
-
 SHELL := bash
 
 .PHONY: demo test check docs-check test-demo test-nvim test-emacs test-vscode vsix picture test-servers test-ray test-team bench bench-servers bench-rank bench-live bench-corpus bench-tuning bench-vscode clean help
@@ -65,10 +63,10 @@ check: $(INSTALLED)
 docs-check: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_documents.py
 
-# First what only computes, a process a core; then what starts processes and keeps time.
+# First what may share the processors, in several processes at once; then what keeps time.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal $(COMPUTING)
-	$(BIN)/python -m pytest -m 'not demo and not nvim and not emacs and not servers and not ray and not team' $(COMPUTING:%=--ignore=%)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not alone and not demo and not nvim and not emacs and not servers and not ray and not team'
+	$(BIN)/python -m pytest -m alone tests/reliability
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run unit
 
@@ -103,7 +101,7 @@ test-servers: $(INSTALLED)
 
 test-ray: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet -e '.[corpus,ray]'
-	$(BIN)/python -m pytest -m ray tests/corpus/mining/test_ray.py
+	$(BIN)/python -m pytest -m ray tests/corpus
 
 test-team: $(INSTALLED)
 	$(BIN)/starling install-model

@@ -100,7 +100,7 @@ async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Call
     """What the editor would show at each position."""
     flags = ["--ranker", ranker, "--deadline", str(deadline)]
     probe = Probe([sys.executable, "-P", "-m", "lsp_server", "--stdio", *flags, "--", *one.command])
-    await probe.start(one.root)
+    await probe.start(one.root, options=dict(one.options) or None)
     await settled(probe, quiet=True)
     await _loaded(probe, one)
     found: list[Answer] = []

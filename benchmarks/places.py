@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from corpus.lists.dependencies import PACKAGES
 from corpus.lists.list_files import Recorded, read_lists
 from corpus.lists.positions import cut
+from corpus.lists.replay_rules import Rules, filled, rules_for, source_roots
 from corpus.lists.workspace import unfold
 from corpus.mining.sources import snapshot
 from corpus.rankbench.origins import Bench, benches, place_of
+from corpus.syntax.language import languages
+from lsp_server.servers.backend import find_command
 from lsp_server.servers.placeholders import expanded
 from lsp_server.servers.presets import by_name
 from tuning.ranking.evaluating.evaluate import sample
@@ -32,6 +37,7 @@ class Repository:
     beside: tuple[str, ...]  # of a second one at the same time, which keeps what it keeps elsewhere
     rows: Sequence[Recorded]
     base: Path  # what the rows' paths are below
+    options: Mapping[str, Any]  # initializationOptions for the wrapped server
 
     def texts(self, row: Recorded) -> tuple[bytes, bytes]:
         """What stands before the cursor and after it."""
@@ -54,16 +60,26 @@ def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
     groups: dict[str, list[Recorded]] = defaultdict(list)
     for row in sample(rows, limit):
         groups[row.repository].append(row)
+    suffixes = tuple(suffix for name in bench.languages for suffix in languages()[name].extensions)
     for name, here in groups.items():
-        with _laid_out(name) as (root, base):
+        rules = rules_for(bench.server)
+        with _laid_out(name, rules) as (root, base):
             command, beside = (
                 expanded(by_name(bench.server).command, workspace=place) for place in (root, root / "beside")
             )
-            yield Repository(name=name, root=root, command=command, beside=beside, rows=here, base=base)
+            options = filled(
+                rules.options,
+                dependencies=base / PACKAGES,
+                source_roots=source_roots(root, rules.source_root, suffixes),
+                server=Path(find_command(command) or command[0]),
+            )
+            yield Repository(
+                name=name, root=root, command=command, beside=beside, rows=here, base=base, options=options
+            )
 
 
 @contextmanager
-def _laid_out(name: str) -> Generator[tuple[Path, Path]]:
+def _laid_out(name: str, rules: Rules) -> Generator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
         base = Path(folder).resolve()
-        yield unfold(snapshot(place_of(name)), base), base
+        yield unfold(snapshot(place_of(name)), base, rules.left_out), base

@@ -51,7 +51,7 @@ async def compare(one: Repository) -> tuple[int, int, int]:
     items = odd = 0
     warm = False  # once a server has answered, an empty list is an answer too
     for probe in (alone, through):
-        await probe.start(one.root, timeout=WARM_SECONDS)
+        await probe.start(one.root, options=dict(one.options) or None, timeout=WARM_SECONDS)
     for row in track(one.rows, one.name, console=console, transient=True):
         before, after = one.texts(row)
         uri = (one.base / row.path).as_uri()

@@ -155,12 +155,7 @@ def _parser(prog: str, licences: Collection[str]) -> argparse.ArgumentParser:
 
 def _add_workers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--jobs", type=int, default=jobs_by_default(), help="processes (default %(default)s)")
-    command.add_argument(
-        "--ray",
-        default="",
-        metavar="ADDRESS",
-        help="read on all processors of the Ray cluster at HOST:PORT, or 'auto' for the one that runs here (docs/at-scale.md)",
-    )
+    cli_candidates.add_ray(command)
     command.add_argument(
         "--seconds",
         type=float,

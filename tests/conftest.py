@@ -56,14 +56,27 @@ def defects() -> Iterator[None]:
     assert not handler.found, handler.found[0]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for processes of theirs."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    return fail_if_skipped((yield))
+    report = yield
+    report.sections = [(name, sendable(text)) for name, text in report.sections]
+    return fail_if_skipped(report)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     return fail_if_skipped((yield))
+
+
+def sendable(text: str) -> str:
+    """What was logged, for another process: xdist sends UTF-8, which has no form of half a character."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def fail_if_skipped(report: Report) -> Report:

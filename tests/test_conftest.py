@@ -53,6 +53,11 @@ def test_in_ci_a_skip_fails_but_for_those_that_are_listed(tmp_path: Path) -> Non
     check(tmp_path, fixture + PASSES, FAILED, "CI does not allow", FAIL_SKIPPED="1")
 
 
+def test_whatever_is_logged_goes_from_one_process_to_another(tmp_path: Path) -> None:
+    module = "import logging\n\ndef test_it():\n    logging.error('\\udce9')\n"
+    check(tmp_path, module, OK, "1 passed", "-n", "1")
+
+
 def test_an_expected_failure_that_passes_fails(tmp_path: Path) -> None:
     module = "import pytest\n\n@pytest.mark.xfail\ndef test_it():\n    assert {}\n"
     check(tmp_path, module.format(True), FAILED, "XPASS(strict)", FAIL_SKIPPED="1")
@@ -105,5 +110,8 @@ def test_ci_runs_every_marker_and_every_target_of_tests() -> None:
     assert set(re.findall(r"not (\w+)", recipes["test"])) == markers  # `make test` runs what has none of them
     by_hand = {target for target in recipes if set(chosen[target]) & BY_HAND.keys()}
     assert {target for target in recipes if target.startswith(("test", "check"))} - by_hand <= set(run_by_ci)
-    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
-    assert {marker for marker in markers if f"mark.{marker}" not in sources} == set()
+    files = {path: path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)}
+    marked = {marker: {path for path, text in files.items() if f"mark.{marker}" in text} for marker in markers}
+    assert {marker for marker, paths in marked.items() if not paths} == set()
+    for marker, place in re.findall(r"pytest -m (\w+) (\S+)", "".join(recipes.values())):
+        assert [path for path in marked[marker] if not path.is_relative_to(ROOT / place)] == []

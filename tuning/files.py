@@ -1,11 +1,16 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import shutil
+import time
 from collections.abc import Generator
 from pathlib import Path
+
+OLD = 86_400.0  # seconds: what a killed process left is that old
 
 
 @contextlib.contextmanager
@@ -18,3 +23,20 @@ def replacing(path: Path) -> Generator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Generator[Path]:
+    """A new folder to fill that takes `folder`'s place at the end, or is removed where filling it failed. Raises OSError."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        if time.time() - left.stat().st_mtime > OLD:
+            shutil.rmtree(left, ignore_errors=True)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        yield fresh
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.replace(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

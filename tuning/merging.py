@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rich.console import Console
 
 from tuning.config import FILE, PeftConfig
 from tuning.errors import CheckpointError, ConfigError
+from tuning.files import replacing_folder
 
 
 def merge(adapter: Path, out: Path, base: Path | None = None) -> None:
@@ -23,13 +23,7 @@ def merge(adapter: Path, out: Path, base: Path | None = None) -> None:
 
     model = base_model(str(named))
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
-    fresh = out.with_name(f".{out.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
+    with replacing_folder(out) as fresh:
         merged.save_pretrained(fresh)  # pyright: ignore[reportCallIssue]
         tokenizer(str(named)).save_pretrained(fresh)
-        fresh.replace(out)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
     Console(stderr=True).print(f"Merged {adapter} into {named}: {out}")

@@ -12,7 +12,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import msgspec
@@ -21,13 +21,13 @@ from corpus.lists.dependencies import PACKAGES, installed
 from corpus.lists.list_files import Recorded, listed
 from corpus.lists.positions import Position
 from corpus.lists.replay import Opened, Replay
-from corpus.lists.replay_rules import filled, rules_for, source_roots
+from corpus.lists.replay_rules import filled, rules_for, source_roots, written_above
 from corpus.lists.workspace import unfold
 from corpus.mining.limits import printable
 from corpus.mining.snapshots import SourceError, failed
 from corpus.mining.sources import snapshot
 from corpus.syntax.candidate import Candidate, matches
-from corpus.syntax.language import languages
+from corpus.syntax.language import Language, languages
 from lsp_server.servers import presets
 from lsp_server.servers.backend import BackendError, find_command
 from lsp_server.servers.placeholders import expanded
@@ -83,6 +83,17 @@ class Tally:
     failed: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
+    def add(self, other: Tally) -> None:
+        """Add what another run came to."""
+        for name in (one.name for one in fields(self)):
+            before, more = getattr(self, name), getattr(other, name)
+            setattr(self, name, before | more if isinstance(before, dict) else before + more)
+
+
+def read_by(server: str) -> list[Language]:
+    """The languages that a server (a preset's name) reads."""
+    return [one for one in languages().values() if any(preset.name == server for preset in one.servers)]
+
 
 def installed_servers(chosen: Mapping[str, str]) -> dict[str, str]:
     """language -> preset's name: the chosen one, else the first whose command is here; languages without one are left out."""
@@ -110,10 +121,18 @@ def record(
     asyncio.run(_all(projects, work, jobs, needs, done, tally))
     if needs is not None:
         shutil.rmtree(needs, ignore_errors=True)
-    rows: list[Recorded] = []
-    for project in projects:
-        rows += [row for _, found in kept(work / f"{project.key}.jsonl") for row in found]
-    return rows, tally
+    return answers(projects, work), tally
+
+
+def answers(projects: Sequence[Project], work: Path) -> list[Recorded]:
+    """What `work` has of the projects, in their order."""
+    files = (answers_file(project, work) for project in projects)
+    return [row for file in files for _, found in kept(file) for row in found]
+
+
+def answers_file(project: Project, work: Path) -> Path:
+    """Where in `work` a project's answers are kept, file by file."""
+    return work / f"{project.key}.jsonl"
 
 
 async def _all(
@@ -144,7 +163,7 @@ async def _replayed(
     project: Project, work: Path, needs: Path | None, done: Callable[[str, int], object], tally: Tally
 ) -> None:
     """One project asked from the first file that has no answers yet."""
-    file = work / f"{project.key}.jsonl"
+    file = answers_file(project, work)
     await asyncio.to_thread(_mend, file)
     answered = await asyncio.to_thread(lambda: list(kept(file)))
     for path, rows in answered:
@@ -188,9 +207,11 @@ def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Repla
     base = folder / "sources"
     root = _unfolded(project, base, rules.left_out)
     note = installed(rules.dependencies, root, folder, needs, rules.not_brought) if needs is not None else ""
-    command = project.command or expanded(presets.by_name(project.server).command, workspace=root)
-    suffixes = tuple(suffix for file in project.files for suffix in languages()[file.language].extensions)
+    own = (*expanded(presets.by_name(project.server).command, workspace=root), *rules.arguments)
+    command = project.command or own
+    suffixes = tuple(suffix for language in read_by(project.server) for suffix in language.extensions)
     roots = source_roots(root, rules.source_root, suffixes)
+    written_above(rules, root, folder, suffixes)
     server = Path(find_command(command) or command[0])
 
     def fill(value: Mapping[str, object]) -> Mapping[str, object]:

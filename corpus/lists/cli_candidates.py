@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.table import Table
 from corpus.lists.candidates import Project, Tally, record
 from corpus.lists.choosing import projects
 from corpus.lists.list_files import Recorded, write_lists
+from corpus.lists.on_cluster import record_on_cluster
 from corpus.lists.positions import CLASSES
 from corpus.lists.pseudo import pseudo_lists
 from corpus.lists.relisting import Listed, ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
@@ -70,12 +72,23 @@ def add(commands: Any) -> None:
         help="fetch what a project needs from its language's registry first: wheels and packages only, no script of theirs run",
     )
     job.add_argument("--jobs", type=int, default=2, help="servers at once (default %(default)s)")
+    add_ray(job)
     job.add_argument(
         "--pseudo",
         action="store_true",
         help="no server: lists made of names that the repository itself uses, marked as such; fast, for volume",
     )
     job.set_defaults(run=run)
+
+
+def add_ray(command: argparse.ArgumentParser) -> None:
+    """Add the flag that names a cluster."""
+    command.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="work on all processors of the Ray cluster at HOST:PORT, or 'auto' for the one that runs here (docs/at-scale.md)",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -172,7 +185,8 @@ def _recorded(
         rows, tally = list(pseudo_lists(chosen)), Tally()
     else:
         with progress(console, sum(project.count for project in chosen)) as done:
-            rows, tally = record(
+            asked = partial(record_on_cluster, ray=given.ray) if given.ray else record
+            rows, tally = asked(
                 chosen, given.out / WORK, jobs=given.jobs, dependencies=manifest.dependencies, done=done
             )
     write_lists(given.out / LISTS, rows)

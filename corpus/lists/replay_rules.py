@@ -7,15 +7,21 @@
     options = {…}                                           # initializationOptions
     left_out = ["pom.xml"]                                  # names of files that the server is not shown
     source_root = '^package\\s+([\\w.]+)'                     # a file's own word for its place below a source root
+    included = '^#include "([\\w./]+)"'                      # what a file calls another file by: a path below an include folder
+    arguments = ["--log=error"]                             # added to its own command
+    above = { ".clangd" = "…" }                             # files that it reads, written in a folder above the sources
 
 Within settings and options, "{dependencies}" is the folder with what was installed, "{source_roots}" a list of folders, and
-"{module:NAME}" the folder of a node module that stands beside the server's own.
+"{module:NAME}" the folder of a node module that stands beside the server's own. In the files `above`, "{include_folders:FLAG}" is
+FLAG and an include folder, for each of them: strings in JSON, with commas between them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +32,7 @@ from corpus.syntax.language import FOLDER
 
 FILE = "replay.toml"
 MODULE = re.compile(r"\{module:([\w@/-]+)\}")
+FOLDERS = re.compile(r"\{include_folders:([\w-]+)\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,9 @@ class Rules:
     settings: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     source_root: str = ""
+    included: str = ""
+    arguments: Sequence[str] = ()
+    above: Mapping[str, str] = field(default_factory=dict)
     left_out: Sequence[str] = ()
 
 
@@ -90,3 +100,38 @@ def source_roots(root: Path, pattern: str, suffixes: tuple[str, ...], most: int 
         if package and parts[-len(package) :] == package:
             seen["/".join(parts[: -len(package)]) or "."] = None
     return list(seen)[:most]
+
+
+def include_folders(root: Path, pattern: str, suffixes: tuple[str, ...], most: int = 40) -> list[str]:
+    """Folders below `root`, relative to it, in which files are found by the paths that other files include them by; the commonest first.
+
+    A file that is found from the including file's own folder says nothing of others.
+    """
+    if not pattern:
+        return []
+    compiled = re.compile(pattern.encode(), re.MULTILINE)
+    files = [path for path in sorted(root.rglob("*")) if path.name.endswith(suffixes) and path.is_file()]
+    named: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for path in files:
+        named[path.name].append(path.relative_to(root).parts)
+    found: Counter[str] = Counter()
+    for path in files:
+        for included in set(compiled.findall(path.read_bytes())):
+            parts = tuple(included.decode("utf-8", "replace").split("/"))
+            if path.parent.joinpath(*parts).is_file():
+                continue
+            found.update(
+                "/".join(there[: -len(parts)]) or "." for there in named[parts[-1]] if there[-len(parts) :] == parts
+            )
+    return [folder for folder, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))][:most]
+
+
+def written_above(rules: Rules, root: Path, folder: Path, suffixes: tuple[str, ...]) -> None:
+    """Write the files that the server reads of a folder above the sources."""
+    folders = include_folders(root, rules.included, suffixes)
+
+    def flags(found: re.Match[str]) -> str:
+        return ", ".join(json.dumps(f"{found[1]}{root / inner}") for inner in folders)
+
+    for name, text in rules.above.items():
+        (folder / name).write_text(FOLDERS.sub(flags, text), encoding="utf-8")

@@ -15,7 +15,6 @@ from corpus.mining.sources import snapshot
 from corpus.mining.survey import Options, survey
 from corpus.rankbench.origins import GIT, Bench, fetch, place_of
 
-EACH = 250  # positions of a repository
 WRITTEN_EACH = 60  # in lines as they were written
 SINCE = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
 SHARE = 0.4  # of the commits since then
@@ -39,7 +38,7 @@ def chosen_projects(bench: Bench, against: Path | None) -> list[Project]:
                 revision=opened.revision,
                 place=place,
                 server=bench.server,
-                files=spread(files, origin, EACH, PER_FILE),
+                files=spread(files, origin, bench.each, PER_FILE),
             )
         )
     for origin in bench.written:

@@ -47,6 +47,7 @@ class Bench:
     languages: Sequence[str]
     origins: Sequence[str]
     written: Sequence[str]
+    each: int = 250  # positions of an origin at most
 
     @property
     def file(self) -> Path:

@@ -34,13 +34,16 @@ def build(counts: Path, out: Path = FOLDER, *, largest: int = LARGEST, fewest: i
     return found
 
 
-def compact(counts: Path, out: Path) -> None:
-    """Copy counts without the pairs of a single repository, so that they are small enough to share. More can be added to them."""
+def compact(counts: Path, out: Path, *, fewest: int = 2) -> None:
+    """Copy counts without the pairs of fewer than `fewest` repositories, so that they are small enough to share.
+
+    More can be added to them. Up to FEWEST, the same tables can be built of them.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with alone(out):
         for file in sorted(counts.glob("*.parquet")):
             whole = Counts.load(file)
-            whole.only(whole.repositories > 1).save(out / file.name)
+            whole.only(whole.repositories >= fewest).save(out / file.name)
         write_counted(out, read_counted(counts))
 
 

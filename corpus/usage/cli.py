@@ -63,10 +63,13 @@ def add(commands: Any, progress: Progress) -> None:
     hand = jobs.add_parser(
         "compact",
         help="counts that are small enough to be handed on",
-        description="Write the counts of DIR without what one repository alone has. `count --out` adds to them as to any.",
+        description="Write the counts of DIR without what fewer than N repositories have. `count --out` adds to them as to any.",
     )
     hand.add_argument("counts", type=Path, metavar="DIR", help="a folder that `usage count` wrote")
     hand.add_argument("--out", type=Path, required=True, metavar="DIR", help="another folder")
+    hand.add_argument(
+        "--fewest", type=int, default=2, metavar="N", help="default %(default)s; a table keeps what 3 have"
+    )
     hand.set_defaults(run=_compact)
 
 
@@ -102,7 +105,7 @@ def _build(given: argparse.Namespace) -> int:
 
 
 def _compact(given: argparse.Namespace) -> int:
-    compact(given.counts, given.out)
+    compact(given.counts, given.out, fewest=given.fewest)
     return 0
 
 

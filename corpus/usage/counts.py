@@ -111,7 +111,18 @@ class Counts:
 
         columns = {name: getattr(self, name) for name in ("contexts", "names", "repositories", "shares")}
         with replacing(file) as temporary:
-            pq.write_table(pa.table(columns), temporary, compression="zstd")
+            pq.write_table(
+                pa.table(columns),
+                temporary,
+                compression="zstd",
+                compression_level=19,
+                use_dictionary=["names"],  # pyright: ignore[reportArgumentType]  (its stubs have no list)
+                column_encoding={
+                    "contexts": "DELTA_BINARY_PACKED",
+                    "repositories": "BYTE_STREAM_SPLIT",
+                    "shares": "BYTE_STREAM_SPLIT",
+                },
+            )
 
     @classmethod
     def load(cls, file: Path) -> Counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -74,8 +75,8 @@ def _json(value: Any, status: int = 200) -> Answer:
 
 
 @contextmanager
-def serving(engine: Engine, port: int = 0) -> Generator[Engine]:
-    """The engine at a port of its own."""
+def serving(engine: Engine, port: int = 0, tls: ssl.SSLContext | None = None) -> Generator[Engine]:
+    """The engine at a port of its own; behind TLS where a context with a certificate is given."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -116,9 +117,11 @@ def serving(engine: Engine, port: int = 0) -> Generator[Engine]:
             """A client that goes away is no error here."""
 
     server = Server(("127.0.0.1", port), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    engine.url = f"http://127.0.0.1:{server.server_address[1]}"
+    engine.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield engine
     finally:

@@ -106,6 +106,7 @@ class Typist:
         return sum("sortText" in items[0] for items in lists), len(lists)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("pace", ["with the ranker", "faster than the ranker"])
 def test_typing(tmp_path: Path, pace: str) -> None:
     root = tmp_path / "workspace"

@@ -15,6 +15,7 @@ from lsp_server.probe import Probe
 
 FAKE = Path(__file__).parent.parent / "fakes" / "fake_server.py"
 URI = "file:///project/a.py"
+SIGNALS = ("--ranker", "signals", "--deadline", "10000")  # milliseconds: a ranking comes, however busy the machine is
 
 
 class Scene:

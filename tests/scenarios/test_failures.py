@@ -14,7 +14,7 @@ from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.frames import Frames, frame
 from lsp_server.probe import Probe
 from lsp_server.servers.backend import BackendRefused
-from tests.scenarios.harness import URI, Scene, ranking, until
+from tests.scenarios.harness import SIGNALS, URI, Scene, ranking, until
 
 LIST = [{"label": "a"}, {"label": "b"}]
 
@@ -77,7 +77,7 @@ async def test_missing_command_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 async def test_ranker_killed_costs_the_ranking_only(tmp_path: Path) -> None:
-    async with Scene(tmp_path, completion=LIST).starling("--ranker", "signals") as probe:
+    async with Scene(tmp_path, completion=LIST).starling(*SIGNALS) as probe:
         probe.open(URI, "x.\n", "python")
         await ranking(probe)
         status = await probe.backend.request("starling/status", {}, 10)

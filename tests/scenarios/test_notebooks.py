@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fakes.editor import FakeEditor, FakeRanker, editing, received_in
-from tests.scenarios.harness import Scene, ranking
+from tests.scenarios.harness import SIGNALS, Scene, ranking
 from tests.scenarios.several import several, where
 
 BOOK = "file:///project/a.ipynb"
@@ -59,7 +59,7 @@ async def test_notifications_pass_to_a_single_server_as_they_come(tmp_path: Path
 
 async def test_a_cell_is_ranked_by_what_it_says(tmp_path: Path) -> None:
     scene = Scene(tmp_path, completion=LIST)
-    async with scene.starling("--ranker", "signals") as probe:
+    async with scene.starling(*SIGNALS) as probe:
         await ranking(probe)
         given = opening()
         given["cellTextDocuments"][1]["text"] = "x.value\nx.value\nx."

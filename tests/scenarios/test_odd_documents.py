@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lsp_server.probe import Probe, in_order
-from tests.scenarios.harness import URI, Scene, ranking
+from tests.scenarios.harness import SIGNALS, URI, Scene, ranking
 
 LIST = [{"label": name, "kind": 5} for name in ("alpha", "beta", "gamma", "value")]
 CLASS = "class Box:\n    def __init__(self):\n        self.value = 1\n    def f(self):\n"
@@ -44,7 +44,7 @@ async def check_first_is_value(probe: Probe, line: int, character: int) -> None:
 async def test_ranked_where_the_cursor_is(tmp_path: Path, marked: str) -> None:
     scene = Scene(tmp_path, completion=LIST)
     text, line, character = cursor(marked)
-    async with scene.starling("--ranker", "signals", "--deadline", "10000") as probe:
+    async with scene.starling(*SIGNALS) as probe:
         await ranking(probe)
         probe.open(URI, text, "python")
         await check_first_is_value(probe, line, character)

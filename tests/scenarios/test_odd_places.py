@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe, in_order
-from tests.scenarios.harness import Scene, ranking
+from tests.scenarios.harness import SIGNALS, Scene, ranking
 
-SIGNALS = ("--ranker", "signals", "--deadline", "10000")
 LIST = [{"label": name, "kind": 5} for name in ("alpha", "beta", "value")]
 TEXT = "box.value\nbox.value\nbox."
 

@@ -9,7 +9,7 @@ import pytest
 from corpus.syntax.language import languages
 from lsp_server.probe import Probe
 from lsp_server.servers.backend import BackendRefused, BackendSilent
-from tests.scenarios.harness import URI, Scene, ranking, until
+from tests.scenarios.harness import SIGNALS, URI, Scene, ranking, until
 from tests.scenarios.several import dynamic
 
 ITEMS = [
@@ -90,7 +90,7 @@ async def test_ranker_off_leaves_lists_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", [None, [], {"isIncomplete": True, "items": []}])
 async def test_empty_lists_pass(tmp_path: Path, result: object) -> None:
-    async with Scene(tmp_path, completion=result).starling("--ranker", "signals") as probe:
+    async with Scene(tmp_path, completion=result).starling(*SIGNALS) as probe:
         probe.open(URI, "x.\n", "python")
         await ranking(probe)
         assert await probe.complete(URI, 0, 2) == result
@@ -98,7 +98,7 @@ async def test_empty_lists_pass(tmp_path: Path, result: object) -> None:
 
 async def test_ranked_list_has_the_same_items_in_the_same_places(tmp_path: Path) -> None:
     scene = Scene(tmp_path, completion={"isIncomplete": True, "items": ITEMS}, resolve=True)
-    async with scene.starling("--ranker", "signals") as probe:
+    async with scene.starling(*SIGNALS) as probe:
         probe.open(URI, "x.two()\nx.two()\nx.\n", "python")
         await ranking(probe)
         result = await probe.complete(URI, 2, 2)
@@ -113,7 +113,7 @@ async def test_ranked_list_has_the_same_items_in_the_same_places(tmp_path: Path)
 
 async def test_partial_results_are_not_asked_for(tmp_path: Path) -> None:
     scene = Scene(tmp_path, completion=ITEMS)
-    async with scene.starling("--ranker", "signals") as probe:
+    async with scene.starling(*SIGNALS) as probe:
         params = {
             "textDocument": {"uri": URI},
             "position": {"line": 0, "character": 0},
@@ -126,7 +126,7 @@ async def test_partial_results_are_not_asked_for(tmp_path: Path) -> None:
 
 
 async def test_rank_request(tmp_path: Path) -> None:
-    async with Scene(tmp_path).starling("--ranker", "signals") as probe:
+    async with Scene(tmp_path).starling(*SIGNALS) as probe:
         probe.open(URI, "x.two()\nx.two()\nx.\n", "python")
         await ranking(probe)
         where = {"textDocument": {"uri": URI}, "position": {"line": 2, "character": 2}}
@@ -140,7 +140,7 @@ async def test_rank_request(tmp_path: Path) -> None:
 async def test_rank_request_for_a_language_without_a_server(tmp_path: Path) -> None:
     """What an editor does that keeps its own language service, and asks for the order alone."""
     Scene(tmp_path)  # a home of its own
-    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", "--ranker", "signals"])
+    probe = Probe([sys.executable, "-m", "lsp_server", "--stdio", *SIGNALS])
     nothing = {language_id: [] for language in languages().values() for language_id in language.language_ids}
     await probe.start(tmp_path, options={"starling": {"servers": nothing}}, capabilities=dynamic())
     assert "completionProvider" not in probe.result["capabilities"]
@@ -158,7 +158,7 @@ async def test_rank_request_for_a_language_without_a_server(tmp_path: Path) -> N
 
 async def test_lists_of_a_language_that_is_off_stay_as_they_came(tmp_path: Path) -> None:
     scene = Scene(tmp_path, completion=ITEMS)
-    async with scene.starling("--ranker", "signals", "--off", "java, python") as probe:
+    async with scene.starling(*SIGNALS, "--off", "java, python") as probe:
         probe.open(URI, "x.two()\nx.two()\nx.\n", "python")
         await ranking(probe)
         assert await probe.complete(URI, 2, 2) == ITEMS

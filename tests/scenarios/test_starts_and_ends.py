@@ -20,7 +20,7 @@ from lsp_server.servers import generation
 from lsp_server.servers import server as server_module
 from lsp_server.settings import Settings
 from tests.fakes.editor import URI, FakeEditor, editing, received_in
-from tests.scenarios.harness import Scene, ended, ranking, until
+from tests.scenarios.harness import SIGNALS, Scene, ended, ranking, until
 from tests.scenarios.several import dynamic, several, where
 
 HOVER = "textDocument/hover"
@@ -271,7 +271,7 @@ async def test_a_ranker_that_hangs_is_replaced(tmp_path: Path) -> None:
         "from lsp_server.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     scene = Scene(tmp_path, completion=LIST)
-    probe = Probe([sys.executable, "-c", script, *scene.command("--ranker", "signals")[3:]])
+    probe = Probe([sys.executable, "-c", script, *scene.command(*SIGNALS)[3:]])
     await probe.start()
     probe.open(URI, "x.\n", "python")
     await ranking(probe)

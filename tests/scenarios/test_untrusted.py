@@ -13,7 +13,7 @@ import pytest
 from lsp_server.jsonrpc import wire
 from lsp_server.probe import CLIENT_CAPABILITIES, Probe
 from tests.fakes.editor import URI, FakeRanker, editing, received_in
-from tests.scenarios.harness import Scene, ranking
+from tests.scenarios.harness import SIGNALS, Scene, ranking
 
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
 LIST = [{"label": "one"}, {"label": "two"}]
@@ -115,7 +115,7 @@ async def test_columns_are_the_wrapped_servers(tmp_path: Path, encoding: str, co
     """The receiver is known only where the cursor is found: x.two() was used twice, y.one() never."""
     scene = Scene(tmp_path, completion=LIST, capabilities={"positionEncoding": encoding})
     capabilities = {**CLIENT_CAPABILITIES, "general": {"positionEncodings": ["utf-8", "utf-16", "utf-32"]}}
-    async with scene.starling("--ranker", "signals", capabilities=capabilities) as probe:
+    async with scene.starling(*SIGNALS, capabilities=capabilities) as probe:
         probe.open(URI, "x.two()\nx.two()\ns = '😀'; t = x\n", "python")
         line = {"line": 2, "character": column}
         probe.change(URI, 2, ".", {"start": line, "end": line})

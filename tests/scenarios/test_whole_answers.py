@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.scenarios.test_servers_together import PY, both_ready
 
 OTHER = "file:///project/b.py"
 SPAN = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
-LATER = 1.5  # seconds: longer than any grace that is not meant for it
+SOON, LATER = 0.1, 0.6  # seconds: of the graces that a test shortens, and longer than any that is not meant for it
 Spec = dict[str, Any]
 
 
@@ -35,6 +36,11 @@ async def answer(scene: Several, method: str, params: Spec) -> Any:
     return reply["result"]
 
 
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "with_grace", partial(fanout.with_grace, tardy=SOON))
+
+
 WHOLE = {
     "textDocument/references": ("referencesProvider", [place(PY)], [place(OTHER)], [place(PY), place(OTHER)]),
     "textDocument/implementation": ("implementationProvider", [place(PY)], [place(PY)], [place(PY)]),
@@ -43,6 +49,7 @@ WHOLE = {
 }
 
 
+@pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize("method", WHOLE)
 async def test_a_slower_servers_part_is_not_left_out(tmp_path: Path, method: str) -> None:
     provider, quick, slow, expected = WHOLE[method]
@@ -76,6 +83,7 @@ ORDERED = {
 }
 
 
+@pytest.mark.usefixtures("short_grace")
 @pytest.mark.parametrize("method", ORDERED)
 async def test_the_preferred_server_is_asked_alone_however_slow(tmp_path: Path, method: str) -> None:
     one = can(ORDERED[method], method, [{"by": "one"}], after=LATER)
@@ -109,7 +117,7 @@ async def test_an_empty_array_is_an_answer(tmp_path: Path) -> None:
 
 
 async def test_a_late_report_is_fetched_by_a_refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "SHOWN", 0.3)
+    monkeypatch.setattr(answering, "SHOWN", SOON)
     method, report = "textDocument/diagnostic", {"kind": "full", "items": [{"range": SPAN, "message": "late"}]}
     specs = {
         "one": can("diagnosticProvider", method, report, after=LATER),
@@ -129,6 +137,7 @@ async def test_a_late_report_is_fetched_by_a_refresh(tmp_path: Path, monkeypatch
         await scene.until_heard("one", method, 2)
 
 
+@pytest.mark.usefixtures("short_grace")
 async def test_a_list_without_a_tardy_servers_items_is_incomplete(tmp_path: Path) -> None:
     method = "textDocument/completion"
     specs: dict[str, Spec] = {

@@ -32,13 +32,36 @@ SOURCES = {
         "php",
         b"<?php\n\nfunction size(ArrayObject $found): int\n{\n    return $found->getFlags();\n}\n",
     ),
+    "clangd": (
+        "src/shop.cpp",
+        "cpp",
+        b"#include <shop/cart.h>\n\nint size(const shop::Cart &found) {\n    return found.getCount();\n}\n",
+    ),
+    "gopls": (
+        "shop.go",
+        "go",
+        b'package shop\n\nimport "strings"\n\nfunc size(found strings.Builder) int {\n\treturn found.Len()\n}\n',
+    ),
     "jdtls": (
         "src/main/java/shop/Shop.java",
         "java",
         b"package shop;\n\nclass Shop {\n    int size(String name) {\n        return name.length();\n    }\n}\n",
     ),
 }
-LAST = {"python": b"move_to_end", "typescript": b"forEach", "java": b"length", "php": b"getFlags"}
+LAST = {
+    "python": b"move_to_end",
+    "typescript": b"forEach",
+    "cpp": b"getCount",
+    "go": b"Len",
+    "java": b"length",
+    "php": b"getFlags",
+}
+BESIDE = {
+    "pom.xml": b"<project/>",
+    "tsconfig.json": b'{"compilerOptions": {"target": "ES2022"}}',
+    "go.mod": b"module example.org/shop\n\ngo 1.19\n",
+    "include/shop/cart.h": b"namespace shop {\nstruct Cart {\n    int getCount() const;\n    int price, weight, colour;\n};\n}\n",
+}
 
 
 @pytest.mark.parametrize("server", SOURCES)
@@ -46,10 +69,7 @@ def test_the_truth_is_in_the_list(tmp_path: Path, server: str, monkeypatch: pyte
     needs(CATALOG[server])
     monkeypatch.setenv("PATH", path_with_servers())
     path, language, data = SOURCES[server]
-    place = repository(
-        tmp_path / "r.git",
-        {path: data, "pom.xml": b"<project/>", "tsconfig.json": b'{"compilerOptions": {"target": "ES2022"}}'},
-    )
+    place = repository(tmp_path / "r.git", {path: data, **BESIDE})
     start = data.index(LAST[language])
     site = Site(start=start, end=start + len(LAST[language]), kind="member")
     asked = Asked(path=path, language=language, data=data, positions=positions(path, data, [site]))

@@ -16,7 +16,7 @@ import pytest
 
 from lsp_server.probe import Probe, in_order, items_of
 from tests.corpus.repositories import repository
-from tests.scenarios.harness import FAKE, ranking, until
+from tests.scenarios.harness import FAKE, SIGNALS, ranking, until
 from tests.tuning.models import byte_level, tiny
 from tests.tuning.ranking.serving.sharing.publications import Server, adapter
 
@@ -129,7 +129,7 @@ async def test_a_night_s_table_reaches_everybody_and_each_goes_back_alone(
     async with AsyncExitStack() as running:
         ranks = {}
         for person, root in ((ann, here), (bob, there)):
-            ranks[root] = await opened(person.server("--ranker", "signals"), root)
+            ranks[root] = await opened(person.server(*SIGNALS), root)
             running.push_async_callback(ranks[root].stop)
         ranks[there].open((elsewhere / "own.py").as_uri(), TEXT, "python")
         before = await first(ranks[there], elsewhere)

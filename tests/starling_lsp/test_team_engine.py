@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import yaml
 
@@ -31,6 +32,7 @@ from tuning.ranking.serving.remote.address import TOKEN
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny base, and folders of this test's own."""
     monkeypatch.delenv(TOKEN, raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # nothing here is of the hub
     monkeypatch.setattr(adapter_registry, "home", lambda kind="adapters": tmp_path / kind)
     monkeypatch.setattr(trial, "PLACES", dict(list(trial.PLACES.items())[:2]))
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from starling_lsp.__main__ import main
+from tests.scenarios.harness import Scene
 
 GARBAGE = bytes(range(256)) * 400
 CODE = "import os\nos.\n"
@@ -54,9 +55,9 @@ def test_doctor_names_a_model_that_cannot_be_used(
 
 @pytest.mark.parametrize(("given", "said"), CHOICES, ids=str)
 def test_complete_names_a_model_that_cannot_be_used(
-    given: list[str], said: str, capfd: pytest.CaptureFixture[str]
+    home: Path, given: list[str], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["complete", "app.py:2:4", *given]) == 1
+    assert main(["complete", "app.py:2:4", *given, "--", *Scene(home, completion=[{"label": "path"}]).fake]) == 1
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("starling complete: ")
     assert said in line

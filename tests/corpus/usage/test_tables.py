@@ -93,11 +93,12 @@ def test_the_same_in_whatever_order_and_however_often(mined: Path, tmp_path: Pat
         gather(mined, tmp_path / "two", most=1)
 
 
-def test_compact_counts_lose_what_one_repository_has_and_are_added_to(mined: Path, tmp_path: Path) -> None:
+def test_compact_counts_lose_what_few_repositories_have_and_are_added_to(mined: Path, tmp_path: Path) -> None:
     gather(mined, tmp_path / "counts", left_out=["x/dan"])
-    assert main(["usage", "compact", str(tmp_path / "counts"), "--out", str(tmp_path / "small")]) == 0
-    whole, small = (Counts.load(tmp_path / name / "python.parquet") for name in ("counts", "small"))
-    assert whole.repositories.min() == 1 < small.repositories.min()
+    for name, options in (("small", []), ("none", ["--fewest", "4"])):
+        assert main(["usage", "compact", str(tmp_path / "counts"), "--out", str(tmp_path / name), *options]) == 0
+    whole, small, none = (Counts.load(tmp_path / name / "python.parquet") for name in ("counts", "small", "none"))
+    assert whole.repositories.min() == 1 < small.repositories.min() and not none.names.size
     assert build(tmp_path / "counts", tmp_path / "a").keys() == build(tmp_path / "small", tmp_path / "b").keys()
     assert (tmp_path / "a" / "python.usage").read_bytes() == (tmp_path / "b" / "python.usage").read_bytes()
     gather(mined, tmp_path / "small")
@@ -167,4 +168,5 @@ def test_the_tables_of_the_package_are_those_of_its_counts(tmp_path: Path) -> No
     names = {one.name.casefold() for one in read_counted(COUNTED).repositories}
     assert not names & {name.casefold() for name in measured_on()}
     packages = {name.removeprefix("pypi:").partition("==")[0] for name in names if name.startswith("pypi:")}
+    packages |= {name.removeprefix("npm:").rpartition("@")[0] for name in names if name.startswith("npm:")}
     assert not packages & {name.rpartition("/")[2].casefold() for name in measured_on()}

@@ -269,6 +269,7 @@ async def test_an_index_of_former_folders_is_not_taken_into_use(
     workspace = workspaces()
     workspace.open([])
     empty = await ready(workspace)
+    assert await asyncio.to_thread(built.wait, 30)  # it is ready a moment before `build` ends
     built.clear()
     gate = Gate(workspace)
     workspace.change_folders([], uris[:1])

@@ -116,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--without", type=Path, metavar="DIR", help="blends without a group of signals each, by `fit --ablate DIR`"
     )
-    options.add_argument("--page", type=Path, metavar="FILE", help="write the figures as a page of Markdown")
+    options.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write the figures as a page of Markdown; what it says of other languages stays",
+    )
     options.add_argument(
         "--budgets",
         type=lambda text: [float(part) for part in text.split(",")],

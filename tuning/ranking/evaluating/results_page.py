@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OVERALL = "all"
 IN_EDITOR = ", in VS Code"
+PICTURES = "Pictures"
 HEAD = """# Results on RankBench
 
 `python -P -m tuning.ranking evaluate --page` writes this page. [RankBench](rankbench.md) says what is measured, and how;
@@ -30,23 +31,36 @@ deadline here. In brackets: the 95 % interval, from 1,000 resamples.
 
 
 def write_page(found: Mapping[str, Scores], path: Path, plots: Path | None) -> None:
-    """Write the page, whole or not at all; with the pictures of a folder, if there are any."""
-    parts = [HEAD]
-    for language, scores in found.items():
-        parts += [f"## {language}", _facts(scores), _rankers(scores), _by_class(scores)]
-        if any(WITHOUT in name for name in scores.ranks):
-            parts += [
-                "How much each part adds: R@1 without it, with the other weights fitted again.",
-                _ablations(scores),
-            ]
-        if scores.firsts:
-            parts.append(_calibration(scores))
+    """Write the page, whole or not at all; with the pictures of a folder, if there are any.
+
+    What a page that is there says of other languages stays, as do its pictures where no folder is given.
+    """
+    sections = _sections(path)
+    pictures = sections.pop(PICTURES, "")
     if plots is not None:
-        parts.append("## Pictures")
-        for picture in sorted(plots.glob("*.svg")):
-            parts.append(f"![{picture.stem}]({os.path.relpath(picture, path.parent)})")
+        links = (f"![{one.stem}]({os.path.relpath(one, path.parent)})" for one in sorted(plots.glob("*.svg")))
+        pictures = "\n\n".join(links)
+    sections |= {language: _section(scores) for language, scores in found.items()}
+    sections |= {PICTURES: pictures} if pictures else {}
+    parts = [HEAD.strip(), *(f"## {title}\n\n{text}" for title, text in sections.items())]
     with replacing(path) as temporary:
-        temporary.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _sections(path: Path) -> dict[str, str]:
+    """The page's sections by their titles; none where there is no page."""
+    _, *found = path.read_text("utf-8").split("\n## ") if path.is_file() else [""]
+    return {title: text.strip() for title, _, text in (section.partition("\n") for section in found)}
+
+
+def _section(scores: Scores) -> str:
+    """One language's section, without its title."""
+    parts = [_facts(scores), _rankers(scores), _by_class(scores)]
+    if any(WITHOUT in name for name in scores.ranks):
+        parts += ["How much each part adds: R@1 without it, with the other weights fitted again.", _ablations(scores)]
+    if scores.firsts:
+        parts.append(_calibration(scores))
+    return "\n\n".join(parts)
 
 
 def _facts(scores: Scores) -> str:

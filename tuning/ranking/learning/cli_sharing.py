@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from corpus.problems import print_error
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE
+from tuning.ranking.serving.remote.address import token_in
 from tuning.ranking.serving.sharing.checkouts import checkouts_of
 from tuning.ranking.serving.sharing.errors import SharingError, SourceRefused
 from tuning.ranking.serving.sharing.publication import INDEX
@@ -121,12 +121,14 @@ def _anchored(base: str) -> str:
 
 
 def _token(given: argparse.Namespace) -> str:
-    if given.token_file is not None:
-        try:
-            return given.token_file.read_text("utf-8").strip()
-        except UnicodeDecodeError as error:
-            raise SourceRefused(f"{given.token_file} holds no token: it is not text") from error
-    return os.environ.get(TOKEN, "").strip() if "://" in given.source else ""
+    if given.token_file is None and "://" not in given.source:
+        return ""
+    try:
+        return token_in(given.token_file or "", TOKEN)
+    except UnicodeDecodeError as error:
+        raise SourceRefused(f"{given.token_file} holds no token: it is not text") from error
+    except ValueError as error:
+        raise SourceRefused(str(error)) from error
 
 
 def _once(source: Source, wishes: Wishes, errors: Console) -> int:

@@ -7,7 +7,6 @@ The model is the base with Starling's own adapter in its weights, because what `
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import stat
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tuning.files import replacing
+from tuning.files import replacing, replacing_folder
 from tuning.ranking.learning.torch_models import base_and_tokenizer
 from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_registry import Installed
@@ -140,14 +139,8 @@ def _write_model(base: str, to: Path) -> int:
     largest = max(float(parameter.detach().abs().max()) for parameter in model.parameters())
     # Of the two halves, float16 is the finer; a model trained in bfloat16 may have numbers that it can't hold.
     model = model.to(torch.float16 if largest < LARGEST else torch.bfloat16)
-    fresh = to.with_name(f".model-{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
+    with replacing_folder(to) as fresh:
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
-        shutil.rmtree(to, ignore_errors=True)
-        fresh.replace(to)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     config = model.config
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)

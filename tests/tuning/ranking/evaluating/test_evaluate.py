@@ -113,6 +113,9 @@ def test_scores_from_elsewhere_and_blends_without_a_part_come_onto_a_page(tmp_pa
     (tmp_path / "less").mkdir()
     Blend.load().save(tmp_path / "less" / "scopes.json")
     page = tmp_path / "results.md"
+    page.write_text(
+        "# An older page\n\n## lisp\n\nIts figures.\n\n## python\n\nOlder figures.\n\n## Pictures\n\n![one](one.svg)\n"
+    )
     flags = ("--scores", f"base={tmp_path / 'scores'}", "--without", str(tmp_path / "less"), "--page", str(page))
     rankers = scored(tmp_path, *flags)["rankers"]
     assert isinstance(rankers, dict)
@@ -123,6 +126,9 @@ def test_scores_from_elsewhere_and_blends_without_a_part_come_onto_a_page(tmp_pa
     assert "| Starling, signals | scopes |" in said
     assert "| Starling, base | scopes |" in said
     assert "+0.000 [+0.000, +0.000]" in said
+    assert "## lisp\n\nIts figures.\n" in said  # what the page says of other languages stays
+    assert "Older" not in said
+    assert said.endswith("## Pictures\n\n![one](one.svg)\n")
 
 
 @pytest.fixture

@@ -229,25 +229,28 @@ def test_any_folders_name_makes_an_adapters(folder: str, name: str) -> None:
     assert adapter_registry.checked(adapter_registry.name_for(Path("/w") / folder)) == name
 
 
+@pytest.fixture
+def silent_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They offer nothing, so that nothing is trained."""
+    monkeypatch.setattr(retraining, "record", lambda *_, **__: ([], Tally(positions=9, answered=2)))
+
+
+@pytest.mark.usefixtures("silent_servers")
 def test_a_run_says_beforehand_how_long_it_takes_and_that_it_may_not_help(
     code: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(code, base)
+    assert train(code, base) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert re.search(r"This takes about \d+ (s|min) without a GPU", said)
     assert "it may well not be better" in said
     assert said.index("This takes about") < said.index("asking the servers:")
 
 
+@pytest.mark.usefixtures("silent_servers")
 def test_places_that_had_no_answer_are_counted_in_one_line(
-    code: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def some_silent(projects: Sequence[Project], work: Path, **more: object) -> tuple[list[Recorded], Tally]:
-        rows, _ = offered_everywhere(projects, work, **more)
-        return rows, Tally(positions=len(rows) + 7, answered=len(rows))
-
-    monkeypatch.setattr(retraining, "record", some_silent)
-    train(code, base)
+    assert train(code, base) == 2
     assert capsys.readouterr().err.count("7 places had no answer from their server in time") == 1
 
 

@@ -304,3 +304,48 @@ def test_names_that_are_no_text_are_kept_too(tmp_path: Path, monkeypatch: pytest
     built(root, tmp_path / "cache")
     monkeypatch.setattr(WorkspaceIndex, "_add", lambda *_: pytest.fail("read a file again"))
     assert score(built(root, tmp_path / "cache"), "client.", "send").receiver_workspace[0] == 4
+
+
+def other_workspaces(tmp_path: Path, cache: Path, count: int) -> list[Path]:
+    """Folders of other workspaces' indexes, each used a day before the next."""
+    found: list[Path] = []
+    for number in range(count):
+        other = tmp_path / f"other-{number}"
+        other.mkdir()
+        (other / "c.py").write_text(SOURCE)
+        before = {*cache.iterdir()}
+        built(other, cache)
+        (folder,) = {*cache.iterdir()} - before
+        found.append(folder)
+    for number, folder in enumerate(found):
+        os.utime(folder, (0, time.time() - 86_400 * (count - number)))
+    return found
+
+
+def test_indexes_that_were_not_used_for_long_are_removed(
+    tmp_path: Path, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = other_workspaces(tmp_path, cache, 2)
+    (old / "half.tmp").write_bytes(b"half")
+    os.utime(old / "half.tmp", (0, 0))
+    os.utime(old, (0, time.time() - index_cache.UNUSED - 1))
+    (cache / "notes.txt").write_text("not an index")
+    os.utime(cache / "notes.txt", (0, 0))
+    (root / "d.py").write_text(SOURCE)
+    built(root, cache)
+    assert not old.exists()
+    assert [*new.glob("index-*.bin")]
+    assert (cache / "notes.txt").exists()
+
+
+def test_all_workspaces_indexes_have_one_limit(
+    tmp_path: Path, root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ones that were used last stay; to read one is to use it."""
+    first, second, third = other_workspaces(tmp_path, cache, 3)
+    built(tmp_path / "other-0", cache)
+    size = max(path.stat().st_size for path in cache.glob("*/index-*.bin"))
+    monkeypatch.setattr(index_cache, "LARGEST", int(3.5 * size))
+    (root / "d.py").write_text(SOURCE)
+    built(root, cache)
+    assert [folder.exists() for folder in (first, second, third)] == [True, False, True]

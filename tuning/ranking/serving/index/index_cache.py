@@ -39,6 +39,8 @@ ALIGNED = 64  # bytes
 CHUNK = 1 << 22  # bytes that are checked or written at once
 STALE = 3600.0  # seconds after which a temporary file is no longer being written
 TRIES = 3  # readings of the folder while another process replaces what is in it
+UNUSED = 60 * 86_400.0  # seconds after which an index is removed when another workspace's is written
+LARGEST = 1_000_000_000  # bytes of all workspaces' indexes: those that were used longest ago go first
 FORMER = ("manifest*.json", "words-*.npy", "ids-*.npy")  # of version 1
 
 
@@ -86,7 +88,10 @@ def read(folder: Path, expected: Expected) -> Kept | None:
     for _ in range(TRIES):
         for path in _generations(folder):
             try:
-                return _read(path, expected)
+                found = _read(path, expected)
+                with contextlib.suppress(OSError):  # a disk that can only be read
+                    os.utime(folder)  # used now
+                return found
             except FileNotFoundError:  # another process has just put a newer one in its place
                 break
             except Exception as error:  # whatever is wrong with it, it is only a cache: the index is built anew
@@ -117,6 +122,7 @@ def write(folder: Path, kept: Kept) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _remove_older(folder, path)
+    _remove_unused(folder)
     total = sum(len(file.ids) for file in kept.files.values())
     try:
         with open_regular(path) as written:
@@ -258,6 +264,28 @@ def _make_private(folder: Path) -> None:
 def _generations(folder: Path) -> list[Path]:
     """The index files in the folder, the newest first."""
     return sorted(folder.glob("index-*.bin"), key=_modified, reverse=True)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove what other workspaces left beside this folder: what was not used for long, and beyond `LARGEST` bytes the oldest."""
+    total = 0
+    for other in sorted(folder.parent.iterdir(), key=lambda place: (place == folder, _modified(place)), reverse=True):
+        used = _modified(other)  # before anything in it is removed
+        _remove_stale(other)
+        indexes = _generations(other)
+        total += sum(_size(path) for path in indexes)
+        if other != folder and (total > LARGEST or time.time_ns() - used > UNUSED * 1e9):
+            for path in indexes:
+                _remove(path)
+            with contextlib.suppress(OSError):  # it is no folder, or holds something else
+                other.rmdir()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # gone since it was listed
+        return 0
 
 
 def _modified(path: Path) -> int:

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from tuning.files import replacing
+from tuning.files import replacing, replacing_folder
 from tuning.ranking.serving.model.file_lock import alone
 
 ADAPTERS, USAGE = "adapters", "usage"
@@ -149,18 +149,12 @@ def install(name: str, made: Path, card: Card, kind: str = ADAPTERS) -> Installe
 
 def _install(versions: Path, made: Path, card: Card) -> Installed:
     number = max(_versions(versions), default=0) + 1
-    folder, fresh = versions / f"{number:04d}", versions / f".{number:04d}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        fresh.mkdir()
+    folder = versions / f"{number:04d}"
+    with replacing_folder(folder) as fresh:
         for file in made.iterdir():  # what a run left to go on from is in folders
             if file.is_file():
                 shutil.copy2(file, fresh)
         write_card(fresh, card)
-        fresh.replace(folder)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
     _use(versions, number)
     undone = {version for version in _versions(versions) if _is_undone(versions, version)}
     for group in (undone, {*_versions(versions)} - undone):

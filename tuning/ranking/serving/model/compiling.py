@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tuning.files import replacing_folder
 from tuning.ranking.serving.model import model_store
 from tuning.ranking.serving.model.adapter_merging import CONFIG, FILE, with_adapters
 from tuning.ranking.serving.model.adapter_spec import Wanted
@@ -91,15 +92,8 @@ def compiled(
     with alone(serving / "lock", lambda: say("waiting for another process that prepares a model")):
         if not anew and (found := _used(folder)) is not None:
             return found
-        fresh = serving / f".{folder.name}.{os.getpid()}"
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            fresh.mkdir(mode=0o700)
+        with replacing_folder(folder) as fresh:
             _write(base, wanted, scheme, merge, fresh, say)
-            shutil.rmtree(folder, ignore_errors=True)
-            fresh.replace(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
         model_store.forget_old(serving, folder)
     found = _used(folder)
     if found is None:

@@ -39,16 +39,21 @@ class Remote:
 
     def token(self) -> str:
         """What the engine asks for; "" for none. Raises OSError, ValueError."""
-        if self.token_file:
-            path = Path(self.token_file).expanduser()
-            found = path.read_text("utf-8").strip()
-            if not found:
-                raise ValueError(f"{path} is empty; it should hold the engine's token")
-        else:
-            found = os.environ.get(TOKEN, "").strip()
-        if len(found) > LONGEST_TOKEN or not found.isascii() or any(not letter.isprintable() for letter in found):
-            raise ValueError(f"the engine's token is more than one line of text, or longer than {LONGEST_TOKEN}")
-        return found
+        return token_in(self.token_file, TOKEN)
+
+
+def token_in(file: str | Path, variable: str) -> str:
+    """What a host asks for: from a file, or without one ("") from a variable of the environment; "" for none. Raises OSError, ValueError."""
+    if file:
+        path = Path(file).expanduser()
+        found = path.read_text("utf-8").strip()
+        if not found:
+            raise ValueError(f"{path} is empty; it should hold a token")
+    else:
+        found = os.environ.get(variable, "").strip()
+    if len(found) > LONGEST_TOKEN or not found.isascii() or any(not letter.isprintable() for letter in found):
+        raise ValueError(f"the token is more than one line of text, or longer than {LONGEST_TOKEN}")
+    return found
 
 
 @lru_cache(maxsize=256)  # asked at every key, and a disk may be slow

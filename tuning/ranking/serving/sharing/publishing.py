@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from tuning.files import replacing
+from tuning.files import replacing, replacing_folder
 from tuning.ranking.serving.model import adapter_registry
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, AdapterRegistryError, Installed
 from tuning.ranking.serving.model.file_lock import alone
@@ -126,20 +126,14 @@ def _put(entry: Entry, contents: Mapping[str, Content], to: Path) -> None:
     folder = to / FILES / entry.digest
     if _is_sound(folder, entry.files):
         return
-    fresh = to / FILES / f".{entry.digest}.{os.getpid()}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        fresh.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder) as fresh:
         for name, content in contents.items():
             put(content, fresh / name)
         try:  # as a reader will
             check(fresh)
         except EntryRefused as error:
             raise SourceRefused(f"{entry.name} can't be published: {error}") from error
-        shutil.rmtree(folder, ignore_errors=True)  # damaged
-        fresh.replace(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _is_sound(folder: Path, files: Mapping[str, File]) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 
 from tests.fakes.engine import Answer, Engine, Fault, serving
 from tests.tuning.models import TEXT, byte_level, tiny
@@ -236,6 +239,33 @@ async def test_an_engine_that_does_not_speak_tls(engine: Engine, scorer: Scorer)
         await found.check()
     assert engine.asked == []
     await found.close()
+
+
+async def test_a_certificate_has_to_be_trusted_and_the_hosts_own(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, "secret")
+    authority, other = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    other.cert_pem.write_to_path(tmp_path / "other.pem")
+    for host, trusted, said in (
+        ("127.0.0.1", "authority.pem", ""),
+        ("127.0.0.1", "other.pem", "certificate verify failed"),
+        ("example.com", "authority.pem", "IP address mismatch"),
+    ):
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(host).configure_cert(tls)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / trusted))
+        with serving(Engine(scorer, token="secret"), tls=tls) as engine:
+            found = client(engine, scorer)
+            if said:
+                with pytest.raises(RemoteUnreachable, match=said):
+                    await found.check()
+                assert engine.headers == []
+            else:
+                await found.check()
+                assert engine.headers[0]["Authorization"] == "Bearer secret"
+            await found.close()
 
 
 async def test_a_model_that_does_not_fit(engine: Engine, scorer: Scorer) -> None:
