@@ -21,7 +21,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ console = Console()
 MEMBER = re.compile(r"^\s+[^#\"']*\b\w+\.(\w+)")
 KEY_SECONDS = 0.15
 REST = 0.3  # seconds between sides, in which what the last one does behind its answer ends
+STARTS = 7
 INDEX_BYTES = 50_000_000
 Side = TypeVar("Side")
 
@@ -155,6 +156,7 @@ async def start_and_pass_through(
             times[side].append((time.perf_counter() - begun) * 1000)
             await probe.stop()
     show("initialize (process start to answer), ms", times)
+    await model_starts(root, commands, pythons)
     probes = await started(commands, root)  # from here on index and model are loading
     hovers: dict[str, list[float]] = {side: [] for side in probes}
     for position in track(positions[:100], "hover", console=console, transient=True):
@@ -175,6 +177,23 @@ async def start_and_pass_through(
             probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     show("hover, while index and model load and after, ms", hovers)
     await stopped(probes)
+
+
+async def model_starts(root: Path, commands: Mapping[str, Sequence[str]], pythons: Iterable[str]) -> None:
+    """From the process's start until the model is ready, while the index is read or built."""
+    times: dict[str, list[float]] = {side: [] for side in pythons}
+    for _ in range(STARTS):
+        for side in times:
+            probe = Probe(commands[side])
+            begun = time.perf_counter()
+            await probe.start(root)
+            await settled(probe, quiet=True, index=False)
+            times[side].append((time.perf_counter() - begun) * 1000)
+            await probe.stop()
+    for side, values in times.items():
+        console.print(
+            f"model ready {statistics.median(values):.0f} ms after the process's start, {side} (median of {STARTS})"
+        )
 
 
 async def completions(
@@ -216,15 +235,15 @@ def span(line: int, start: int, end: int) -> dict[str, dict[str, int]]:
     return {"start": {"line": line, "character": start}, "end": {"line": line, "character": end}}
 
 
-async def settled(probe: Probe, *, quiet: bool = False) -> None:
-    """Wait for index and model."""
+async def settled(probe: Probe, *, quiet: bool = False, index: bool = True) -> None:
+    """Wait for the model, and for the index too if asked."""
     while True:
         status = (await probe.backend.request("starling/status", {}, 30))["ranker"]
-        if status is not None and status["index"] and status["model"] != "loading":
+        if status is not None and (status["index"] or not index) and status["model"] != "loading":
             if not quiet:
                 console.print(f"ready: index of {status['files']} files, model {status['model']} {status['reason']}")
             return
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.02)
 
 
 def index_speed(root: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import re
 import sys
@@ -27,7 +28,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.latency import KEY_SECONDS, settled, span
-from benchmarks.places import WARM_SECONDS, Repository, add_flags, repositories
+from benchmarks.places import Repository, add_flags, repositories
 from corpus.rankbench.origins import benches
 from corpus.syntax.candidate import matches, name_of
 from corpus.syntax.language import language_for
@@ -42,6 +43,7 @@ KEYS = 4
 SIGNALS = "signals"  # needs no time: asked in the first of the ways only
 TYPED, COLD = "typed", "cold-"
 RESOLVED = 30.0  # seconds
+WARM_SECONDS = 45.0  # until a server's first list that holds anything
 STAR = "★ "
 _P = re.compile(r"(\d+) % likely")  # in the reasons that Starling adds to an item's documentation
 
@@ -138,18 +140,20 @@ async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Call
 
 
 async def _loaded(probe: Probe, one: Repository) -> None:
-    """Wait until the server offers anything at the first position: until then it has not read the project."""
-    row = one.rows[0]
-    before, after = one.texts(row)
-    uri = (one.base / row.path).as_uri()
-    column, _ = await arrive(probe, uri, row.path, before, after, f"{COLD}0")
+    """Wait until the server offers anything at one of the positions: until then it has not read the project."""
     until = time.monotonic() + WARM_SECONDS
-    while not items_of(await probe.complete(uri, before.count(b"\n"), column)):
+    for row in itertools.cycle(one.rows):
+        before, after = one.texts(row)
+        uri = (one.base / row.path).as_uri()
+        column, _ = await arrive(probe, uri, row.path, before, after, f"{COLD}0")
+        found = items_of(await probe.complete(uri, before.count(b"\n"), column))
+        probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
+        if found:
+            return
         if time.monotonic() > until:
             console.print(f"{one.name}: the server offers nothing after {WARM_SECONDS:.0f} s")
-            break
+            return
         await asyncio.sleep(0.5)
-    probe.backend.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
 
 
 async def arrive(probe: Probe, uri: str, path: str, before: bytes, after: bytes, when: str) -> tuple[int, int]:
