@@ -7,7 +7,7 @@ then completion is requested. `cold-N`: the file is opened with the cursor at th
 there (as editors do when the cursor rests), and completion N milliseconds later. A name that the model has not scored
 by the deadline counts against it, as it does for a user. Each list is requested again after the member's first letter
 was typed ("next key"). Printed beside the places: how often the first item has a star, how often that is right, and
-the calibration error of first items.
+the calibration error of first items. Control-C prints the figures of the repositories that are done.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def main() -> None:
     columns = ("language", "ranker", "when", "positions", "R@1", "R@5", "MRR", "next key", "starred", "right", "ECE")
     for column in columns:
         table.add_column(column)
+    is_ended = False
     for language in given.language or benches():
         when = given.when.split(",")
         ways = [
@@ -79,11 +80,19 @@ def main() -> None:
         answers: dict[tuple[str, str], list[Answer]] = {way: [] for way in ways}
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task(language, total=len(ways) * given.limit or None)
-            for one in repositories(benches()[language], given.limit):
-                for way in ways:  # turn by turn
-                    answers[way] += asyncio.run(ask(one, *way, given.deadline, partial(progress.advance, task)))
+            done = partial(progress.advance, task)
+            try:
+                for one in repositories(benches()[language], given.limit):
+                    asked = {way: asyncio.run(ask(one, *way, given.deadline, done)) for way in ways}  # turn by turn
+                    for way, found in asked.items():
+                        answers[way] += found
+            except KeyboardInterrupt:
+                is_ended = True
         for way, found in answers.items():
-            table.add_row(language, *way, str(len(found)), *_figures(found))
+            if found:
+                table.add_row(language, *way, str(len(found)), *_figures(found))
+        if is_ended:
+            break
     Console(width=max(console.width, 140)).print(table)
 
 
