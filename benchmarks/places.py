@@ -14,7 +14,7 @@ from typing import Any
 from corpus.lists.dependencies import PACKAGES
 from corpus.lists.list_files import Recorded, read_lists
 from corpus.lists.positions import cut
-from corpus.lists.replay_rules import Rules, filled, rules_for, source_roots
+from corpus.lists.replay_rules import Rules, filled, rules_for, source_roots, written_above
 from corpus.lists.workspace import unfold
 from corpus.mining.sources import snapshot
 from corpus.rankbench.origins import Bench, benches, place_of
@@ -63,13 +63,14 @@ def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
     suffixes = tuple(suffix for name in bench.languages for suffix in languages()[name].extensions)
     for name, here in groups.items():
         rules = rules_for(bench.server)
-        with _laid_out(name, rules) as (root, base):
+        with _laid_out(name, rules, suffixes) as (root, base):
             command, beside = (
-                expanded(by_name(bench.server).command, workspace=place) for place in (root, root / "beside")
+                (*expanded(by_name(bench.server).command, workspace=place), *rules.arguments)
+                for place in (root, root / "beside")
             )
             options = filled(
                 rules.options,
-                dependencies=base / PACKAGES,
+                dependencies=base.parent / PACKAGES,
                 source_roots=source_roots(root, rules.source_root, suffixes),
                 server=Path(find_command(command) or command[0]),
             )
@@ -79,7 +80,9 @@ def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
 
 
 @contextmanager
-def _laid_out(name: str, rules: Rules) -> Generator[tuple[Path, Path]]:
+def _laid_out(name: str, rules: Rules, suffixes: tuple[str, ...]) -> Generator[tuple[Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
-        base = Path(folder).resolve()
-        yield unfold(snapshot(place_of(name)), base, rules.left_out), base
+        base = Path(folder).resolve() / "sources"
+        root = unfold(snapshot(place_of(name)), base, rules.left_out)
+        written_above(rules, root, base.parent, suffixes)
+        yield root, base
