@@ -18,9 +18,10 @@ from lsp_server.ranking.remote_worker import LATE
 from tests.fakes.engine import Engine, Fault, serving
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.serving.model import model_store
-from tuning.ranking.serving.model.loading import load_scorer
+from tuning.ranking.serving.model.loading import load_scorer, load_tokenizer
 from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.remote.address import TOKEN, Remote
+from tuning.ranking.serving.remote.engine import CANARY
 
 LABELS = ("alpha", "beta", "copy", "value", "values", "_value")
 LIST = json.dumps([{"label": name, "kind": 5} for name in LABELS]).encode()
@@ -131,8 +132,11 @@ async def test_documents_of_some_folders_are_never_sent(engine: Engine, base: Pa
         await until(lambda: ranker.status()["model"] == "ready")
         assert (await ranked(ranker, tmp_path, ROOMY))["ranker"] == "model"
         prompts = [body["prompt"] for path, body in engine.asked if path == "/v1/completions"]
-        check = max(map(len, (prompt[0] if isinstance(prompt[0], list) else prompt for prompt in prompts)))
-        assert all(len(prompts) == 2 and check < 80 for _ in prompts), "only the two checks' own text was sent"
+        sent = [prompt for several in prompts for prompt in (several if isinstance(several[0], list) else [several])]
+        own = load_tokenizer(base).encode(CANARY)
+        assert sent and all(prompt[:-1] == own or prompt == own for prompt in sent), (
+            "only the checks' own text was sent"
+        )
 
 
 FAULTS: dict[str, Fault] = {
