@@ -100,6 +100,7 @@
   "What there is to see when TYPED stands behind PLACE in TEXT."
   (let (came shown tab accepted)
     (starling-at text place typed)
+    (starling-came) ; the server may know more names at the second list: it looks for them behind the first
     (setq came (starling-came) shown (mapcar #'car (starling-help)))
     (completion-at-point)
     (setq tab (starling-line))
