@@ -47,7 +47,8 @@ async def test_same_items_in_starlings_order(both: Pair) -> None:
     sample = both.server.sample
     before, after = await both.lists(sample.member, sample.sees)
     check_ranked(before, after)
-    assert sample.sees <= {bare(item) for item in in_order(items_of(after))[:5]}
+    # One of the two names is used nowhere: what every object of the language has (`equals`) may stand before it.
+    assert sample.sees <= {bare(item) for item in in_order(items_of(after))[:6]}
 
 
 async def test_columns_after_an_emoji(both: Pair) -> None:
