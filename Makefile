@@ -65,7 +65,7 @@ docs-check: $(INSTALLED)
 
 # First what may share the processors, in several processes at once; then what keeps time.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not alone and not demo and not nvim and not emacs and not servers and not ray and not team' || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none # once more, without company
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not alone and not demo and not nvim and not emacs and not servers and not ray and not team'
 	$(BIN)/python -m pytest -m alone tests/reliability
 	$(BIN)/python -m tests.editors.install client
 	$(NPM) run unit

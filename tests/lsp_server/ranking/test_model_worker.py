@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import tuning
-from lsp_server.ranking import model_worker
 from lsp_server.ranking.model_worker import KEPT, ModelWorker, SearchJob
 from tests.tuning.models import TEXT, byte_level, tiny
 from tuning.ranking.serving.model import model_store
@@ -24,9 +23,7 @@ PROMPT = Prompt(text=TEXT + "        self", tail=".")
 
 @pytest.fixture(autouse=True)
 def own_models(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And threads that make no room for others: beside other tests one would load a model in a minute, not in seconds."""
     monkeypatch.setattr(model_store, "models_dir", lambda: folders["base"].parent / "compiled")
-    monkeypatch.setattr(model_worker, "yield_to_others", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

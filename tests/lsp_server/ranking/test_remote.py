@@ -156,7 +156,7 @@ async def test_the_model_here_stands_in_and_the_engine_comes_back(
         await until(lambda: remote_state(ranker) == "ready")
         engine.fault = FAULTS[name]
         assert (await ranked(ranker, tmp_path))["ranker"] == "signals", "there is no other score yet"
-        assert remote_state(ranker) == "away"
+        await until(lambda: remote_state(ranker) == "away")  # on a busy machine, the answer comes after the deadline
         await ranked(ranker, tmp_path)
         await until(lambda: ranker.status()["model"] == "ready")
         assert (await ranked(ranker, tmp_path, ROOMY))["ranker"] == "model"

@@ -51,6 +51,16 @@ async def kept_up(workspace: Workspace) -> None:
             return
 
 
+async def in_use(workspace: Workspace) -> WorkspaceIndex:
+    """Wait until an index is in use, and nothing is being built. An index is ready a moment before it is taken into use."""
+    index = await ready(workspace)
+    for thread in threading.enumerate():
+        if thread.name == "index":
+            await asyncio.to_thread(thread.join, 30)
+    await kept_up(workspace)
+    return index
+
+
 class Gate:
     """Keeps upkeep's thread until it is opened."""
 
@@ -268,8 +278,7 @@ async def test_an_index_of_former_folders_is_not_taken_into_use(
     monkeypatch.setattr(WorkspaceIndex, "build", build)
     workspace = workspaces()
     workspace.open([])
-    empty = await ready(workspace)
-    assert await asyncio.to_thread(built.wait, 30)  # it is ready a moment before `build` ends
+    empty = await in_use(workspace)
     built.clear()
     gate = Gate(workspace)
     workspace.change_folders([], uris[:1])
