@@ -43,7 +43,7 @@ KEYS = 4
 SIGNALS = "signals"  # needs no time: asked in the first of the ways only
 TYPED, COLD = "typed", "cold-"
 RESOLVED = 30.0  # seconds
-WARM_SECONDS = 45.0  # until a server's first list that holds anything
+LOADED_SECONDS = 45.0  # until a server's first list that holds anything
 STAR = "★ "
 _P = re.compile(r"(\d+) % likely")  # in the reasons that Starling adds to an item's documentation
 
@@ -150,7 +150,7 @@ async def ask(one: Repository, ranker: str, when: str, deadline: int, done: Call
 
 async def _loaded(probe: Probe, one: Repository) -> None:
     """Wait until the server offers anything at one of the positions: until then it has not read the project."""
-    until = time.monotonic() + WARM_SECONDS
+    until = time.monotonic() + LOADED_SECONDS
     for row in itertools.cycle(one.rows):
         before, after = one.texts(row)
         uri = (one.base / row.path).as_uri()
@@ -160,7 +160,7 @@ async def _loaded(probe: Probe, one: Repository) -> None:
         if found:
             return
         if time.monotonic() > until:
-            console.print(f"{one.name}: the server offers nothing after {WARM_SECONDS:.0f} s")
+            console.print(f"{one.name}: the server offers nothing after {LOADED_SECONDS:.0f} s")
             return
         await asyncio.sleep(0.5)
 

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.lists.dependencies import PACKAGES
+from corpus.lists.candidates import command_of, set_up
 from corpus.lists.list_files import Recorded, read_lists
 from corpus.lists.positions import cut
-from corpus.lists.replay_rules import Rules, filled, rules_for, source_roots, written_above
+from corpus.lists.replay import Replay
+from corpus.lists.replay_rules import rules_for
 from corpus.lists.workspace import unfold
 from corpus.mining.sources import snapshot
 from corpus.rankbench.origins import Bench, benches, place_of
-from corpus.syntax.language import languages
-from lsp_server.servers.backend import find_command
-from lsp_server.servers.placeholders import expanded
-from lsp_server.servers.presets import by_name
 from tuning.ranking.evaluating.evaluate import sample
 
 WARM_SECONDS = 120.0  # what a server may take until its first list
@@ -60,29 +57,21 @@ def repositories(bench: Bench, limit: int) -> Iterator[Repository]:
     groups: dict[str, list[Recorded]] = defaultdict(list)
     for row in sample(rows, limit):
         groups[row.repository].append(row)
-    suffixes = tuple(suffix for name in bench.languages for suffix in languages()[name].extensions)
     for name, here in groups.items():
-        rules = rules_for(bench.server)
-        with _laid_out(name, rules, suffixes) as (root, base):
-            command, beside = (
-                (*expanded(by_name(bench.server).command, workspace=place), *rules.arguments)
-                for place in (root, root / "beside")
-            )
-            options = filled(
-                rules.options,
-                dependencies=base.parent / PACKAGES,
-                source_roots=source_roots(root, rules.source_root, suffixes),
-                server=Path(find_command(command) or command[0]),
-            )
+        with _laid_out(name, bench.server) as ready:
             yield Repository(
-                name=name, root=root, command=command, beside=beside, rows=here, base=base, options=options
+                name=name,
+                root=ready.root,
+                command=ready.command,
+                beside=command_of(bench.server, ready.root / "beside"),
+                rows=here,
+                base=ready.base,
+                options=ready.options,
             )
 
 
 @contextmanager
-def _laid_out(name: str, rules: Rules, suffixes: tuple[str, ...]) -> Generator[tuple[Path, Path]]:
+def _laid_out(name: str, server: str) -> Generator[Replay]:
     with tempfile.TemporaryDirectory(prefix="starling-bench-") as folder:
         base = Path(folder).resolve() / "sources"
-        root = unfold(snapshot(place_of(name)), base, rules.left_out)
-        written_above(rules, root, base.parent, suffixes)
-        yield root, base
+        yield set_up(server, unfold(snapshot(place_of(name)), base, rules_for(server).left_out), base)

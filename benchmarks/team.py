@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import numpy as np
 from rich.console import Console
@@ -113,20 +114,16 @@ class Place:
     name: str
     names: tuple[str, ...]
 
-    @property
-    def prompt(self) -> Prompt:
-        return self.prompt_before(0)
-
-    def prompt_before(self, keys: int) -> Prompt:
+    def prompt(self, keys: int = 0) -> Prompt:
         """As it was some keys ago."""
         return build_prompt(path=self.path, before=self.before[: len(self.before) - keys], line_comment="#")
 
 
-def _places(chance: random.Random, most: int) -> Iterator[Place]:
-    """Names of the text, at random, at most so many."""
+def _places(chance: random.Random) -> Iterator[Place]:
+    """Names of the text, at random, without end."""
     text = HEARD.read_text("utf-8")
     found = list(IDENTIFIER.finditer(text))
-    for _ in range(most):
+    while True:
         place = chance.randrange(AROUND, len(found))
         names = dict.fromkeys(match.group() for match in found[max(0, place - AROUND) : place + AROUND])
         # Each typist is in a file of its own: nothing but the path is in another's prompt too.
@@ -137,18 +134,18 @@ def _places(chance: random.Random, most: int) -> Iterator[Place]:
 
 async def _type(worker: RemoteWorker, chance: random.Random, until: float, deadline: float, seen: Seen) -> None:
     await asyncio.sleep(chance.random() * READING)
-    for place in _places(chance, sys.maxsize):
+    for place in _places(chance):
         if time.monotonic() >= until:
             break
         for key in range(KEYS, 0, -1):
-            worker.advance("", place.prompt_before(key).text, "")
+            worker.advance("", place.prompt(key).text, "")
             await asyncio.sleep(KEY_SECONDS)
-        job = SearchJob(key="", prompt=place.prompt, names=place.names, known={})
+        job = SearchJob(key="", prompt=place.prompt(), names=place.names, known={})
         await _listed(worker, job, deadline, seen)
         await asyncio.sleep(KEY_SECONDS)
         left = tuple(name for name in place.names if name.startswith(place.name[0]))
         if not job.answers(left):
-            job = SearchJob(key="", prompt=place.prompt, names=left, known=job.exact_scores())
+            job = SearchJob(key="", prompt=place.prompt(), names=left, known=job.exact_scores())
         await _listed(worker, job, deadline, seen)
         await asyncio.sleep(chance.random() * READING)
 
@@ -175,15 +172,15 @@ async def _compared(url: str, token_file: str) -> int:
     await engine.check()
     taken: dict[str, list[float]] = {"search": [], "whole names": []}
     same = 0
-    for place in _places(random.Random(0), COMPARED):
-        await engine.read(engine.tokens.prompt(place.prompt.text), engine.model)
+    for place in islice(_places(random.Random(0)), COMPARED):
+        await engine.read(engine.tokens.prompt(place.prompt().text), engine.model)
         began = time.perf_counter()
         likely = np.zeros(len(place.names))
-        async for scores, _ in engine.search(place.prompt, place.names, {}, engine.model):
+        async for scores, _ in engine.search(place.prompt(), place.names, {}, engine.model):
             likely = scores.likely
         taken["search"].append(1000 * (time.perf_counter() - began))
         began = time.perf_counter()
-        whole = await _whole_names(engine, place.prompt, place.names)
+        whole = await _whole_names(engine, place.prompt(), place.names)
         taken["whole names"].append(1000 * (time.perf_counter() - began))
         same += int(np.argmax(likely)) == int(np.argmax(whole))
     await engine.close()

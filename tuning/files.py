@@ -26,8 +26,10 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(folder: Path) -> Generator[Path]:
-    """A new folder to fill that takes `folder`'s place at the end, or is removed where filling it failed. Raises OSError."""
+def new_folder(folder: Path) -> Generator[Path]:
+    """A folder to fill that is called `folder` at the end, or is removed where filling it failed. Raises OSError, also where one that
+    holds something is there by then.
+    """
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
         if time.time() - left.stat().st_mtime > OLD:
             shutil.rmtree(left, ignore_errors=True)
@@ -36,7 +38,14 @@ def replacing_folder(folder: Path) -> Generator[Path]:
     try:
         fresh.mkdir()
         yield fresh
-        shutil.rmtree(folder, ignore_errors=True)
         fresh.replace(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Generator[Path]:
+    """As `new_folder`, in place of one that is there. Raises OSError."""
+    with new_folder(folder) as fresh:
+        yield fresh
+        shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tuning.config import FILE, PeftConfig
 from tuning.errors import CheckpointError, ConfigError
-from tuning.files import replacing_folder
+from tuning.files import new_folder
 
 
 def merge(adapter: Path, out: Path, base: Path | None = None) -> None:
@@ -23,7 +23,7 @@ def merge(adapter: Path, out: Path, base: Path | None = None) -> None:
 
     model = base_model(str(named))
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
-    with replacing_folder(out) as fresh:
+    with new_folder(out) as fresh:
         merged.save_pretrained(fresh)  # pyright: ignore[reportCallIssue]
         tokenizer(str(named)).save_pretrained(fresh)
     Console(stderr=True).print(f"Merged {adapter} into {named}: {out}")

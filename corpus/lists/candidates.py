@@ -95,6 +95,11 @@ def read_by(server: str) -> list[Language]:
     return [one for one in languages().values() if any(preset.name == server for preset in one.servers)]
 
 
+def command_of(server: str, workspace: Path) -> tuple[str, ...]:
+    """A server's command (of a preset's name) over sources, as its rules say; what it caches it keeps by the workspace."""
+    return (*expanded(presets.by_name(server).command, workspace=workspace), *rules_for(server).arguments)
+
+
 def installed_servers(chosen: Mapping[str, str]) -> dict[str, str]:
     """language -> preset's name: the chosen one, else the first whose command is here; languages without one are left out."""
     found: dict[str, str] = {}
@@ -207,19 +212,25 @@ def _laid_out(project: Project, folder: Path, needs: Path | None) -> tuple[Repla
     base = folder / "sources"
     root = _unfolded(project, base, rules.left_out)
     note = installed(rules.dependencies, root, folder, needs, rules.not_brought) if needs is not None else ""
-    own = (*expanded(presets.by_name(project.server).command, workspace=root), *rules.arguments)
-    command = project.command or own
-    suffixes = tuple(suffix for language in read_by(project.server) for suffix in language.extensions)
+    return set_up(project.server, root, base, project.command), note
+
+
+def set_up(server: str, root: Path, base: Path, command: Sequence[str] = ()) -> Replay:
+    """A server (a preset's name) over sources on disk as its rules say, yet to start; `command` is asked in place of its own.
+
+    What the server reads above the sources is written into the folder of `base`. Raises OSError.
+    """
+    rules = rules_for(server)
+    command = tuple(command) or command_of(server, root)
+    suffixes = tuple(suffix for language in read_by(server) for suffix in language.extensions)
     roots = source_roots(root, rules.source_root, suffixes)
-    written_above(rules, root, folder, suffixes)
-    server = Path(find_command(command) or command[0])
+    written_above(rules, root, base.parent, suffixes)
+    program = Path(find_command(command) or command[0])
 
     def fill(value: Mapping[str, object]) -> Mapping[str, object]:
-        return filled(value, dependencies=folder / PACKAGES, source_roots=roots, server=server)
+        return filled(value, dependencies=base.parent / PACKAGES, source_roots=roots, server=program)
 
-    return Replay(
-        root=root, base=base, command=command, settings=fill(rules.settings), options=fill(rules.options)
-    ), note
+    return Replay(root=root, base=base, command=command, settings=fill(rules.settings), options=fill(rules.options))
 
 
 def _unfolded(project: Project, base: Path, left_out: Collection[str]) -> Path:

@@ -15,6 +15,7 @@ from tuning.ranking.evaluating.time_budgets import Searched, Timed, Timeline, se
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.remote.address import remote_of
 from tuning.ranking.serving.remote.engine import RemoteEngine
+from tuning.ranking.serving.remote.errors import RemoteUnreachable
 
 if TYPE_CHECKING:
     from tuning.ranking.serving.model.scorer import Scorer
@@ -89,10 +90,13 @@ def _within(budgets: Sequence[float], what: str, blend: Blend, searched: Searche
 
 @contextmanager
 def _engine(given: argparse.Namespace, scorer: Scorer) -> Generator[tuple[RemoteEngine, asyncio.Runner]]:
-    """A team's engine that was tried, and the event loop in which it is asked. Raises RemoteError, OSError, ValueError."""
+    """A team's engine that was tried, and the event loop in which it is asked. Raises RemoteError."""
     remote = remote_of(given.remote, token_file=given.remote_token_file)
     assert remote is not None
-    engine = RemoteEngine(remote, scorer.tokenizer)
+    try:
+        engine = RemoteEngine(remote, scorer.tokenizer)
+    except (OSError, ValueError) as error:
+        raise RemoteUnreachable(f"the engine's token can't be read: {error}") from error
     with asyncio.Runner() as runner:
         try:
             runner.run(engine.check())

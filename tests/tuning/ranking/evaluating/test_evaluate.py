@@ -180,6 +180,9 @@ def test_a_teams_engine_is_compared_with_the_model_here(
         token.write_text("wrong")
         assert evaluate.main(["--budgets", "60", *base, *remote]) == 2
         assert "token is wrong or missing" in capsys.readouterr().out
+        token.write_text("")
+        assert evaluate.main(["--budgets", "60", *base, *remote]) == 2
+        assert "token can't be read" in " ".join(capsys.readouterr().out.split())
     for wrong in (("--remote", engine.url), ("--remote", "http://example.com", "--budgets", "60")):
         with pytest.raises(SystemExit):
             evaluate.main([*wrong])

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
-from tuning.files import replacing, replacing_folder
+from tuning.files import new_folder, replacing
 from tuning.ranking.serving.model.file_lock import alone
 
 ADAPTERS, USAGE = "adapters", "usage"
@@ -150,7 +150,7 @@ def install(name: str, made: Path, card: Card, kind: str = ADAPTERS) -> Installe
 def _install(versions: Path, made: Path, card: Card) -> Installed:
     number = max(_versions(versions), default=0) + 1
     folder = versions / f"{number:04d}"
-    with replacing_folder(folder) as fresh:
+    with new_folder(folder) as fresh:
         for file in made.iterdir():  # what a run left to go on from is in folders
             if file.is_file():
                 shutil.copy2(file, fresh)

@@ -8,8 +8,8 @@ costs its last few tokens. Two kinds of requests, each for several paths:
   other tokens is divided between ending and going on as that of these is, with at least a twentieth for ending. (Where 110 names of
   code end, log P of ending was 0.06 off on average with 20 tokens; with as many places inside names, 0.23.)
 
-vLLM's runner for processors (V1) answers the second kind with one token in place of all where it computes both kinds in one step.
-(Its runner for GPUs does not.) RemoteTooFew is how that is seen.
+vLLM's runner for processors (V1) has a fault: where it computes both kinds in one step, its answer to the second kind has one token
+instead of all. (Its runner for GPUs is right.) RemoteTooFew is raised for such an answer.
 """
 
 from __future__ import annotations

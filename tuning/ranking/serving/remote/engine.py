@@ -67,7 +67,7 @@ class RemoteEngine:
         self.models: tuple[str, ...] = ()  # what it serves: known after `check`
         self.model = remote.model
         self._likeliest = LIKELIEST[-1]
-        self._at_once = True  # both kinds of questions
+        self._at_once = True  # whether both kinds of questions are asked at the same time
         self._client = httpx2.AsyncClient(
             base_url=remote.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -126,15 +126,18 @@ class RemoteEngine:
         found = Answered(self._ending)
         if self._at_once:
             asked = await self._ask(asked, paths, model, found)
-            self._at_once = not asked
+            if asked:
+                self._at_once = False
         # One kind after the other. Other people's questions may be of the other kind, so again.
         for kind in ([one for one in asked if one.tokens], [one for one in asked if not one.tokens]):
-            left, tries = kind, 0
-            while left := await self._ask(left, paths, model, found):
-                tries += 1
-                if tries == TRIES:
-                    raise RemoteTooFew("the engine mixes up the answers to different requests")
+            left = kind
+            for _ in range(TRIES):
+                left = await self._ask(left, paths, model, found)
+                if not left:
+                    break
                 await asyncio.sleep(random.random() * PAUSE)
+            else:
+                raise RemoteTooFew("the engine mixes up the answers to different requests")
         return found
 
     async def _ask(
