@@ -23,7 +23,8 @@ from tuning.ranking.evaluating.cases import SourceChanged, cases
 from tuning.ranking.evaluating.known_scores import write_scores
 from tuning.ranking.serving.blend import Blend
 from tuning.ranking.serving.features import SIGNALS
-from tuning.ranking.serving.model.loading import load_scorer
+from tuning.ranking.serving.model.loading import load_scorer, load_tokenizer
+from tuning.ranking.serving.remote.engine import CANARY
 
 FAKE = Path(__file__).parents[3] / "fakes" / "fake_server.py"
 SHOP = b"class Shop:\n    def close(self):\n        self.till.count()\n        self.till.lock()\n"
@@ -176,7 +177,9 @@ def test_a_teams_engine_is_compared_with_the_model_here(
         assert isinstance(rankers, dict)
         assert rankers["Starling, team's engine, 60000 ms"] == rankers["Starling, model, 60000 ms"]
         assert rankers["Starling, team's engine, 0 ms"] == rankers["Starling, signals"]
-        assert any(path == "/v1/completions" for path, _ in engine.asked)
+        canary = load_tokenizer(base[1]).encode(CANARY)
+        lists = [body["prompt"] for path, body in engine.asked if path == "/v1/completions" and "logprobs" in body]
+        assert any(prompts[0][: len(canary)] != canary for prompts in lists), "lists too, and not the check alone"
         token.write_text("wrong")
         assert evaluate.main(["--budgets", "60", *base, *remote]) == 2
         assert "token is wrong or missing" in capsys.readouterr().out
