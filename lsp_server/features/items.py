@@ -90,7 +90,7 @@ def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
     """
     items: list[Item] = []
     servers: list[str] = []
-    listed: dict[bytes, list[Item]] = {}  # by label, those of the servers before
+    listed: dict[str, list[Item]] = {}  # by label, those of the servers before
     for each in lists:
         try:
             own = [with_defaults(item, each) for item in each.items]
@@ -101,15 +101,20 @@ def joined(lists: Sequence[ItemList], *, incomplete: bool = False) -> ItemList:
         items += [item for _, item in new]
         servers += [each.server_of(at) for at, _ in new]
         for _, item in new:
-            listed.setdefault(bytes(item.get("label", NULL)), []).append(item)
+            listed.setdefault(_label_text(item), []).append(item)
     incomplete = incomplete or any(bytes((each.envelope or {}).get("isIncomplete", b"")) == b"true" for each in lists)
     return ItemList(servers=tuple(servers), items=items, envelope={"isIncomplete": wire.raw(incomplete)}, defaults={})
 
 
-def _is_listed(item: Item, listed: dict[bytes, list[Item]]) -> bool:
+def _is_listed(item: Item, listed: dict[str, list[Item]]) -> bool:
     """Whether an equal item is listed: of one label, which inserts the same. Raises WireError if an item is malformed."""
-    others = listed.get(bytes(item.get("label", NULL)))
+    others = listed.get(_label_text(item))
     return others is not None and any(_effect(item) == _effect(other) for other in others)
+
+
+def _label_text(item: Item) -> str:
+    """The decoded label, because servers escape characters differently. Raises WireError."""
+    return str(wire.loads(item.get("label", NULL)))
 
 
 def _effect(item: Item) -> tuple[object, ...]:

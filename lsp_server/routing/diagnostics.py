@@ -20,7 +20,7 @@ PUBLISH = "textDocument/publishDiagnostics"
 
 class _Published(msgspec.Struct):
     uri: str
-    diagnostics: list[msgspec.Raw]
+    diagnostics: list[msgspec.Raw] | None = None  # servers in Go write an empty list as null
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class PublishedDiagnostics:
         given = wire.read(params, _Published)
         key, uri = key_of(given.uri), self._spelled(given.uri)
         document = self._known.setdefault(key, _Document(uri))
-        document.lists[server] = given.diagnostics
+        document.lists[server] = given.diagnostics or []
         document.uri = uri if uri != given.uri else document.uri
         alone = len(document.lists) == 1 and document.uri == given.uri
         if not any(document.lists.values()):

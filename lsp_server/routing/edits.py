@@ -50,7 +50,7 @@ class _Identifier(msgspec.Struct):
 
 class _TextDocumentEdit(msgspec.Struct, rename="camel"):
     text_document: _Identifier
-    edits: list[Raw]
+    edits: list[Raw] | None = None
 
 
 class _WorkspaceEdit(msgspec.Struct, rename="camel"):
@@ -126,7 +126,7 @@ def _document_changes(parts: Iterable[_WorkspaceEdit]) -> list[Members]:
             if key not in places:
                 places[key] = len(changes)
                 changes.append(change)
-            of_part.setdefault(key, []).extend(edit.edits)
+            of_part.setdefault(key, []).extend(edit.edits or ())
         for key, edits in of_part.items():
             lists.setdefault(key, []).append(edits)
     for key, place in places.items():
@@ -159,8 +159,8 @@ def _keep_annotations_apart(part: _WorkspaceEdit, known: Members) -> None:
         return
     for change in part.document_changes or ():
         if "edits" in change:
-            given = wire.read(change["edits"], list[Members])
-            change["edits"] = wire.raw([_with_annotation(edit, renamed) for edit in given])
+            given = wire.read(wire.raw(change), _TextDocumentEdit).edits or ()
+            change["edits"] = wire.raw([_with_annotation(wire.read(edit, Members), renamed) for edit in given])
         else:
             change.update(_with_annotation(change, renamed))
     for edits in filter(None, (part.changes or {}).values()):

@@ -30,14 +30,14 @@ REMEMBERED = 3  # result ids kept per document; the editor may use an older one 
 class _Report(msgspec.Struct, rename="camel"):
     kind: Literal["full", "unchanged"]
     result_id: str | None = None
-    items: list[Raw] = []
+    items: list[Raw] | None = None
     related_documents: dict[str, _Report] | None = None
     uri: str = ""  # only in reports of workspace/diagnostic
     version: int | None = None
 
 
 class _Workspace(msgspec.Struct):
-    items: list[_Report] = []
+    items: list[_Report] | None = None
 
 
 class _PreviousId(msgspec.Struct):
@@ -124,7 +124,7 @@ class PulledDiagnostics:
         reports: dict[str, list[tuple[Source, _Report]]] = {}
         for source, result in found:
             read = None if result is None else _readable(result, _Workspace)
-            for report in () if read is None else read.items:
+            for report in (read and read.items) or ():
                 reports.setdefault(key_of(report.uri), []).append((source, report))
         items: list[Json] = []
         for key, of in reports.items():
@@ -163,7 +163,7 @@ class PulledDiagnostics:
         before = dict(parts)
         for source, report in reports:
             if report is not None and report.kind == "full":
-                parts[source] = Part(report.result_id, report.items)
+                parts[source] = Part(report.result_id, report.items or ())
         if (
             previous is not None
             and all(parts.get(source) is part for source, part in before.items())

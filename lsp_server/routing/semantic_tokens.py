@@ -38,7 +38,7 @@ class SemanticTokens:
     ) -> bytes:
         """Return the server's response to a request for all tokens, or for the changes since a result id."""
         members = wire.fields(body)
-        if members.get("method") == wire.raw(DELTA):
+        if wire.loads(members["method"]) == DELTA:
             params = wire.fields(members["params"])
             previous = wire.loads(params.pop("previousResultId", msgspec.Raw(b"null")))
             known = self._given.get(key_of(uri)) == (server, server.names.generation, previous)

@@ -9,7 +9,7 @@ import pytest
 
 from lsp_server.servers import server as wrapped
 from lsp_server.settings import Settings
-from tests.fakes.editor import URI, editing
+from tests.fakes.editor import URI, FakeEditor, editing
 from tests.scenarios.harness import until
 from tests.scenarios.several import Several, several
 from tests.scenarios.test_servers_together import PY, both_ready
@@ -36,7 +36,7 @@ def shown(scene: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for message in editor.messages:
         if message.get("method") == "textDocument/publishDiagnostics":
-            found[message["params"]["uri"]] = [each["message"] for each in message["params"]["diagnostics"]]
+            found[message["params"]["uri"]] = [each["message"] for each in message["params"]["diagnostics"] or ()]
     return found
 
 
@@ -76,6 +76,26 @@ async def taken_back(editor: Any, uri: str) -> None:
     await until(lambda: shown(editor) == {OTHER: ["old"]})
     editor.notify("die", {})
     await until(lambda: shown(editor) == {OTHER: [], PY: ["new"]})
+
+
+@pytest.mark.parametrize("mode", ["one command", "several"])
+async def test_null_is_an_empty_list(tmp_path: Path, mode: str) -> None:
+    nothing = {"method": "textDocument/publishDiagnostics", "params": {"uri": PY, "diagnostics": None}}
+
+    async def cleared(editor: FakeEditor) -> None:
+        editor.open("x = 1\n", PY)
+        await until(lambda: sorted(shown(editor).get(PY, [])) == names)
+        editor.make_server_send(nothing)
+        await until(lambda: shown(editor) == {PY: []})
+
+    if mode == "several":
+        names = ["one", "two"]
+        async with several(tmp_path, {"python": {name: {"on_open": published(PY, name)} for name in names}}) as scene:
+            await cleared(scene.editor)
+    else:
+        names = ["one"]
+        async with editing(tmp_path, on_open=published(PY, "one")) as editor:
+            await cleared(editor)
 
 
 async def test_what_a_server_said_that_is_given_up_is_taken_back(
@@ -150,6 +170,16 @@ async def test_unchanged_of_one_keeps_what_it_said(tmp_path: Path) -> None:
         assert said(await pull(scene, first)) == ["one", "new"]
         assert [p.get("previousResultId") for p in scene.heard("one", PULL)] == [None, "7"]
         assert [p.get("previousResultId") for p in scene.heard("two", PULL)] == [None, "a"]
+
+
+async def test_items_that_are_null_take_away_what_was_said(tmp_path: Path) -> None:
+    specs = {
+        "one": replies(full("one"), {"kind": "full", "items": None}),
+        "two": replies(full("two"), UNCHANGED),
+    }
+    async with several(tmp_path, {"python": specs}) as scene:
+        await both_ready(scene, *specs)
+        assert said(await pull(scene, await pull(scene))) == ["two"]
 
 
 async def test_unchanged_of_all_is_unchanged(tmp_path: Path) -> None:

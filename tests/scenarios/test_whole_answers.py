@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from lsp_server.jsonrpc import wire
-from lsp_server.routing import answering, fanout
+from lsp_server.routing import answering, edits, fanout
 from tests.scenarios.harness import until
 from tests.scenarios.several import Several, dynamic, refreshing, several, where
 from tests.scenarios.test_servers_together import PY, both_ready
@@ -200,7 +201,11 @@ async def test_semantic_tokens_stay_with_their_legend_and_their_result_id(tmp_pa
         assert (await answer(scene, delta, {**asked, "previousResultId": "1"}))[
             "data"
         ] == []  # all of them: a new process
-        assert (len(scene.heard("one", full)), len(scene.heard("one", delta))) == (2, 1)
+        params = {**asked, "previousResultId": "unknown"}
+        escaped = json.dumps({"jsonrpc": "2.0", "id": "escaped", "method": delta, "params": params})
+        scene.editor.say(escaped.replace("/", r"\/").encode())  # as Foundation writes JSON
+        assert (await scene.editor.reply("escaped"))["result"]["data"] == []
+        assert (len(scene.heard("one", full)), len(scene.heard("one", delta))) == (3, 1)
         assert scene.heard("two", full) + scene.heard("two", delta) == []
 
 
@@ -241,6 +246,14 @@ async def test_edits_of_a_rename_are_joined_once(tmp_path: Path) -> None:
             ],
             "changeAnnotations": {"a": {"label": "one"}, "a (2)": {"label": "two"}},
         }
+
+
+def test_edits_that_are_null_are_none() -> None:
+    change = {"textDocument": {"uri": PY, "version": 1}, "edits": None}
+    results = [
+        wire.raw({"documentChanges": [change], "changeAnnotations": {"a": {"label": name}}}) for name in ("one", "two")
+    ]
+    assert wire.loads(edits.workspace_edit(results))["documentChanges"] == [{**change, "edits": []}]
 
 
 async def test_a_cancelled_request_is_not_sent_on(tmp_path: Path) -> None:

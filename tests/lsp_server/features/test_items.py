@@ -190,6 +190,9 @@ def test_an_item_that_two_servers_have_is_listed_once() -> None:
     both = joined([first, second])
     assert [json.loads(bytes(item["label"])) for item in both.items] == ["a", "a", "P", "a", "P", "P"]
     assert both.servers == ("one", "one", "one", "two", "two", "two")
+    escaped = ItemList.parse(msgspec.Raw(rb'[{"label":"\u0061"},{"label":"b"}]'), server="two")
+    assert escaped is not None
+    assert joined([first, escaped]).servers == ("one", "one", "one", "two")
 
 
 @pytest.mark.parametrize("rate_all", [False, True])
