@@ -133,6 +133,8 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
     asyncio.set_event_loop(loop)
     try:
         code = loop.run_until_complete(_serving(arguments, settings))
+    except Exception:  # nothing prints it once the process has exited
+        logging.getLogger(__name__).exception("Starling can't serve")
     finally:
         logging.shutdown()
         os._exit(code)
@@ -150,7 +152,7 @@ async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.stdio:
         return await serve_stdio(options)
     host, _, port = (arguments.tcp or "").rpartition(":")
-    if arguments.tcp and (not port.isdigit() or int(port) > 65535):
+    if arguments.tcp and (not port.isdecimal() or int(port) > 65535):
         print(f"--tcp {arguments.tcp!r}: expected HOST:PORT, such as 127.0.0.1:2087", file=sys.stderr)
         return 2
     try:
@@ -161,7 +163,7 @@ async def _serving(arguments: argparse.Namespace, settings: Settings) -> int:
     except ListenError as error:
         print(f"Starling can't listen: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a host name with an empty or a long label
         print(
             f"Starling can't listen on {arguments.tcp or arguments.pipe}: {error}. Choose another address.",
             file=sys.stderr,

@@ -76,6 +76,15 @@ async def test_missing_command_is_said_with_what_to_do(tmp_path: Path) -> None:
     await probe.stop()
 
 
+def test_a_server_that_can_not_be_loaded_says_why(tmp_path: Path) -> None:
+    Scene(tmp_path)
+    broken = "import sys; sys.modules['lsp_server.app'] = None; from lsp_server.serving import main; main(['--stdio'])"
+    done = subprocess.run([sys.executable, "-c", broken], input=b"", capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert b"Starling can't serve" in done.stderr
+    assert b"lsp_server.app" in done.stderr
+
+
 async def test_ranker_killed_costs_the_ranking_only(tmp_path: Path) -> None:
     async with Scene(tmp_path, completion=LIST).starling(*SIGNALS) as probe:
         probe.open(URI, "x.\n", "python")

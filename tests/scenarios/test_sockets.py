@@ -215,6 +215,13 @@ def test_another_host_than_loopback_needs_a_flag_that_says_the_risk() -> None:
     assert "not encrypted" in done.stderr
 
 
+@pytest.mark.parametrize("address", ["127.0.0..1:0", "127.0.0.1:\u00b2"])
+def test_an_address_that_can_not_be_one_is_named(address: str) -> None:
+    done = subprocess.run([*START, "--tcp", address], capture_output=True, timeout=20, check=False)
+    assert done.returncode in (1, 2)
+    assert address in done.stderr.decode()
+
+
 async def test_with_the_flag_it_listens_and_warns() -> None:
     async with listening("--tcp", "0.0.0.0:0", "--allow-remote") as server:
         assert "not encrypted" in await server.until_said("Warning")
