@@ -31,6 +31,7 @@ class EditorState:
     roots: list[str] = field(default_factory=list[str])
     initialized: asyncio.Event = field(default_factory=asyncio.Event)  # the editor has sent `initialized`
     ending: bool = False
+    does_not_read: bool = False  # the editor does not read what Starling sends
 
     @property
     def working_folder(self) -> Path | None:

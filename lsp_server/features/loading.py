@@ -59,9 +59,9 @@ class LazyFeatures:
         if self._server is not None:
             self._server.notify(method, params)
 
-    def response(self, body: bytes) -> bool:
+    def response(self, id: Id, body: bytes) -> bool:
         """Take a response of the editor. Returns False if no feature sent the request."""
-        return self._server is not None and self._server.protocol.response(body)
+        return self._server is not None and self._server.protocol.response(id, body)
 
     async def _loaded(self) -> StarlingServer | None:
         if self._server is not None:

@@ -23,6 +23,7 @@ from lsp_server import __version__
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Envelope, Id
 from lsp_server.protocol.typed import TypedProtocol, UnreadableParams
+from lsp_server.servers.backend import BackendError
 from lsp_server.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class StarlingServer(LanguageServer):
         return self.protocol._converter  # pyright: ignore[reportPrivateUsage]  (pygls has no public access to it)
 
     def wrapped(self, uri: str) -> LanguageClient | None:
-        """The preferred wrapped server of a document as a pygls client; None if there is none. Raises BackendExited."""
+        """The preferred wrapped server of a document as a pygls client; None if there is none. Raises BackendError."""
         servers = self.session.pool.of_document(uri)
         return servers[0].client if servers else None
 
@@ -89,6 +90,8 @@ class StarlingServer(LanguageServer):
             assert self.session.mode is not None
             self.session.mode.request(id, method, body, envelope)
             return None
+        except BackendError as error:
+            return wire.failure(id, wire.REQUEST_FAILED, str(error))
         except JsonRpcException as error:
             return wire.dumps({"jsonrpc": "2.0", "id": id, "error": self.protocol.to_json(error.to_response_error())})
         return result if isinstance(result, bytes) else wire.response(id, self.protocol.to_json(result))

@@ -167,7 +167,10 @@ class Child(asyncio.SubprocessProtocol):
             self._take_stderr(data)
             return
         for body in self._frames.feed(data):
-            self._on_body(body)
+            try:
+                self._on_body(body)
+            except Exception:  # the other messages must be handled
+                log.exception("a defect in Starling: a message of %s was not handled", self.name)
 
     def _take_stderr(self, data: bytes) -> None:
         *lines, self._stderr = (self._stderr + data).split(b"\n")

@@ -19,7 +19,7 @@ from pygls.protocol import LanguageServerProtocol, default_converter
 
 from lsp_server import __version__
 from lsp_server.jsonrpc import wire
-from lsp_server.jsonrpc.wire import Json
+from lsp_server.jsonrpc.wire import Id, Json
 
 
 class UnreadableParams(Exception):
@@ -68,16 +68,17 @@ class TypedProtocol(LanguageServerProtocol):
         """Convert a typed value to plain JSON values."""
         return json.loads(json.dumps(value, default=self._serialize_message))
 
-    def response(self, body: bytes) -> bool:
+    def response(self, id: Id, body: bytes) -> bool:
         """Take a response. Returns False if no request of this protocol has its id."""
-        message = wire.loads(body)
-        id = message.get("id")
         future = self._request_futures.pop(id, None) if isinstance(id, str) else None
         if future is None:
             return False
+        if future.cancelled():  # nobody waits for it any more
+            self._result_types.pop(str(id), None)
+            return True
         try:
-            structured = self.structure_message(message)
-        except JsonRpcException as error:  # pygls would never complete the future
+            structured = self.structure_message(wire.loads(body))
+        except (JsonRpcException, wire.WireError) as error:  # pygls would never complete the future
             future.set_exception(error)
             return True
         error = getattr(structured, "error", None)

@@ -157,7 +157,7 @@ class Requests:
         for server, ask in pending.asked:
             server.cancel(ask, body if ask.id == pending.id else wire.notification("$/cancelRequest", {"id": ask.id}))
         cancelled = wire.failure(pending.id, wire.REQUEST_CANCELLED, "cancelled")
-        if pending.asked and not pending.waiting:  # all servers have answered; only a feature is still working
+        if not pending.waiting:  # no server that was asked may still answer
             self.reply(id, cancelled)
         else:
             asyncio.get_running_loop().call_later(CANCEL_GRACE, self._overdue, pending, cancelled)

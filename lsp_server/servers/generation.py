@@ -205,8 +205,7 @@ class Generation:
 
     def _received(self, body: bytes, envelope: Envelope) -> None:
         if envelope.is_response:
-            if self._client is None or not self._client.protocol.response(body):
-                self._events.process_response(self, wire.id_of(envelope), body)
+            self._answered(wire.id_of(envelope), body)
         elif self.phase is not Phase.ENDED:
             self._events.process_message(self, body, envelope)
         elif envelope.is_request:  # it may wait for the response before it exits
@@ -221,7 +220,12 @@ class Generation:
             self._backend.send(wire.failure(id, wire.PARSE_ERROR, str(error)))
         else:
             failure = wire.failure(id, wire.INTERNAL_ERROR, f"the server's response can't be read: {error}")
-            self._events.process_response(self, id, failure)
+            self._answered(id, failure)
+
+    def _answered(self, id: Id, body: bytes) -> None:
+        """Give a response to the feature or to the editor, whichever sent the request."""
+        if self._client is None or not self._client.protocol.response(id, body):
+            self._events.process_response(self, id, body)
 
     def _exited(self, error: BackendExited) -> None:
         was, self.phase = self.phase, Phase.ENDED

@@ -114,7 +114,8 @@ class Pool:
             return
         documents = [(document.uri, document.language_id) for document in self._editor.documents]
         for server in self.servers:
-            if server.state is State.RUNNING and not any(server.is_for(*document) for document in documents):
+            used = any(server.is_for(*document) for document in documents)
+            if server.state is State.RUNNING and not used and not server.is_resting:
                 server.rest_after(seconds)
 
     def of_workspace(self, roots: Iterable[str]) -> list[WrappedServer]:

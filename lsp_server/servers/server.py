@@ -104,9 +104,11 @@ class WrappedServer:
 
     @property
     def client(self) -> ServerClient:
-        """The server as a pygls client, for requests of features. Raises BackendExited if it does not run."""
-        if self._process is None or not self._process.alive:
-            raise BackendExited(self.plan.command[0], -1, ())
+        """The server as a pygls client, for requests of features. Raises BackendError if it answers no requests (yet)."""
+        if self._process is None or self.state is not State.RUNNING or not self._process.alive:
+            raise BackendError(
+                f"The language server '{self.plan.command[0]}' is not ready; its state: {self.state.value}"
+            )
         return self._process.client
 
     # Capabilities
@@ -134,13 +136,13 @@ class WrappedServer:
             self.why_not, self._missing = str(error), isinstance(error, BackendMissing)
             raise
         self.announced.capabilities, self.announced.encoding = process.capabilities, process.encoding
+        if self.editor.does_not_read:
+            process.pause(True)
         return result
 
     def wake(self) -> None:
         """Start it in the background if it does not run, because a document of its languages was opened."""
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
+        self._stop_resting()
         if self.state is State.IDLE or (self.state is State.FAILED and self._missing and self.is_installed):
             self.state = State.STARTING
             self._start_task = asyncio.get_running_loop().create_task(self._start_in_background())
@@ -214,14 +216,22 @@ class WrappedServer:
         """Send the requests that waited. From now on messages are sent at once."""
         self.state = State.RUNNING
         for request in self._forwarded:
-            if not request.cancelled:
-                self.send(request.body)
+            self.send(request.body)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether `rest_after` was called, and its time is not over."""
+        return self._idle_timer is not None
 
     def rest_after(self, seconds: float) -> None:
         """Stop it after so many seconds without open documents. `wake` cancels this."""
+        self._stop_resting()
+        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._stop_idle)
+
+    def _stop_resting(self) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._idle_timer = asyncio.get_running_loop().call_later(seconds, self._stop_idle)
+            self._idle_timer = None
 
     def _stop_idle(self) -> None:
         self._idle_timer = None
@@ -243,8 +253,7 @@ class WrappedServer:
 
         `politely`: send shutdown first. `keep_reads`: requests that only read wait for the next process.
         """
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        self._stop_resting()
         task, self._start_task = self._start_task, None
         process, self._process = self._process, None
         before = self._stop_task
@@ -318,10 +327,14 @@ class WrappedServer:
             self.send(request.body)
 
     def cancel(self, request: ForwardedRequest, body: bytes) -> None:
-        """Forward the editor's $/cancelRequest (`body`). The server may still answer the request."""
+        """Forward the editor's $/cancelRequest (`body`): the server may still answer. A request that waits is answered at once."""
         request.cancelled = True
-        if request in self._forwarded and self.state is State.RUNNING:
+        if request not in self._forwarded:
+            return
+        if self.state is State.RUNNING:
             self.send(body)
+        else:
+            self._forwarded.reply(request.id, wire.failure(request.id, wire.REQUEST_CANCELLED, "cancelled"))
 
     def forget(self, request: ForwardedRequest) -> bool:
         """Stop waiting for the answer, and cancel the request. Returns False if it has been answered."""

@@ -80,7 +80,7 @@ class Features(Protocol):
         """Give a notification of the editor to the feature that listens to it."""
         ...
 
-    def response(self, body: bytes) -> bool:
+    def response(self, id: Id, body: bytes) -> bool:
         """Take a response of the editor. Returns False if no feature sent the request."""
         ...
 
@@ -230,12 +230,19 @@ class Session:
             self._features.notify(method, wire.params_of(envelope))
 
     def _response(self, body: bytes, envelope: Envelope) -> None:
+        id = wire.id_of(envelope)
         for server in self.pool:
-            asked = server.names.answered(wire.id_of(envelope))
+            asked = server.names.answered(id)
             if asked is not None:
-                server.send(wire.with_id(asked.rewrite(body), asked.id))
+                try:
+                    reply = wire.with_id(asked.rewrite(body), asked.id)
+                except Exception as error:  # the server must not wait for ever
+                    why = f"the editor's response to {asked.method} can't be used: {error!r}"
+                    server.send(wire.failure(asked.id, wire.INTERNAL_ERROR, why))
+                    raise
+                server.send(reply)
                 return
-        self._features.response(body)
+        self._features.response(id, body)
 
     # Beginning and end
 
@@ -306,6 +313,12 @@ class Session:
     def show(self, message: str, *, kind: int = WARNING) -> None:
         log.warning("%s", message)
         self.notify("window/showMessage", {"type": kind, "message": message})
+
+    def pause_servers(self, paused: bool) -> None:
+        """Stop reading from the wrapped servers while the editor does not read, so that our buffers stay small."""
+        self.state.does_not_read = paused
+        for server in self.pool:
+            server.pause(paused)
 
     # From wrapped servers (ServerEvents)
 

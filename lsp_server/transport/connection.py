@@ -89,6 +89,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         if self._exit_code is not None and not self.done.done():
+            if self._is_socket and self._writer is not None:
+                self._writer.abort()  # `close` keeps the socket and its buffer until the client has read everything
             self.done.set_result(self._exit_code)
 
     def authenticated(self) -> None:
@@ -130,15 +132,12 @@ class Connection(asyncio.Protocol):
         self._writer_lost = True
         self._finish()
 
-    # While the editor does not read, stop reading from the wrapped servers, so that our buffers stay small.
     def pause_writing(self) -> None:
-        for server in self.session.pool:
-            server.pause(True)
+        self.session.pause_servers(True)
 
     def resume_writing(self) -> None:
         self._pause_reading(False)
-        for server in self.session.pool:
-            server.pause(False)
+        self.session.pause_servers(False)
 
     def _pause_reading(self, paused: bool) -> None:
         self._reading_paused = paused

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from lsp_server.jsonrpc import wire
+from lsp_server.routing import requests
 from tests.fakes.editor import URI, FakeRanker, editing, ranking, received_in
+from tests.scenarios.several import several
 
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 2}}
 HOVER = "textDocument/hover"
@@ -47,6 +51,23 @@ async def test_the_servers_own_answer_to_a_cancel_is_passed_on(tmp_path: Path) -
         editor.notify("$/cancelRequest", {"id": 5})
         editor.make_server_send({"id": 5, "error": {"code": wire.REQUEST_CANCELLED, "message": "as you wish"}})
         assert (await editor.reply(5))["error"]["message"] == "as you wish"
+
+
+@pytest.mark.parametrize("method", ["textDocument/completion", HOVER])
+async def test_what_is_cancelled_while_its_server_starts_is_answered_at_once_and_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(requests, "CANCEL_GRACE", 1000.0)
+    async with several(tmp_path, {"python": {"late": {"slow": {"initialize": 0.5}}}}) as scene:
+        scene.editor.open("x")
+        scene.editor.request(method, WHERE, 5)
+        scene.editor.notify("$/cancelRequest", {"id": 5})
+        assert (await scene.editor.reply(5))["error"]["code"] == wire.REQUEST_CANCELLED
+        await scene.until_heard("late", "textDocument/didOpen")
+        scene.editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
+        scene.editor.session.pool.servers[0].rest_after(0)
+        await scene.until_heard("late", "shutdown")  # no request keeps it
+        assert scene.heard("late", method) == []
 
 
 async def test_cancelling_what_nobody_asked_is_no_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lsp_server.features import loading
 from lsp_server.jsonrpc import wire
 from lsp_server.servers.backend import BackendRefused
 from tests.fakes.editor import FakeRanker, editing
-from tests.scenarios.harness import URI, Scene
+from tests.scenarios.harness import URI, Scene, until
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "extending.md"
 WHERE = {"textDocument": {"uri": URI}, "position": {"line": 0, "character": 0}}
@@ -37,11 +37,25 @@ async def test_the_example_of_the_page(tmp_path: Path, example: str) -> None:
     assert [params["textDocument"]["uri"] for params in scene.received("textDocument/didSave")] == [URI]
 
 
-async def test_an_answer_that_is_not_what_lsp_says_is_an_error_and_no_wait(tmp_path: Path, example: str) -> None:
-    scene = Scene(tmp_path, results={"textDocument/hover": {"contents": {"kind": 5}}})
+@pytest.mark.parametrize("answer", ['{"contents":{"kind":5}}', '{"contents":{{'], ids=["not of LSP", "garbled"])
+async def test_an_answer_that_is_not_what_lsp_says_is_an_error_and_no_wait(
+    tmp_path: Path, example: str, answer: str
+) -> None:
+    scene = Scene(tmp_path, raw={"textDocument/hover": answer})
     async with scene.starling("--ranker", "off", "--feature", example) as probe:
         with pytest.raises(BackendRefused):
             await probe.backend.request("textDocument/hover", WHERE, 20)
+
+
+async def test_a_server_that_is_not_ready_gets_no_request_of_a_feature(tmp_path: Path, example: str) -> None:
+    lives = [{"hang": ["initialize"]}]
+    scene = Scene(tmp_path, crash_on=["die"], life=str(tmp_path / "life"), lives=lives)
+    async with scene.starling("--ranker", "off", "--feature", example) as probe:
+        probe.backend.notify("die", {})
+        await until(lambda: len(scene.received("initialize")) == 2)
+        with pytest.raises(BackendRefused, match="is not ready; its state: restarting"):
+            await probe.backend.request("textDocument/hover", WHERE, 20)
+        assert scene.received("textDocument/hover") == []
 
 
 async def test_params_that_are_not_lsps_go_to_the_wrapped_server(tmp_path: Path, example: str) -> None:

@@ -61,6 +61,21 @@ async def test_a_server_that_is_woken_while_it_shuts_down_answers(tmp_path: Path
         assert scene.heard("slow", "textDocument/didOpen")[-1]["textDocument"]["text"] == "y"
 
 
+async def test_closing_other_files_does_not_keep_an_unused_server(tmp_path: Path) -> None:
+    async with several(tmp_path, {"python": {"unused": HOVERS}}, settings=Settings(ranker="off", idle=1)) as scene:
+        editor = scene.editor
+        editor.open("x")
+        assert "result" in await editor.ask(HOVER, where(URI))
+        editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
+
+        def stopped() -> list[Any]:
+            editor.open("y", "file:///project/notes.txt", "plaintext")
+            editor.notify("textDocument/didClose", {"textDocument": {"uri": "file:///project/notes.txt"}})
+            return scene.heard("unused", "shutdown")
+
+        await until(stopped)
+
+
 @pytest.mark.parametrize("words", [b"", frame(wire.notification("exit", None))], ids=["end of input", "exit"])
 def test_an_editor_that_leaves_while_the_server_is_started(tmp_path: Path, words: bytes) -> None:
     scene = Scene(tmp_path, stubborn=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ import pytest
 from lsp_server.features.loading import LazyFeatures
 from lsp_server.jsonrpc import child, wire
 from lsp_server.jsonrpc.frames import Oversized, frame
+from lsp_server.servers.server import State
 from lsp_server.session.authentication import Authentication
 from lsp_server.session.session import Session
 from lsp_server.settings import Settings
 from lsp_server.transport import connection
 from lsp_server.transport.connection import Connection
 from tests.fakes.editor import URI, editing, received_in
+from tests.scenarios.harness import until
+from tests.scenarios.several import several
 
 HOVER = "textDocument/hover"
 CHANGE = "textDocument/didChange"
@@ -118,6 +123,40 @@ async def test_a_server_that_never_reads_again_is_started_anew(tmp_path: Path, m
         await editor.heard("window/showMessage")
         assert "result" in await editor.ask(HOVER, WHERE)
         assert server.pid != before
+
+
+async def test_a_server_that_starts_while_the_editor_does_not_read_is_not_read(tmp_path: Path) -> None:
+    async with several(tmp_path, {"python": {"one": {}}}) as scene:
+        session = scene.editor.session
+        session.pause_servers(True)
+        scene.editor.open("x", URI)
+        (server,) = session.pool
+        await until(lambda: server.state is State.RUNNING)
+        output = server._process._backend._child._pipe(1)  # type: ignore[union-attr]
+        assert isinstance(output, asyncio.ReadTransport)
+        assert not output.is_reading()
+        session.pause_servers(False)
+        assert output.is_reading()
+
+
+async def test_what_a_client_did_not_read_is_freed_when_it_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "FLUSH_SECONDS", 0.05)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        editor = Connection(
+            lambda client, authentication: Session(client, Settings(), LazyFeatures, authentication),
+            Authentication(),
+            is_socket=True,
+        )
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: editor, ours)
+        for number in itertools.count():
+            editor.data_received(frame(wire.request(number, "odd/early", {})))
+            if transport.get_write_buffer_size():
+                break
+        editor.session.abort()
+        assert await asyncio.wait_for(editor.done, 20) == 1
+        await until(lambda: ours.fileno() == -1, 5)
+        assert transport.get_write_buffer_size() == 0
 
 
 class _Unread(asyncio.Transport):

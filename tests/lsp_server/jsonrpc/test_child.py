@@ -1,14 +1,17 @@
-"""What a child wrote before it exited is known when its exit is reported."""
+"""What a child writes is handled message by message, and known when its exit is reported."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 import pytest
 
 from lsp_server.jsonrpc import child
 from lsp_server.jsonrpc.child import Child
+from lsp_server.jsonrpc.wire import WireError
+from tests.scenarios.harness import until
 
 
 async def test_last_lines_are_read_before_the_exit_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,4 +34,24 @@ async def test_last_lines_are_read_before_the_exit_is_reported(monkeypatch: pyte
         guarded=False,
     )
     assert await asyncio.wait_for(exited, 20) == ["the reason", "3"]
+    await started.stop()
+
+
+async def test_a_message_that_is_not_handled_costs_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child, "log", logging.getLogger("tests.child"))  # of lsp_server, it would fail the test
+    handled: list[bytes | WireError] = []
+
+    def take(body: bytes | WireError) -> None:
+        handled.append(body)
+        if body == b"{}":
+            raise ValueError("as told")
+
+    frames = r"Content-Length: 2\r\n\r\n{}Content-Length: 2\r\n\r\n[]"
+    command = ("/bin/sh", "-c", f"printf '{frames}'; cat")
+    started = await Child.start(command, on_body=take, on_exit=lambda code: None, guarded=False)
+    await until(lambda: len(handled) == 2, 5)
+    assert handled == [b"{}", b"[]"]
+    assert "was not handled" in caplog.text
     await started.stop()
