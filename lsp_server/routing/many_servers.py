@@ -274,7 +274,7 @@ class ManyServers:
         for server in self._pool:
             if server.state is not State.RUNNING:
                 continue
-            if method == FOLDERS and not self._targets.hears_of_folders(server):
+            if method == FOLDERS and (server.plan.folder is not None or not self._targets.hears_of_folders(server)):
                 continue
             if method == configuration.CHANGED:
                 server.tell(configuration.changed(server.plan, body) or body)
@@ -288,7 +288,7 @@ class ManyServers:
     # From servers
 
     def from_server(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:
-        params = wire.params_of(envelope)
+        params, answer = wire.params_of(envelope), None
         if envelope.method == PUBLISH:
             if not server.plan.answers(PUBLISH):
                 return None
@@ -299,11 +299,13 @@ class ManyServers:
             self._announcer.unregister(server, params)
         elif envelope.method == "$/progress" and server_messages.is_anothers_progress(server, envelope, self._pool):
             return None
+        elif envelope.method == "workspace/workspaceFolders" and server.plan.folder is not None:
+            answer = configuration.workspace_folders(server.plan.folder)
         elif envelope.method == configuration.METHOD and configuration.has_settings(server.plan):
             return self._configuration(server, body, envelope)
         else:
             return server_messages.for_editor(server, body, envelope)
-        server.send(wire.response(wire.id_of(envelope), None))
+        server.send(wire.response(wire.id_of(envelope), answer))
         return None
 
     def _configuration(self, server: WrappedServer, body: bytes, envelope: Envelope) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import msgspec
 
@@ -19,7 +19,7 @@ class _Item(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    items: list[_Item]
+    items: list[_Item] | None = None
 
 
 def has_settings(plan: Plan) -> bool:
@@ -29,13 +29,13 @@ def has_settings(plan: Plan) -> bool:
 
 def sections_of(params: msgspec.Raw) -> list[str]:
     """Return the sections that a workspace/configuration requests; "" means all settings. Raises Malformed."""
-    return [item.section or "" for item in wire.read(params, _Asked).items]
+    return [item.section or "" for item in wire.read(params, _Asked).items or ()]
 
 
 def answer(plan: Plan, sections: list[str], reply: bytes) -> bytes:
     """Convert the editor's reply to workspace/configuration for this server. Raises Malformed."""
     members = wire.fields(reply)
-    given: list[Json] = wire.read(members["result"], list[Any]) if "result" in members else []
+    given = wire.as_array(wire.loads(members.get("result", msgspec.Raw(b"null"))))
     values = given + [None] * (len(sections) - len(given))
     settled = [settings(plan, section, value) for section, value in zip(sections, values, strict=False)]
     kept = {name: value for name, value in members.items() if name not in ("result", "error")}
@@ -88,7 +88,11 @@ def initialize_params(plan: Plan, params: dict[str, msgspec.Raw]) -> dict[str, m
         capabilities = wire.loads(params.get("capabilities", msgspec.Raw(b"{}")))
         params["capabilities"] = wire.raw(_over(capabilities, {"workspace": {"configuration": True}}))
     if plan.folder is not None:
-        uri = plan.folder.as_uri()
-        params["rootUri"], params["rootPath"] = wire.raw(uri), wire.raw(str(plan.folder))
-        params["workspaceFolders"] = wire.raw([{"uri": uri, "name": plan.folder.name}])
+        params["rootUri"], params["rootPath"] = wire.raw(plan.folder.as_uri()), wire.raw(str(plan.folder))
+        params["workspaceFolders"] = wire.raw(workspace_folders(plan.folder))
     return params
+
+
+def workspace_folders(project: Path) -> Json:
+    """Return the workspace folders of a project's own server: the project alone."""
+    return [{"uri": project.as_uri(), "name": project.name}]

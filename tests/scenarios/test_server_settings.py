@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lsp_server.jsonrpc import wire
 from lsp_server.settings import Settings
 from tests.fakes.editor import FakeEditor
@@ -69,6 +71,30 @@ async def test_settings_go_over_what_the_editor_answers(tmp_path: Path) -> None:
         ]
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+ODD = {
+    "null": (b'"result":null', [{"level": "high"}]),
+    "an error": (b'"error":{"code":-32603,"message":"no"}', [{"level": "high"}]),
+    "nested too deep": (b'"result":' + DEEP, None),
+}
+
+
+@pytest.mark.parametrize(("answer", "expected"), ODD.values(), ids=ODD)
+async def test_an_editor_that_answers_with_no_settings_leaves_no_server_waiting(
+    tmp_path: Path, answer: bytes, expected: Any
+) -> None:
+    client = {**dynamic(), "workspace": {**dynamic()["workspace"], "configuration": True}}
+    async with described(tmp_path, CAN, {"settings": {"snake": {"level": "high"}}}, client=client) as scene:
+        scene.editor.open("x = 1\n", PY)
+        await scene.until_heard("snake", "textDocument/didOpen")
+        scene.editor.make_server_send({"id": 5, "method": CONFIGURATION, "params": {"items": [{"section": "snake"}]}})
+        asked = await scene.editor.heard(CONFIGURATION)
+        scene.editor.say(b'{"jsonrpc":"2.0","id":%b,%b}' % (wire.dumps(asked["id"]), answer))
+        (reply,) = await until(lambda: [m for m in scene.log("snake") if m.get("id") == 5 and "method" not in m])
+        assert reply.get("result") == expected
+        assert ("error" in reply) == (expected is None)
+
+
 async def test_an_editor_without_configuration_requests_is_answered_for(tmp_path: Path) -> None:
     async with described(tmp_path, CAN, {"settings": {"snake": {"level": "high"}}}) as scene:
         scene.editor.open("x = 1\n", PY)
@@ -114,6 +140,27 @@ async def test_each_project_of_a_workspace_has_its_own_server(tmp_path: Path) ->
         assert len(scene.heard("snake", "textDocument/didOpen")) == 3  # each document in one of them
         assert len(scene.heard("snake", "textDocument/hover")) == 3
         assert "textDocument/hover" in scene.registered()  # once for all of them
+
+
+async def test_a_projects_server_knows_no_other_folder(tmp_path: Path) -> None:
+    root = tmp_path / "mono"
+    (root / "one").mkdir(parents=True)
+    (root / "one" / "pyproject.toml").write_text("")
+    told, asked = "workspace/didChangeWorkspaceFolders", "workspace/workspaceFolders"
+    folders = {"workspaceFolders": {"supported": True, "changeNotifications": True}}
+    spec = {"capabilities": {**CAN["capabilities"], "workspace": folders}}
+    given = [{"uri": root.as_uri(), "name": "mono"}]
+    async with described(tmp_path, spec, {"roots": ["pyproject.toml"]}, workspaceFolders=given) as scene:
+        for uri in ((root / "one" / "a.py").as_uri(), (root / "b.py").as_uri()):
+            scene.editor.open("x = 1\n", uri)
+            assert "result" in await scene.editor.ask("textDocument/hover", where(uri))
+        scene.editor.notify(told, {"event": {"added": [{"uri": "file:///other", "name": "other"}], "removed": []}})
+        scene.editor.make_server_send({"id": "folders", "method": asked})  # both servers
+        (answer,) = await until(lambda: [m for m in scene.log("snake") if m.get("id") == "folders"])
+        assert answer["result"] == [{"uri": (root / "one").as_uri(), "name": "one"}]
+        assert len(await scene.until_heard("snake", told)) == 1
+        await scene.editor.heard(asked)  # the workspace's server asks the editor
+        assert len(scene.told(asked)) == 1
 
 
 async def test_a_server_is_asked_only_for_its_methods(tmp_path: Path) -> None:
