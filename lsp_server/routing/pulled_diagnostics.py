@@ -37,7 +37,7 @@ class _Report(msgspec.Struct, rename="camel"):
 
 
 class _Workspace(msgspec.Struct):
-    items: list[_Report] | None = None
+    items: list[_Report] = []
 
 
 class _PreviousId(msgspec.Struct):
@@ -124,7 +124,7 @@ class PulledDiagnostics:
         reports: dict[str, list[tuple[Source, _Report]]] = {}
         for source, result in found:
             read = None if result is None else _readable(result, _Workspace)
-            for report in (read and read.items) or ():
+            for report in () if read is None else read.items:
                 reports.setdefault(key_of(report.uri), []).append((source, report))
         items: list[Json] = []
         for key, of in reports.items():

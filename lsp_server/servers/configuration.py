@@ -19,7 +19,7 @@ class _Item(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    items: list[_Item] | None = None
+    items: list[_Item]
 
 
 def has_settings(plan: Plan) -> bool:
@@ -29,7 +29,7 @@ def has_settings(plan: Plan) -> bool:
 
 def sections_of(params: msgspec.Raw) -> list[str]:
     """Return the sections that a workspace/configuration requests; "" means all settings. Raises Malformed."""
-    return [item.section or "" for item in wire.read(params, _Asked).items or ()]
+    return [item.section or "" for item in wire.read(params, _Asked).items]
 
 
 def answer(plan: Plan, sections: list[str], reply: bytes) -> bytes:

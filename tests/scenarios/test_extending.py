@@ -53,8 +53,9 @@ async def test_a_server_that_is_not_ready_gets_no_request_of_a_feature(tmp_path:
     async with scene.starling("--ranker", "off", "--feature", example) as probe:
         probe.backend.notify("die", {})
         await until(lambda: len(scene.received("initialize")) == 2)
-        with pytest.raises(BackendRefused, match="is not ready; its state: restarting"):
+        with pytest.raises(BackendRefused, match="is not ready; its state: restarting") as refused:
             await probe.backend.request("textDocument/hover", WHERE, 20)
+        assert refused.value.code == wire.REQUEST_FAILED
         assert scene.received("textDocument/hover") == []
 
 

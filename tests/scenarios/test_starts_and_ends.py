@@ -61,17 +61,21 @@ async def test_a_server_that_is_woken_while_it_shuts_down_answers(tmp_path: Path
         assert scene.heard("slow", "textDocument/didOpen")[-1]["textDocument"]["text"] == "y"
 
 
-async def test_closing_other_files_does_not_keep_an_unused_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_closing_other_files_does_not_keep_an_unused_server(tmp_path: Path, restarted: bool) -> None:
     async with several(tmp_path, {"python": {"unused": HOVERS}}, settings=Settings(ranker="off", idle=1)) as scene:
         editor = scene.editor
         editor.open("x")
         assert "result" in await editor.ask(HOVER, where(URI))
         editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
+        if restarted:
+            editor.session.pool.servers[0].rest_after(1000)
+            assert "result" in await editor.ask("starling/restart", {})
 
-        def stopped() -> list[Any]:
+        def stopped() -> bool:
             editor.open("y", "file:///project/notes.txt", "plaintext")
             editor.notify("textDocument/didClose", {"textDocument": {"uri": "file:///project/notes.txt"}})
-            return scene.heard("unused", "shutdown")
+            return len(scene.heard("unused", "shutdown")) == 1 + restarted
 
         await until(stopped)
 

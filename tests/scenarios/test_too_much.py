@@ -195,5 +195,8 @@ async def test_an_editor_that_does_not_read_is_not_read(monkeypatch: pytest.Monk
             editor.data_received(frame(wire.request(number, "odd/early", {})))
     assert not transport.reading
     assert transport.unread < 12_000
+    editor.pause_writing()
+    assert editor.session.state.does_not_read
     editor.resume_writing()
     assert transport.reading
+    assert not editor.session.state.does_not_read
