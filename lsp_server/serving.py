@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lsp_server import __version__
 from lsp_server.settings import SETTINGS, Settings, flag, updated
+from tuning.ranking.serving.remote.address import folders_of
 
 ABOUT = """\
 settings (an editor sends them under the key "starling" in initializationOptions, by the same names):
@@ -104,6 +105,8 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
 def settings_of(arguments: argparse.Namespace, wrapped: Sequence[str] | None) -> tuple[Settings, list[str]]:
     """The settings from the flags and the wrapped command, and a message for each problem."""
     given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+    if off := given.get("remoteOff"):
+        given["remoteOff"] = ",".join(_anchored_folder(folder) for folder in folders_of(off))
     settings, problems = updated(Settings(), given, trusted=True)
     if wrapped is not None:
         if not wrapped:
@@ -114,7 +117,6 @@ def settings_of(arguments: argparse.Namespace, wrapped: Sequence[str] | None) ->
         base=_anchored_path(settings.base),
         adapter=_anchored_adapter(settings.adapter),
         remote_token_file=_anchored_path(settings.remote_token_file),
-        remote_off=",".join(_anchored_path(folder.strip()) for folder in settings.remote_off.split(",")),
     )
     names = _preset_names() if settings.server else []
     for name in (part.strip() for part in settings.server.split(",")):
@@ -175,6 +177,14 @@ def _anchored_path(base: str) -> str:
     """A file or folder as an absolute path: the process that reads it may start elsewhere. A hub id stays."""
     path = Path(base).expanduser()
     return str(path.absolute()) if base and path.exists() else base
+
+
+def _anchored_folder(folder: str) -> str:
+    """A folder as an absolute path, whether it is there or not."""
+    try:
+        return str(Path(folder).expanduser().absolute())
+    except RuntimeError:  # `~user` of no such user: it is refused as it is
+        return folder
 
 
 def _anchored_adapter(spec: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tuning.ranking.serving.remote.address import wrong_url
+from tuning.ranking.serving.remote.address import wrong_folders, wrong_url
 
 STAR_PLACES = ("label", "detail")
 RANKERS = ("off", "signals", "model")
@@ -113,6 +113,10 @@ def _wrong_servers(value: Any) -> str:
     return "" if all(commands) else "a command is empty"
 
 
+def _wrong_off(value: Any) -> str:
+    return wrong_folders(value) if _text(4096)(value) else "it must be a text of at most 4096 characters"
+
+
 def _wrong_engine(value: Any) -> str:
     return "it must be a text" if not isinstance(value, str) else wrong_url(value) if value else ""
 
@@ -168,9 +172,10 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "remoteOff": Setting(
         field="remote_off",
-        allowed="folders, comma-separated, whose documents are never sent to the engine",
-        accepts=_text(4096),
+        allowed="absolute folders, comma-separated, whose documents are never sent to the engine",
+        accepts=lambda value: not _wrong_off(value),
         trusted=True,
+        wrong=_wrong_off,
     ),
     "logAccepted": Setting(
         field="log_accepted",
@@ -201,7 +206,8 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
     """The settings with what was given laid over, and a message for each value that could not be taken.
 
     What needs trust is refused where there is none; `origin` says then whose settings these are.
-    A bad value falls back to the default, so that a typing error never leaves an older value in force unseen.
+    A bad value falls back to the default, so that a typing error never leaves an older value in force unseen. Without the folders
+    of `remoteOff`, no engine is used: it would be sent their documents.
     """
     if given is None:
         return current, []
@@ -209,6 +215,7 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
         return current, [f"Starling's settings must be an object under 'starling', not {given!r}."]
     problems: list[str] = []
     changes: dict[str, Any] = {}
+    is_off_refused = False
     for name, value in cast("Mapping[str, Any]", given).items():
         setting = SETTINGS.get(name)
         if setting is None:
@@ -227,8 +234,12 @@ def updated(current: Settings, given: Any, *, trusted: bool, origin: str = "a wo
                 f"Starling's setting '{name}' is {value!r}; it must be {setting.allowed}. Using {default!r}."
                 + (f" ({wrong})" if wrong else "")
             )
+            is_off_refused = is_off_refused or setting.field == "remote_off"
         else:
             changes[setting.field] = tuple(cast("list[object]", value)) if isinstance(value, list) else value
+    if is_off_refused:
+        changes["remote"] = ""
+        problems.append("No team's engine is used until Starling's setting 'remoteOff' is right.")
     return replace(current, **changes), problems
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import final
 
@@ -155,11 +154,7 @@ def evidence(tables: Sequence[Table], contexts: Sequence[str], ids: U32) -> Evid
     return Evidence(p=p, share=share, projects=projects, context=finest, of=of)
 
 
-@cache
 def table_of(group: str, folder: Path = FOLDER) -> Table | None:
-    """Load a folder's table of a group of languages (the packaged one), or return None if there is none. Raises TableError.
-
-    The table stays in memory: its file may not change.
-    """
+    """Load a folder's table of a group of languages (the packaged one), or return None if there is none. Raises TableError, OSError."""
     file = folder / f"{group}{SUFFIX}"
     return Table.load(file) if file.is_file() else None

@@ -1,21 +1,25 @@
 """Which model scores a document's names: the team's engine, where one is named and answers in time, else the one on this machine.
 
 The model on this machine is loaded when it is first needed. With an engine, that is when the engine fails, or when a document is open
-that the engine is not sent.
+that the engine is not sent. A default base that is installed later is loaded when it has come.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsp_server.ranking.model_worker import ModelWorker
 from lsp_server.ranking.remote_worker import RemoteWorker
 from lsp_server.ranking.search_job import Worker
+from tuning.ranking.serving.model.model_store import is_installed
 from tuning.ranking.serving.remote.address import Remote
 
 if TYPE_CHECKING:
     from tuning.ranking.serving.remote.engine import RemoteEngine
+
+log = logging.getLogger(__name__)
 
 HALF = 0.5  # of a list's time
 
@@ -28,6 +32,7 @@ class ModelChoice:
         self._remote: RemoteWorker | None = None
         self._local: ModelWorker | None = None
         self._first = ""  # the adapter that is loaded first
+        self._was_missing = False  # the default base, when the model on this machine was loaded
 
     def start(self, adapter: str, deadline: float) -> None:
         """Begin; returns at once. `deadline`: seconds that a list has."""
@@ -35,6 +40,8 @@ class ModelChoice:
         if self._to is None:
             self._start_local()
         elif self._remote is None:
+            for folder in self._to.absent():
+                log.warning("remoteOff: there is no folder %s", folder)
             self._remote = RemoteWorker(self._connect, deadline)
             self._remote.start()
 
@@ -85,10 +92,14 @@ class ModelChoice:
         }
 
     def _ready_local(self) -> ModelWorker | None:
+        if self._local is not None and self._local.state == "failed" and self._was_missing and is_installed():
+            self._local = None
+            self._start_local()
         return self._local if self._local is not None and self._local.ready else None
 
     def _start_local(self) -> None:
         if self._local is None:
+            self._was_missing = not self._base and not is_installed()
             self._local = ModelWorker(self._base, self._first)
             self._local.start()
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -20,18 +19,17 @@ from corpus.syntax.candidate import candidates
 from corpus.syntax.language import language_for
 from corpus.syntax.parse import SyntaxDocument
 from corpus.syntax.queries import prepare
-from corpus.syntax.site import CompletionSite, site_at
-from corpus.syntax.tokens import BlockTokenizer
+from corpus.syntax.site import CompletionSite
 from lsp_server.documents.positions import Encoding, to_offset
 from lsp_server.documents.texts import apply_changes, encoded
 from lsp_server.documents.uris import path_of
 from lsp_server.ranking.acceptance_log import Accepting
 from lsp_server.ranking.model_choice import ModelChoice
+from lsp_server.ranking.open_document import OpenDocument
 from lsp_server.ranking.search_job import SearchJob, Worker
-from lsp_server.ranking.workspace import NOTHING, Workspace
+from lsp_server.ranking.workspace import Workspace
 from tuning.ranking.serving import acceptance_log
 from tuning.ranking.serving.blend import Blend
-from tuning.ranking.serving.index.repeats import Nearby
 from tuning.ranking.serving.model.adapter_registry import ADAPTERS, USAGE, Watched
 from tuning.ranking.serving.model.prompt import Prompt, build_prompt
 from tuning.ranking.serving.rank import Listing, Order, Surroundings, listing, ordered, outranked_imports, shortlist
@@ -43,36 +41,7 @@ log = logging.getLogger(__name__)
 RESERVE = 0.012  # seconds of the deadline kept for blending and the way back
 READ_AFTER = 0.02  # seconds without a keystroke before the model reads on
 LOOK_AFTER = 0.05  # seconds without another request about a place before the model reads what stands before it
-
-
-@dataclass(slots=True)
-class _Open:
-    """An open document, and what was read around its cursor last."""
-
-    syntax: SyntaxDocument
-    path: str
-    folder: str  # resolved; "" where the document is no file
-    tokenizer: BlockTokenizer = field(default_factory=BlockTokenizer)
-    data: bytes = b""  # the text and the files that `around` is of
-    nearby: Nearby = NOTHING
-    own_usage: str = ""
-    around: Surroundings | None = None
-
-    def surroundings(self, offset: int, nearby: Nearby, own_usage: str) -> Surroundings:
-        """Read the text around `offset`, unless it was just read; `nearby` are the files around it."""
-        text = self.syntax.text
-        is_known = self.data is text.data and self.nearby is nearby and self.own_usage == own_usage
-        known = self.around if is_known else None
-        if known is None or known.site.offset != offset:
-            self.data, self.nearby, self.own_usage = text.data, nearby, own_usage
-            site = site_at(self.syntax, offset)
-            next_line = text.line_end(text.line_of(site.offset))
-            before, after = text.data[: site.start], text.data[next_line:]
-            known = Surroundings.of(
-                site, before, after, self.tokenizer, nearby=nearby, path=self.path, own_usage=own_usage
-            )
-            self.around = known
-        return known
+DELETED = 3  # FileChangeType of LSP
 
 
 class _Blended(NamedTuple):
@@ -98,7 +67,7 @@ class Ranker:
         self.encoding: Encoding = "utf-16"
         self.mode = "signals"
         self.blend = Blend.load()
-        self.documents: dict[str, _Open] = {}
+        self.documents: dict[str, OpenDocument] = {}
         self.workspace = Workspace(cache_dir)
         self.models: ModelChoice | None = None  # after a model was asked for
         self._base, self._adapter, self._remote = base, adapter, remote
@@ -129,7 +98,8 @@ class Ranker:
         if language is not None:
             prepare(language)
         folder = self.workspace.opened(uri)
-        self.documents[uri] = _Open(SyntaxDocument(encoded(item.get("text", "")), language), _short(uri), folder)
+        syntax = SyntaxDocument(encoded(item.get("text", "")), language)
+        self.documents[uri] = OpenDocument(syntax, _short(uri), folder)
 
     def did_change(self, params: dict[str, Any]) -> None:
         uri = params["textDocument"]["uri"]
@@ -148,7 +118,9 @@ class Ranker:
         self.workspace.closed(uri)
 
     def did_change_files(self, params: dict[str, Any]) -> None:
-        self.workspace.changed(change["uri"] for change in params.get("changes", ()))
+        changes = params.get("changes", ())
+        deleted = {change["uri"] for change in changes if change.get("type") == DELETED}
+        self.workspace.changed([change["uri"] for change in changes], deleted)
 
     def configure(self, params: dict[str, Any]) -> None:
         """Which ranker; the model is loaded when it is first asked for."""
@@ -202,9 +174,9 @@ class Ranker:
 
     def _installed_for(self, uri: str, watched: Watched) -> str:
         """The folder of what is installed for a document; "" for none."""
-        document, path = self.documents[uri], path_of(uri)
+        document = self.documents[uri]
         language = document.syntax.language
-        return "" if path is None or language is None else watched.folder_for(path, language.id)
+        return watched.folder_for(Path(document.folder), language.id) if language and document.folder else ""
 
     async def rank(
         self, params: dict[str, Any], result: bytes, early: Callable[[dict[str, Any]], None], started: float
@@ -223,7 +195,7 @@ class Ranker:
         known = listing(around, found, index)
         self._note_shown(uri, known)
         order, used, complete = ordered(known, self.blend), "signals", True
-        worker = self._worker(uri)
+        worker, adapter = self._worker(uri), self._adapter_for(uri)
         if worker is not None:
             early(self._reply(known, order, params["starLimit"], used, False, started))
             until = started + params["deadline"] / 1000 - RESERVE
@@ -236,7 +208,7 @@ class Ranker:
             names = dict.fromkeys(known.candidates[int(index)].name for index in order.order)
             self._accepting.ordered(uri, known.site.start, list(names))
         self._last = {"items": len(found), **{name: reply[name] for name in ("ranker", "complete", "milliseconds")}}
-        self._last["adapter"] = self._adapter_for(uri)
+        self._last["adapter"] = adapter
         return reply
 
     def _note_shown(self, uri: str, known: Listing) -> None:
@@ -254,7 +226,7 @@ class Ranker:
             best.setdefault(known.candidates[place].name, round(score, 4))
         prompt = self._prompt(uri, site)
         entry = acceptance_log.Accepted(
-            path=str(path),
+            path=str(Path(document.folder, path.name)),
             language=language.id,
             kind=site.kind,
             text=prompt.text,
@@ -277,6 +249,7 @@ class Ranker:
         prompt = self._prompt(uri, known.site)
         names = [known.candidates[int(i)].name for i in chosen]
         job = self._job(worker, uri, prompt, names)
+        had_time = until > time.monotonic()
         worker.search(job)
         await job.wait((until - time.monotonic()) * self.models.patience(worker))
         other = self.models.beside(worker) if job.scores is None else None
@@ -285,7 +258,8 @@ class Ranker:
             instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
             other.search(instead)
         likely = await job.wait(until - time.monotonic())
-        self.models.answered(worker, in_time=likely is not None)
+        if likely is not None or had_time:  # otherwise it was not given a chance
+            self.models.answered(worker, in_time=likely is not None)
         if likely is None and other is not None and instead is not None:
             worker, job, likely = other, instead, await instead.wait(0)
         if likely is None:

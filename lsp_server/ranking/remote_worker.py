@@ -167,8 +167,11 @@ class RemoteWorker:
         log.info("the team's engine is ready: %s", engine.model)
 
     async def _checked(self) -> RemoteEngine:
-        engine = self._engine or await asyncio.get_running_loop().run_in_executor(None, self._connect)
-        self._engine = engine
+        if self._engine is None:
+            self._engine = await asyncio.to_thread(self._connect)
+        else:
+            await asyncio.to_thread(self._engine.read_token)
+        engine = self._engine
         await engine.check()
         began = time.monotonic()
         await engine.check()  # now that it is connected and has read what it is asked

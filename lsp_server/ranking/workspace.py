@@ -31,7 +31,8 @@ class Workspace:
     """The index (None before `open`), and the files near the folders of documents. Used from one event loop.
 
     Threads: one thread builds an index, once for each set of folders. The executor does everything else, so only the
-    executor changes the list of indexes. Every index gets every event, even an index that is being built.
+    executor changes the list of indexes. Every index gets every event, even an index that is being built. A build may
+    undo what an event changed: once its index is in use, it reads the files of the events since then again.
     """
 
     def __init__(self, cache_dir: Path | None) -> None:
@@ -44,6 +45,8 @@ class Workspace:
         self._upkeep = ThreadPoolExecutor(1, "index upkeep", initializer=yield_to_others)  # one thread keeps the order
         self._asked = Upkeep(self._upkeep, self)
         self._live: list[WorkspaceIndex] = []  # the one in use, then those that are being built
+        self._used: threading.Event | None = None  # the `stop` of the build whose index is in use
+        self._meanwhile: dict[Path, None] = {}  # files of the events since the last build began, until it is in use
         self._nearby: dict[str, Nearby] = {}  # by folder; the last requested is at the end
         self._nearby_lock = threading.Lock()
 
@@ -78,12 +81,14 @@ class Workspace:
             self._asked.hide(path, False)
             self._look_around(*self._folders())
 
-    def changed(self, uris: Iterable[str]) -> None:
-        """Handle files that were written, created or removed."""
+    def changed(self, uris: Iterable[str], deleted: Collection[str] = ()) -> None:
+        """Handle files that were written, created or removed. `deleted`: those that are gone, folders among them."""
         if self.index is None:
             return
-        found = (_path(uri) for uri in uris if uri not in self._open)
-        paths = [path for path in found if path is not None and path.name.endswith(self._suffixes)]
+        found = ((uri, _path(uri)) for uri in uris if uri not in self._open)
+        paths = [
+            path for uri, path in found if path is not None and (uri in deleted or path.name.endswith(self._suffixes))
+        ]
         if paths:
             self._asked.refresh(paths)
             self._look_around(*self._folders())
@@ -117,10 +122,12 @@ class Workspace:
 
     def show(self, path: Path) -> None:
         if path not in list(self._open.values()):  # under another URI, it may still be open
+            self._note(path)
             for index in self._live:
                 index.show(path)
 
     def refresh(self, *paths: Path) -> None:
+        self._note(*paths)
         for index in self._live:
             index.refresh(*paths)
 
@@ -136,6 +143,11 @@ class Workspace:
                 while len(self._nearby) > FOLDERS:
                     self._nearby.pop(next(iter(self._nearby)))
 
+    def _note(self, *paths: Path) -> None:
+        """Remember files for the index that is being built: it may have read them before, and not be there yet."""
+        if self._used is not self._stop:
+            self._meanwhile |= dict.fromkeys(paths)
+
     def _adopt(self, index: WorkspaceIndex) -> None:
         """Send events to an index that is being built, from now on."""
         if not self._live:
@@ -150,12 +162,14 @@ class Workspace:
             self._drop(index)
             return
         self._live = self._live[self._live.index(index) :]
-        self.index = index
+        self.index, self._used = index, stop
+        self._asked.refresh(self._meanwhile)
+        self._meanwhile.clear()
         self._look_around(*self._folders())
 
     def _drop(self, index: WorkspaceIndex) -> None:
-        """Forget an index that will not be built."""
-        if index in self._live:
+        """Forget an index that will not be built, unless it is in use: then another one will replace it."""
+        if index in self._live and index is not self.index:
             self._live.remove(index)
 
     # Building, in a separate thread

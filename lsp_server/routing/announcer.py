@@ -23,6 +23,7 @@ from lsp_server.servers.server import WrappedServer
 
 log = logging.getLogger(__name__)
 
+DELETE = 4  # WatchKind
 TOKENS = ROUTES["textDocument/semanticTokens/full"]
 
 
@@ -152,10 +153,13 @@ class Announcer:
             self._editor.send(wire.request(f"starling-announce:{next(self._count)}", method, {member: given}))
 
 
-def watched_files() -> list[str]:
-    """Return globs for the files that the workspace index contains."""
+def watched_files() -> list[Json]:
+    """Return watchers for the files that the workspace index contains.
+
+    Of a folder that was deleted, an editor may report the folder alone: deletions of all names are watched.
+    """
     suffixes = sorted({suffix.removeprefix(".") for language in languages().values() for suffix in language.extensions})
-    return [f"**/*.{{{','.join(suffixes)}}}"]
+    return [{"globPattern": f"**/*.{{{','.join(suffixes)}}}"}, {"globPattern": "**/*", "kind": DELETE}]
 
 
 def refresh_request(method: str, client: Json) -> str:

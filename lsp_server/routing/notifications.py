@@ -12,7 +12,7 @@ import msgspec
 
 from lsp_server.documents import messages, notebooks
 from lsp_server.documents.editor_state import EditorState
-from lsp_server.documents.texts import CHANGE, CLOSE, OPEN, SAVE
+from lsp_server.documents.texts import CHANGE, CLOSE, OPEN
 from lsp_server.jsonrpc import wire
 from lsp_server.jsonrpc.wire import Json
 from lsp_server.protocol import capabilities
@@ -27,7 +27,7 @@ PASSED_ON = frozenset((
     "$/setTrace", "$/progress", "notebookDocument/didSave", "textDocument/willSave", "textDocument/didSave",
     *(f"workspace/did{name}Files" for name in ("ChangeWatched", "Create", "Delete", "Rename")),
 ))  # fmt: skip
-FOR_RANKER = frozenset((OPEN, CLOSE, SAVE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"))
+FOR_RANKER = frozenset((OPEN, CLOSE, "workspace/didChangeWatchedFiles", "workspace/didChangeWorkspaceFolders"))
 
 
 class RankerLink(Protocol):

@@ -144,6 +144,6 @@ class OneCommand:
             self._watching = ""
         elif takes_it and not theirs and not self._watching and self._state.initialized.is_set():
             self._watching = f"starling-watch:{next(self._registrations)}"
-            options = {"watchers": [{"globPattern": glob} for glob in watched_files()]}
+            options = {"watchers": watched_files()}
             given = {"registrations": [{"id": self._watching, "method": WATCHED, "registerOptions": options}]}
             self._editor.send(wire.request(self._watching, "client/registerCapability", given))

@@ -113,12 +113,12 @@ def without(capabilities: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def wanted(
-    servers: Mapping[str, Sequence[Abilities]], everyone: Sequence[Abilities], client: Json, watched: Sequence[str]
+    servers: Mapping[str, Sequence[Abilities]], everyone: Sequence[Abilities], client: Json, watched: Sequence[Json]
 ) -> list[Wanted]:
     """Return all registrations for the running servers. Each method is registered once for each document.
 
     servers: by languageId, the preferred first. everyone: each server once.
-    watched: globs of the files that Starling itself reads.
+    watched: watchers for the files that Starling itself reads.
     """
     found: list[Wanted] = []
     for row in (*REGISTRABLE, ROWS[WATCHED]):
@@ -129,7 +129,7 @@ def wanted(
         else:
             offers = [offer for one in everyone for offer in one.offers(row)]
             if row.method == WATCHED and watched:
-                offers.append(Offer(options={"watchers": [{"globPattern": glob} for glob in watched]}))
+                offers.append(Offer(options={"watchers": list(watched)}))
             if offers:
                 found.append(Wanted(method=row.method, options=options_of(row, offers)))
     return found + _unknown(everyone)

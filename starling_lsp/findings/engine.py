@@ -12,16 +12,25 @@ from tuning.ranking.serving.remote.errors import RemoteError
 
 
 def engine(settings: Settings) -> list[Finding]:
-    """One finding; none where no engine is named."""
+    """One finding, and one for each folder of `remoteOff` that is not there; none where no engine is named."""
     remote = remote_of(settings.remote, settings.remote_model, settings.remote_token_file, settings.remote_off)
     if remote is None:
         return []
+    remedy = "correct the setting remoteOff, if it is misspelt"
+    absent = [
+        Finding(what="remoteOff", found=f"there is no folder {one}", remedy=remedy, needed=True)
+        for one in remote.absent()
+    ]
+    return [_engine(remote, settings), *absent]
+
+
+def _engine(remote: Remote, settings: Settings) -> Finding:
     try:
         found = asyncio.run(_asked(remote, settings.base))
     except (RemoteError, ScorerError, OSError, ValueError) as error:
         remedy = f"starling team check {settings.remote}; until then the model here ranks"
-        return [Finding(what="team's engine", found=str(error), remedy=remedy, needed=True)]
-    return [Finding(what="team's engine", found=found)]
+        return Finding(what="team's engine", found=str(error), remedy=remedy, needed=True)
+    return Finding(what="team's engine", found=found)
 
 
 async def _asked(remote: Remote, base: str) -> str:

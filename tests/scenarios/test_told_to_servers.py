@@ -33,7 +33,7 @@ async def test_changed_files_go_to_who_watches_them(tmp_path: Path) -> None:
     }
     async with several(tmp_path, {"python": specs}) as scene:
         await both_ready(scene, *specs)
-        await until(lambda: len(scene.registered().get(WATCHED, {}).get("watchers", ())) == 4)  # one is for the index
+        await until(lambda: len(scene.registered().get(WATCHED, {}).get("watchers", ())) == 5)  # two are for the index
         toml, py, new = (
             {"uri": f"file:///project/{name}", "type": kind}
             for name, kind in (("x.toml", 2), ("a.py", 2), ("new.py", 1))
@@ -61,6 +61,8 @@ async def test_one_command_without_watchers_hears_of_no_files_and_the_index_does
     ranker = FakeRanker()
     async with editing(tmp_path, ranker=ranker, client=dynamic()) as editor:
         await until(lambda: WATCHED in registered(editor))
+        (options,) = registered(editor)[WATCHED]
+        assert {"globPattern": "**/*", "kind": 4} in options["watchers"]  # folders that are deleted
         change = {"changes": [{"uri": PY, "type": 2}]}
         editor.notify(WATCHED, change)
         await editor.ask("odd/last", {})

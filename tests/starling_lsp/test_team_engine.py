@@ -108,6 +108,8 @@ def test_a_running_engine_is_tried(base: Path, tmp_path: Path, capsys: pytest.Ca
         assert [finding.remedy for finding in doctor_finding(settings)] == [""]
         (wrong,) = doctor_finding(replace(settings, remote_token_file=""))
         assert wrong.needed and "token is wrong or missing" in wrong.found
+        *_, absent = doctor_finding(replace(settings, remote_off=str(tmp_path / "misspelt")))
+        assert absent.needed and absent.found == f"there is no folder {tmp_path / 'misspelt'}"
         assert doctor_finding(Settings()) == []
     assert main(words) == 1
     assert "can't be reached" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.tuning.models import byte_level
 from tuning.ranking.learning.window_building import accepted_windows
 from tuning.ranking.serving import acceptance_log
 from tuning.ranking.serving.acceptance_log import Accepted
+from tuning.ranking.serving.model.file_lock import alone
 
 ENTRY = Accepted(
     path="/w/shop.py", language="python", kind="member", text="self", tail=".", names=["count", "lock", "größe"], beside=[1.0, 0.5, 0.0], truth=""
@@ -82,6 +84,33 @@ async def test_what_was_written_is_kept_for_its_owner_alone_and_learned_from(tmp
     (site,) = window.sites
     assert (site.names[site.truth], len(site.sequences)) == ("copy", 4)
     assert site.beside == [dict(zip(entry.names, entry.beside, strict=True))[name] for name in site.names]
+
+
+async def test_what_was_written_through_a_link_is_of_the_folder_itself(tmp_path: Path) -> None:
+    root, link = tmp_path / "root", tmp_path / "link"
+    root.mkdir()
+    link.symlink_to(root)
+    await written(link, await opened(link, link / "own.py", log_accepted=True))
+    (entry,) = acceptance_log.read([root.resolve()], ["python"])
+    assert entry.path == str(root.resolve() / "own.py")
+
+
+def test_of_two_servers_that_find_the_log_too_long_one_replaces_the_old_one(
+    own_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptance_log, "LARGEST", 100)
+    own_log.parent.mkdir()
+    own_log.write_bytes(b"x" * 101)
+    other = threading.Thread(target=acceptance_log.keep, args=(ENTRY,))
+    with alone(own_log.with_suffix(".lock")):  # held by this server, which found it too long
+        other.start()
+        other.join(0.1)
+        assert other.is_alive()
+        own_log.replace(own_log.with_suffix(".old.jsonl"))
+        own_log.write_bytes(b"{}\n")
+    other.join(30)
+    assert own_log.with_suffix(".old.jsonl").read_bytes() == b"x" * 101
+    assert own_log.read_bytes().count(b"\n") == 2
 
 
 async def test_nothing_is_kept_unless_it_is_asked_for(tmp_path: Path, own_log: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ async def test_files_that_come_and_go_are_heard_of(tmp_path: Path) -> None:
     assert await ratio(ranker, document) < beside
 
 
+async def test_of_a_folder_that_is_deleted_no_file_counts(tmp_path: Path) -> None:
+    """An editor reports the folder alone."""
+    (tmp_path / "package").mkdir()
+    for name in ("a.py", "b.py"):
+        (tmp_path / "package" / name).write_text(SIBLING)
+    ranker = await opened(tmp_path, tmp_path / "own.py")
+    index = ranker.workspace.index
+    assert index is not None and index.files == 2
+    shutil.rmtree(tmp_path / "package")
+    other = {"uri": (tmp_path / "notes.txt").as_uri(), "type": 2}
+    ranker.did_change_files({"changes": [other, {"uri": (tmp_path / "package").as_uri(), "type": 3}]})
+    await kept_up(ranker)
+    assert index.files == 0
+
+
 async def test_an_open_file_counts_for_itself_alone(tmp_path: Path) -> None:
     document = tmp_path / "own.py"
     document.write_text(SIBLING)
@@ -130,8 +146,12 @@ async def test_a_document_gets_the_adapter_of_its_workspace_unless_the_user_name
     assert adapter(outside) == ""
     adapter_registry.roll_back("shop")
     assert adapter(inside) == ""
+    installed = adapter_registry.install("shop", made, adapter_registry.Card(base="", workspaces=[str(root)]))
+    linked = tmp_path / "link" / "own.py"
+    linked.parent.symlink_to(root)
+    ranker.did_open({"textDocument": {"uri": linked.as_uri(), "languageId": "python", "text": TEXT}})
+    assert adapter(linked) == str(installed.folder)
     ranker._adapter = "none"  # pyright: ignore[reportPrivateUsage]
-    adapter_registry.install("shop", made, adapter_registry.Card(base="", workspaces=[str(root)]))
     assert adapter(inside) == "none"
 
 

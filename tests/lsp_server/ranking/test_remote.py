@@ -166,6 +166,48 @@ async def test_the_model_here_stands_in_and_the_engine_comes_back(
         assert (await ranked(ranker, tmp_path, ROOMY))["ranker"] == "remote"
 
 
+async def test_a_token_that_is_corrected_later_is_read_again(
+    scorer: Scorer, base: Path, tmp_path: Path, engine: Engine
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("wrong")
+    with serving(Engine(scorer, token="secret")) as guarded:
+        async with ranking(guarded, base, tmp_path, token_file=str(token)) as ranker:
+            await until(lambda: remote_state(ranker) == "away")
+            assert "token is wrong or missing" in ranker.status()["remote"]["reason"]
+            token.write_text("secret")
+            await until(lambda: remote_state(ranker) == "ready")
+            guarded.token = "next"
+            assert (await ranked(ranker, tmp_path))["ranker"] in ("signals", "model")
+            await until(lambda: remote_state(ranker) == "away")
+            token.write_text("next")
+            await until(lambda: remote_state(ranker) == "ready")
+            assert (await ranked(ranker, tmp_path, ROOMY))["ranker"] == "remote"
+
+
+async def test_lists_that_leave_no_time_say_nothing_about_the_engine(
+    engine: Engine, base: Path, tmp_path: Path
+) -> None:
+    async with ranking(engine, base, tmp_path) as ranker:
+        await until(lambda: remote_state(ranker) == "ready")
+        engine.delay = HANGS
+        for _ in range(LATE):
+            assert (await ranked(ranker, tmp_path, 0))["ranker"] == "signals"
+        status = ranker.status()
+        assert (status["remote"]["state"], status["remote"]["late"]) == ("ready", 0)
+        assert status["model"] == "not needed"
+
+
+async def test_a_document_that_is_closed_while_its_list_is_ranked(engine: Engine, base: Path, tmp_path: Path) -> None:
+    async with ranking(engine, base, tmp_path) as ranker:
+        await until(lambda: remote_state(ranker) == "ready")
+        engine.delay, before = 1.0, len(engine.asked)
+        asked = asyncio.create_task(ranked(ranker, tmp_path, ROOMY))
+        await until(lambda: len(engine.asked) > before)
+        ranker.did_close({"textDocument": {"uri": (tmp_path / "own.py").as_uri()}})
+        assert (await asked)["ranker"] == "remote"
+
+
 async def test_an_engine_that_hangs_costs_no_list_its_deadline(engine: Engine, base: Path, tmp_path: Path) -> None:
     async with ranking(engine, base, tmp_path) as ranker:
         await until(lambda: remote_state(ranker) == "ready")

@@ -1,10 +1,10 @@
-"""The files around what is edited, in the background: floods of events, builds that fail or are overtaken, and the end."""
+"""The files around what is edited, in the background: floods of events, and the end."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,6 @@ from tuning.ranking.serving.index.repeats import Nearby
 from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
 SOURCE = "client.send(data)\n"
-
-
-@pytest.fixture
-def workspaces() -> Iterator[Callable[[], Workspace]]:
-    """Makes workspaces, which are closed at the end."""
-    made: list[Workspace] = []
-
-    def make(cache_dir: Path | None = None) -> Workspace:
-        made.append(Workspace(cache_dir))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close(finish=False)
 
 
 async def ready(workspace: Workspace) -> WorkspaceIndex:
@@ -51,14 +37,18 @@ async def kept_up(workspace: Workspace) -> None:
             return
 
 
-async def in_use(workspace: Workspace) -> WorkspaceIndex:
-    """Wait until an index is in use, and nothing is being built. An index is ready a moment before it is taken into use."""
-    index = await ready(workspace)
+async def built() -> None:
+    """Wait until no thread builds an index."""
     for thread in threading.enumerate():
         if thread.name == "index":
             await asyncio.to_thread(thread.join, 30)
+
+
+async def in_use(workspace: Workspace) -> WorkspaceIndex:
+    """Wait until the last index is in use. An index is ready a moment before it is taken into use."""
+    await built()
     await kept_up(workspace)
-    return index
+    return await ready(workspace)
 
 
 class Gate:
@@ -168,131 +158,6 @@ async def test_one_bad_uri_or_path_costs_itself(tmp_path: Path, workspaces: Call
         workspace.closed(uri)
     await kept_up(workspace)
     assert uses(index) == 1
-
-
-@pytest.mark.parametrize("failures", [1, 2])
-async def test_a_build_that_fails_leaves_an_index(
-    tmp_path: Path, workspaces: Callable[[], Workspace], monkeypatch: pytest.MonkeyPatch, failures: int
-) -> None:
-    (tmp_path / "a.py").write_text(SOURCE)
-    whole = WorkspaceIndex.build
-    tried: list[WorkspaceIndex] = []
-
-    def failing(index: WorkspaceIndex, **options: Any) -> None:
-        tried.append(index)
-        if len(tried) <= failures:
-            raise MemoryError
-        whole(index, **options)
-
-    monkeypatch.setattr(WorkspaceIndex, "build", failing)
-    workspace = workspaces()
-    workspace.open([tmp_path.as_uri()])
-    assert uses(await ready(workspace)) == (1 if failures == 1 else 0)
-    assert len(tried) == 2
-
-
-async def test_what_happens_while_other_folders_are_read_counts(
-    tmp_path: Path, workspaces: Callable[[], Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Documents are closed and opened and files written between the reading of new folders and their use."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    for name in ("closed.py", "opened.py", "changed.py"):
-        for root in (first, second):
-            root.mkdir(exist_ok=True)
-            (root / name).write_text(SOURCE)
-    workspace = workspaces()
-    workspace.open([first.as_uri()])
-    await ready(workspace)
-    workspace.opened((second / "closed.py").as_uri())
-    await kept_up(workspace)
-    whole, built, go_on = WorkspaceIndex.build, threading.Event(), threading.Event()
-
-    def slow(index: WorkspaceIndex, **options: Any) -> None:
-        whole(index, **options)
-        built.set()
-        assert go_on.wait(30)
-
-    monkeypatch.setattr(WorkspaceIndex, "build", slow)
-    workspace.change_folders([first.as_uri()], [second.as_uri()])
-    old = workspace.index
-    await asyncio.to_thread(built.wait, 30)
-    workspace.closed((second / "closed.py").as_uri())
-    workspace.opened((second / "opened.py").as_uri())
-    (second / "changed.py").write_text(SOURCE * 10)
-    workspace.changed([(second / "changed.py").as_uri()])
-    await kept_up(workspace)
-    go_on.set()
-    async with asyncio.timeout(30):
-        while workspace.index is old:
-            await asyncio.sleep(0.005)
-    assert uses(await ready(workspace)) == 1 + 10
-
-
-async def test_folders_that_change_during_a_build_are_the_ones_that_are_used(
-    tmp_path: Path, workspaces: Callable[[], Workspace], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(3):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "a.py").write_text(SOURCE * (number + 1))
-    uris = [(tmp_path / str(number)).as_uri() for number in range(3)]
-    whole, go_on, ended = WorkspaceIndex.build, threading.Event(), threading.Semaphore(0)
-
-    def slow(index: WorkspaceIndex, **options: Any) -> None:
-        if (tmp_path / "2").as_posix() not in str(index._roots):  # pyright: ignore[reportPrivateUsage]
-            assert go_on.wait(30)
-        whole(index, **options)
-        ended.release()
-
-    monkeypatch.setattr(WorkspaceIndex, "build", slow)
-    workspace = workspaces()
-    workspace.open(uris[:1])
-    workspace.change_folders(uris[:1], uris[1:2])
-    workspace.change_folders(uris[1:2], uris[2:])
-    assert uses(await ready(workspace)) == 3
-    go_on.set()
-    for _ in range(3):
-        assert await asyncio.to_thread(ended.acquire, timeout=30)
-    await kept_up(workspace)
-    assert workspace.index is not None
-    assert uses(workspace.index) == 3
-
-
-async def test_an_index_of_former_folders_is_not_taken_into_use(
-    tmp_path: Path,
-    workspaces: Callable[[], Workspace],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    for number in range(2):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / "a.py").write_text(SOURCE * (number + 1))
-    uris = [(tmp_path / str(number)).as_uri() for number in range(2)]
-    whole, built, go_on = WorkspaceIndex.build, threading.Event(), threading.Event()
-
-    def build(index: WorkspaceIndex, **options: Any) -> None:
-        if built.is_set():
-            assert go_on.wait(30)
-        whole(index, **options)
-        built.set()
-
-    monkeypatch.setattr(WorkspaceIndex, "build", build)
-    workspace = workspaces()
-    workspace.open([])
-    empty = await in_use(workspace)
-    built.clear()
-    gate = Gate(workspace)
-    workspace.change_folders([], uris[:1])
-    assert await asyncio.to_thread(built.wait, 30)
-    workspace.change_folders(uris[:1], uris[1:])
-    gate.opened.set()
-    await kept_up(workspace)
-    assert workspace.index is empty
-    go_on.set()
-    async with asyncio.timeout(30):
-        while workspace.index is empty:
-            await asyncio.sleep(0.005)
-    assert uses(await ready(workspace)) == 2
-    assert "failed" not in caplog.text
 
 
 async def test_looking_that_fails_is_not_tried_at_each_key(

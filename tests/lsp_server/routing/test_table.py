@@ -10,7 +10,8 @@ from lsprotocol import types
 
 from lsp_server.documents.notebooks import PREFIX
 from lsp_server.features import OWNED
-from lsp_server.routing.notifications import PASSED_ON
+from lsp_server.ranking import ranker_process
+from lsp_server.routing.notifications import FOR_RANKER, PASSED_ON
 from lsp_server.routing.registrations import ANY
 from lsp_server.routing.table import REGISTRABLE, ROUTES, TABLE, Capability
 
@@ -38,6 +39,10 @@ def test_each_request_of_lsp_has_a_row(method: str) -> None:
 @pytest.mark.parametrize("method", NOTIFICATIONS)
 def test_each_notification_of_lsp_is_read_or_named_as_passed_on(method: str) -> None:
     assert method in SESSION | READ | TEXT | NOTEBOOK | PASSED_ON
+
+
+def test_the_ranker_is_sent_what_it_reads() -> None:
+    assert set(ranker_process.NOTIFICATIONS) >= FOR_RANKER
 
 
 @pytest.mark.parametrize("method", ROUTES)

@@ -41,8 +41,9 @@ class TorchContext:
         return int(self.cache.get_seq_length())
 
     def crop(self, length: int) -> None:
-        if length < self.length:
-            self.cache.crop(length - self.length)
+        for layer in self.cache.layers:  # after a pass that failed, some are longer than others
+            if (more := layer.get_seq_length() - length) > 0:
+                layer.crop(-more)
 
 
 class TorchRuntime:

@@ -1,7 +1,7 @@
 """The log of what was written where a list was shown, for `train --from-accepted`. Only kept where the user asked for it.
 
 One line of JSON a name, in a file that its owner alone can read: it holds code, some 1,400 characters before the cursor each time.
-Several servers may write at once: a line is one write to the file's end. Needs no torch.
+One server at a time writes: another one that finds the log too long must not replace the old one again. Needs no torch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 import platformdirs
+
+from tuning.ranking.serving.model.file_lock import alone
 
 LARGEST = 32_000_000  # bytes; then it becomes the old one, and the old one before goes
 
@@ -43,15 +45,15 @@ def file() -> Path:
 def keep(entry: Accepted) -> None:
     """Write it down. Raises OSError."""
     path = file()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.is_file() and path.stat().st_size > LARGEST:
-        path.replace(path.with_suffix(".old.jsonl"))
     line = msgspec.json.encode(msgspec.structs.replace(entry, at=round(time.time(), 1))) + b"\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(handle, line)
-    finally:
-        os.close(handle)
+    with alone(path.with_suffix(".lock")):
+        if path.is_file() and path.stat().st_size > LARGEST:
+            path.replace(path.with_suffix(".old.jsonl"))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line)
+        finally:
+            os.close(handle)
 
 
 def everything() -> Iterator[Accepted]:

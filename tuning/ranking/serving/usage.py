@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import final
 
@@ -98,8 +99,12 @@ def columns(
     return found
 
 
+@cache
 def _table(group: str, folder: Path) -> Table | None:
-    """Return the table of a group of languages, or None if there is none. A table that can't be read is logged."""
+    """Return the table of a group of languages, or None if there is none. A table that can't be read is logged, once.
+
+    The table stays in memory: its file may not change.
+    """
     try:
         return table_of(group, folder)
     except (TableError, OSError) as error:

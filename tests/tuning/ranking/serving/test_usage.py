@@ -121,5 +121,6 @@ def test_a_folder_of_tables_of_ones_own_is_asked_too(tmp_path: Path, caplog: pyt
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "python.usage").write_bytes(b"nothing of the kind")
-    assert len(Usage.of(found, b"shelf.", str(broken)).tables) == 1
-    assert "is no table of this version" in caplog.text
+    for _ in range(3):  # at each key
+        assert len(Usage.of(found, b"shelf.", str(broken)).tables) == 1
+    assert caplog.text.count("is no table of this version") == 1

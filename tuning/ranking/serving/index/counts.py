@@ -1,8 +1,8 @@
 """Counts of hashed keys in one flat uint32 array: 20 bits of fingerprint and 12 bits of count a slot.
 
 Keeps no keys, so it cannot grow: its owner adds its keys again to a larger one. A key is looked for in one bucket
-(half a cache line) only; a full bucket refuses new keys, which `refused` counts. Removing is adding a
-negative count. One thread writes at a time; others may look up meanwhile and see a batch half applied.
+(half a cache line) only; a full bucket refuses new keys. Removing is adding a negative count. One thread writes at a
+time; others may look up meanwhile and see a batch half applied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ class CountTable:
     def __init__(self, slots: int) -> None:
         self.words: U32 = np.zeros((max(1, slots // BUCKET), BUCKET), np.uint32)
         self.overflow: dict[int, int] = {}  # flat slot -> count; a few thousand entries in 50 MB of source
-        self.refused = 0
 
     @property
     def slots(self) -> int:
@@ -82,7 +81,6 @@ class CountTable:
         free = (self.words[owners] & _COUNT) == 0
         order = np.cumsum(free, axis=1, dtype=np.uint8)
         fits = rank < order[:, -1]
-        self.refused += int(len(new) - np.count_nonzero(fits))
         new, rank, owners = new[fits], rank[fits], owners[fits]
         slot = np.argmax(order[fits] > rank[:, None], axis=1)
         tags = (places[new] & _TAG).astype(np.uint32) << np.uint32(_COUNT_BITS)

@@ -13,6 +13,7 @@ import os
 import stat
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ BATCH_FILES = 1000
 FIRST_SHARE = 0.8  # of the budget that the first reading may fill; files that are made or grow later have the rest
 PATH_MARGIN = 60  # bytes of a kept file's entry beside its path
 SLOTS_PER_BYTE = 0.35  # Python source has 0.15 distinct keys a byte: a table less than half full
+CROWDED = 1.5  # times as many slots needed as a table has, and a larger one takes its place
+AFTER_SEP = chr(ord(os.sep) + 1)  # sorts behind all that is in a folder
 WORKSPACE_WEIGHT = 4.0
 FILE_WEIGHT = 4.0
 VOCABULARY = 50_000  # names taken to exist: what an unseen one shares
@@ -130,12 +133,13 @@ class WorkspaceIndex:
             self.save()
 
     def refresh(self, *paths: Path) -> None:
-        """Read files again: they were changed, created or deleted on disk."""
+        """Read files again: they were changed, created or deleted on disk. Of a folder that was deleted, all that is known."""
         tree = Tree(self._roots, self._suffixes)
+        names = [_real(path) for path in paths]
+        names += self._below([name for name in names if not os.path.isfile(name)])  # noqa: PTH113 - does not raise
         known: list[str] = []
         there: list[SourceFile] = []
-        for path in paths:
-            name = _real(path)
+        for name in dict.fromkeys(names):
             if name in self._hidden or not name.endswith(self._suffixes):
                 continue
             known.append(name)
@@ -200,6 +204,13 @@ class WorkspaceIndex:
             except OSError as error:
                 log.warning("the index is not kept for the next start: %s", error)
 
+    def _below(self, folders: Sequence[str]) -> list[str]:
+        """The known files in folders."""
+        with self._lock:
+            known = sorted(self._files) if folders else []
+        ranges = ((bisect_left(known, folder + os.sep), bisect_left(known, folder + AFTER_SEP)) for folder in folders)
+        return [name for start, end in ranges for name in known[start:end]]
+
     def _with_room(self, files: Sequence[SourceFile]) -> list[SourceFile]:
         """Those of changed files that the budget has room for: of what is known, its growth counts."""
         room, places = self._max_bytes - self._bytes, USUAL.files - len(self._files)
@@ -248,12 +259,23 @@ class WorkspaceIndex:
         with self._lock:
             counted = [(file, ids) for file, ids in counted if file.path not in self._hidden]
             self._forget([file.path for file, _ in counted])
+            self._make_room(sum(file.size for file, _ in counted))
             self._table.add(gram_keys([ids for _, ids in counted]))
             for file, ids in counted:
                 self._files[file.path] = IndexedFile(file.modified, file.size, ids)
                 self._names += int(np.count_nonzero(ids & 1))
                 self._bytes += file.size
             self._dirty = True
+
+    def _make_room(self, size: int) -> None:
+        """Count all files again in a larger table, if this one has too few slots for so many bytes more."""
+        needed = int((self._bytes + size) * SLOTS_PER_BYTE)
+        if needed <= CROWDED * self._table.slots:
+            return
+        larger = CountTable(min(2 * needed, max(needed, int(self._max_bytes * SLOTS_PER_BYTE))))
+        for batch in _batches(self._files.values()):
+            larger.add(gram_keys([file.ids for file in batch]))
+        self._table = larger
 
     def _forget(self, names: Sequence[str]) -> None:
         """Take what was counted of files away again."""

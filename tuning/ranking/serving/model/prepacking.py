@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from tuning.ranking.serving.model.errors import ScorerMissing
 from tuning.ranking.serving.model.llama_graph import SMALL
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux
@@ -30,7 +31,7 @@ def machine() -> str:
 def prepack(graph: Path, to: Path, weights: Path) -> None:
     """Write the optimised `graph` to the file `to`, and its weights to `weights` in the same folder. `graph` is in another one.
 
-    Raises the runtime's own errors, also where the disk is full.
+    Raises ScorerMissing where it can't be made, also where the disk is full.
     """
     import onnxruntime
 
@@ -44,4 +45,7 @@ def prepack(graph: Path, to: Path, weights: Path) -> None:
         "session.optimized_model_external_initializers_min_size_in_bytes": str(SMALL),
     }.items():
         options.add_session_config_entry(key, value)
-    onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    try:
+        onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library's own errors share no class
+        raise ScorerMissing(f"{to} can't be written: {error}") from error

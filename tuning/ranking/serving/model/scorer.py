@@ -117,6 +117,7 @@ class Scorer:
             state = self._prompts[key] = _Cached(self.runtime.context())
         self._prompts.move_to_end(key)
         if state.tokens == tokens and state.next is not None:
+            state.context.crop(len(tokens))  # a pass that failed may have left its nodes
             return state
         self._make_room(len(tokens))
         shared = min(_shared(state.tokens, tokens), len(tokens) - 1)

@@ -37,6 +37,10 @@ class Remote:
         """Whether a document is kept on this machine. One without a path is."""
         return path is None or (bool(self.off) and _is_below(str(path), self.off))
 
+    def absent(self) -> list[str]:
+        """The folders of `off` that are not on this machine; perhaps they are misspelt."""
+        return [folder for folder in self.off if not Path(folder).expanduser().is_dir()]
+
     def token(self) -> str:
         """What the engine asks for; "" for none. Raises OSError, ValueError."""
         return token_in(self.token_file, TOKEN)
@@ -64,8 +68,26 @@ def _is_below(path: str, folders: tuple[str, ...]) -> bool:
 
 def remote_of(url: str, model: str = "", token_file: str = "", off: str = "") -> Remote | None:
     """The engine that settings name, None for none. `off`: folders, comma-separated."""
-    folders = tuple(folder.strip() for folder in off.split(",") if folder.strip())
-    return Remote(url=cleaned(url), model=model, token_file=token_file, off=folders) if url else None
+    return Remote(url=cleaned(url), model=model, token_file=token_file, off=folders_of(off)) if url else None
+
+
+def folders_of(off: str) -> tuple[str, ...]:
+    """Folders, comma-separated."""
+    return tuple(folder.strip() for folder in off.split(",") if folder.strip())
+
+
+def wrong_folders(off: str) -> str:
+    """What is wrong with the folders whose documents are never sent; "" if nothing is."""
+    for folder in folders_of(off):
+        try:
+            is_absolute = Path(folder).expanduser().is_absolute()
+        except RuntimeError:  # no such user's home
+            is_absolute = False
+        if not is_absolute:
+            return (
+                f"{folder!r} is not absolute; a folder with a comma in its name can't be given, give the one above it"
+            )
+    return ""
 
 
 def wrong_url(url: str) -> str:

@@ -60,7 +60,6 @@ class RemoteEngine:
 
     def __init__(self, remote: Remote, tokenizer: ModelTokenizer) -> None:
         """Raises OSError, ValueError where the token can't be read."""
-        token = remote.token()
         self._remote, self._tokenizer = remote, tokenizer
         self._ending = tokenizer.ends_identifier(tokenizer.size)
         self.tokens = NameTokens(tokenizer, POSITIONS)
@@ -70,13 +69,20 @@ class RemoteEngine:
         self._at_once = True  # whether both kinds of questions are asked at the same time
         self._client = httpx2.AsyncClient(
             base_url=remote.url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
             verify=ssl.create_default_context(),  # the system's authorities, and SSL_CERT_FILE
             timeout=httpx2.Timeout(ANSWER, connect=CONNECT),
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             follow_redirects=False,
             trust_env=not is_loopback(remote.hostname),  # no proxy on the way to this machine
         )
+        self.read_token()
+
+    def read_token(self) -> None:
+        """Read the token again: it may have been corrected or replaced. Raises OSError, ValueError where it can't be read."""
+        token = self._remote.token()
+        self._client.headers.pop("Authorization", None)
+        if token:
+            self._client.headers["Authorization"] = f"Bearer {token}"
 
     async def close(self) -> None:
         await self._client.aclose()

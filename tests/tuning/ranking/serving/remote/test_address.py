@@ -52,6 +52,11 @@ def test_folders_that_are_kept_here(tmp_path: Path) -> None:
     assert remote.is_off(None), "a document without a path says nothing about whose it is"
 
 
+def test_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
+    remote = Remote(url="https://engine.example", off=(str(tmp_path), str(tmp_path / "misspelt")))
+    assert remote.absent() == [str(tmp_path / "misspelt")]
+
+
 def test_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN, raising=False)
     assert Remote(url="https://e").token() == ""
