@@ -138,7 +138,7 @@ async def _type(worker: RemoteWorker, chance: random.Random, until: float, deadl
         if time.monotonic() >= until:
             break
         for key in range(KEYS, 0, -1):
-            worker.advance("", place.prompt(key).text, "")
+            worker.advance("", place.prompt(key), "")
             await asyncio.sleep(KEY_SECONDS)
         job = SearchJob(key="", prompt=place.prompt(), names=place.names, known={})
         await _listed(worker, job, deadline, seen)

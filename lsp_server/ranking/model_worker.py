@@ -17,6 +17,7 @@ from lsp_server.ranking.freed_memory import give_back_freed_memory
 from lsp_server.ranking.search_job import SearchJob
 
 if TYPE_CHECKING:
+    from tuning.ranking.serving.model.prompt import Prompt
     from tuning.ranking.serving.model.scorer import Scorer
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class ModelWorker(threading.Thread):
         self._failed: set[str] = set()
         self._loading: tuple[str, Future[Scorer]] | None = None
         self._wake = threading.Condition()
-        self._advance: tuple[str, str, str, bool] | None = None
+        self._advance: tuple[str, Prompt, str, bool] | None = None
         self._search: SearchJob | None = None
         self._working: SearchJob | None = None
 
@@ -61,10 +62,10 @@ class ModelWorker(threading.Thread):
         loaded = tuple(self._scorers)
         return adapter if adapter in loaded or not loaded else loaded[-1]
 
-    def advance(self, key: str, text: str, adapter: str, *, ahead: bool = False) -> None:
+    def advance(self, key: str, prompt: Prompt, adapter: str, *, ahead: bool = False) -> None:
         """Read the text up to here when there is nothing more urgent. `ahead`: see `Scorer.advance`."""
         with self._wake:
-            self._advance = (key, text, adapter, ahead)
+            self._advance = (key, prompt, adapter, ahead)
             self._wake.notify()
 
     def search(self, job: SearchJob) -> None:
@@ -104,9 +105,9 @@ class ModelWorker(threading.Thread):
                 job.served_by = next(reversed(self._scorers))
                 self._work(scorer, job)
             elif advance is not None:
-                key, text, adapter, ahead = advance
+                key, prompt, adapter, ahead = advance
                 scorer = self._scorer(adapter, loader)
-                scorer.advance(key, text, should_stop=self._interrupted, ahead=ahead)
+                scorer.advance(key, prompt, should_stop=self._interrupted, ahead=ahead)
         except Exception:  # a failure affects only this ranking
             log.exception("the model could not score")
         with self._wake:

@@ -17,6 +17,7 @@ from lsp_server.ranking.search_job import SearchJob
 from tuning.ranking.serving.remote.errors import RemoteError, RemoteUnreachable
 
 if TYPE_CHECKING:
+    from tuning.ranking.serving.model.prompt import Prompt
     from tuning.ranking.serving.remote.engine import RemoteEngine
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,11 @@ class RemoteWorker:
         assert self._engine is not None
         return self._engine.model_for(_name(adapter))
 
-    def advance(self, key: str, text: str, adapter: str, *, ahead: bool = False) -> None:
+    def advance(self, key: str, prompt: Prompt, adapter: str, *, ahead: bool = False) -> None:
         """Let the engine read the text up to here. A newer text waits for the older one, and replaces what waits."""
         if self._engine is None or not self.ready:
             return
-        self._next = (text, self.serving(adapter))
+        self._next = (prompt.text, self.serving(adapter))
         if self._reading is None or self._reading.done():
             self._reading = self._run(self._read_on(self._engine))
 

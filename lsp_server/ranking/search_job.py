@@ -28,8 +28,8 @@ class Worker(Protocol):
         """What would score a job with `adapter` now: see `SearchJob.served_by`."""
         ...
 
-    def advance(self, key: str, text: str, adapter: str, *, ahead: bool = False) -> None:
-        """Read the text up to here when there is nothing more urgent. `ahead`: the author only looks at this place."""
+    def advance(self, key: str, prompt: Prompt, adapter: str, *, ahead: bool = False) -> None:
+        """Read the text and the tail up to here when there is nothing more urgent. `ahead`: the author only looks at this place."""
         ...
 
     def search(self, job: SearchJob) -> None:

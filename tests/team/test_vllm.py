@@ -60,7 +60,7 @@ async def test_the_ranker_is_given_the_scores_that_the_model_here_gives(remote: 
     worker = RemoteWorker(lambda: RemoteEngine(remote, load_tokenizer()), deadline=60.0)
     worker.start()
     await ready(worker)
-    worker.advance("", PROMPT.text, "")
+    worker.advance("", PROMPT, "")
     job = SearchJob(key="", prompt=PROMPT, names=NAMES, known={})
     worker.search(job)
     found = await job.wait(60)

@@ -1,6 +1,6 @@
 """What a model knows after so many milliseconds: quality against time, for `evaluate --budgets`.
 
-The prompt has been read before the clock starts, as it is live while the author types; the search is cut off where the server would.
+The prompt and its tail have been read before the clock starts, as they are live while the wrapped server works; the search is cut off where the server would.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def searched_here(scorer: Scorer) -> Searched:
 
 
 def _search_here(scorer: Scorer, prompt: Prompt, names: Sequence[str]) -> Steps:
-    scorer.advance("budget", prompt.text)
+    scorer.advance("budget", prompt)
     began = time.perf_counter()
     search = scorer.search("budget", prompt, names)
     try:

@@ -85,7 +85,7 @@ def test_prompts_of_many_documents_are_kept_within_a_limit(scorer: Scorer, monke
     size = scorer.runtime.bytes_of(len(scorer.tokenizer.encode(TEXT)))
     monkeypatch.setattr(scorer_module, "CACHE_BYTES", int(3.5 * size))
     for key in "abcdefa":
-        scorer.advance(key, TEXT)
+        scorer.advance(key, Prompt(text=TEXT, tail=""))
     assert list(scorer._prompts) == ["e", "f", "a"]  # pyright: ignore[reportPrivateUsage]
 
 
@@ -102,7 +102,7 @@ def test_of_a_text_longer_than_the_model_reads_the_end_counts(scorer: Scorer) ->
 def test_cached_prompt_equals_a_fresh_one(scorer: Scorer) -> None:
     prompts = [Prompt(text=TEXT + rest, tail=".") for rest in ("x = self", "x = self.name\ny = self", "z")]
     for prompt in prompts:
-        scorer.advance("kept", prompt.text)
+        scorer.advance("kept", prompt)
         kept = searched(scorer, "kept", prompt, NAMES)
         assert kept == pytest.approx(searched(scorer, f"fresh {prompt.text}", prompt, NAMES), abs=1e-4)
 
@@ -188,10 +188,9 @@ def test_what_was_scored_before_is_not_scored_again(scorer: Scorer) -> None:
 
 def test_interrupted_reading_goes_on(scorer: Scorer) -> None:
     stops = iter([False, True])  # stopped after the first piece
-    text = TEXT * 8
-    assert not scorer.advance("d", text, should_stop=lambda: next(stops))
-    assert scorer.advance("d", text)
-    prompt = Prompt(text=text, tail=".")
+    prompt = Prompt(text=TEXT * 8, tail=".")
+    assert not scorer.advance("d", prompt, should_stop=lambda: next(stops))
+    assert scorer.advance("d", prompt)
     assert searched(scorer, "d", prompt, NAMES) == pytest.approx(searched(scorer, "e", prompt, NAMES), abs=1e-4)
 
 
@@ -220,15 +219,35 @@ def test_what_was_read_ahead_is_known_and_so_is_what_is_typed(scorer: Scorer, mo
         "read",
         lambda self, context, tokens: (read.append(len(tokens)), plain_read(self, context, tokens))[1],
     )
-    scorer.advance("doc", here)
-    scorer.advance("doc", there, ahead=True)
+    scorer.advance("doc", Prompt(text=here, tail=""))
+    scorer.advance("doc", Prompt(text=there, tail=""), ahead=True)
     read.clear()
-    scorer.advance("doc", here + "z = 2\n")  # types on
-    scorer.advance("doc", there + "z = 2\n")  # goes there after all
-    scorer.advance("doc", here + "z = 2\n")  # and back
+    for text in (here, there, here):  # types on; goes there after all; and back
+        scorer.advance("doc", Prompt(text=text + "z = 2\n", tail="("))
     assert sum(read) < 40
     prompt = Prompt(text=there, tail=".")
     assert searched(scorer, "doc", prompt, NAMES) == pytest.approx(searched(scorer, "other", prompt, NAMES), abs=1e-4)
+
+
+@pytest.mark.parametrize("tail", [".", " = ", "(", "\n    ", "[0].", ""])
+def test_a_tail_that_was_read_before_changes_no_score(scorer: Scorer, tail: str) -> None:
+    """Also for names that a tokenizer joins with the tail, and for a second search after the first."""
+    names = [*NAMES, "_value", "__init__"]
+    prompt = Prompt(text=TEXT, tail=tail)
+    expected = searched(scorer, "unread", prompt, names)
+    scorer.advance("read", prompt)
+    for _ in range(2):
+        assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
+    scorer.advance("read", Prompt(text=TEXT, tail=tail + "("))  # another one behind the same text
+    assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
+
+
+def test_after_a_tail_was_read_what_may_follow_is_known_before_the_first_pass(scorer: Scorer) -> None:
+    prompt = Prompt(text=TEXT, tail=".")
+    scorer.advance("tail", prompt)
+    search = scorer.search("tail", prompt, NAMES)
+    search.step()
+    assert len(set(search.scores().bounds.tolist())) > 1
 
 
 def test_the_first_pass_knows_the_first_names_whole(scorer: Scorer) -> None:

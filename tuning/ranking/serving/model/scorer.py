@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -33,12 +34,23 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class _Cached:
-    """Keys and values of a document's prompt, and what follows its last token."""
+    """Keys and values of a document's prompt, and what follows its last token. Behind it, nodes of a tree."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.tokens: list[int] = []
         self.next: LogitsFollowing | None = None
+        self.tail = NO_TAIL
+
+    def forget_from(self, length: int) -> None:
+        """Keep the first `length` tokens only."""
+        self.context.crop(length)
+        del self.tokens[length:]
+        self.next, self.tail = None, NO_TAIL
+
+    def forget_nodes(self) -> None:
+        """Keep the prompt and its tail only."""
+        self.context.crop(len(self.tokens) + len(self.tail.tokens))
 
 
 class LogitsFollowing:
@@ -59,6 +71,18 @@ class LogitsFollowing:
     def ends(self, row: int) -> float:
         """log P that the identifier ends here."""
         return float(self._ended[row])
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """A prompt's tail that was read behind it: the first nodes of a tree, each the parent of the next."""
+
+    text: str
+    tokens: Sequence[int]
+    following: LogitsFollowing | None
+
+
+NO_TAIL = _Tail("", (), None)
 
 
 class Scorer:
@@ -101,15 +125,20 @@ class Scorer:
         return total + LogitsFollowing(logits[None], self._ending).ends(0)
 
     def advance(
-        self, key: str, text: str, *, should_stop: Callable[[], bool] = lambda: False, ahead: bool = False
+        self, key: str, prompt: Prompt, *, should_stop: Callable[[], bool] = lambda: False, ahead: bool = False
     ) -> bool:
-        """Read a document's prompt, keeping what it shares with the last one. False when stopped before its end.
+        """Read a document's prompt and its tail, keeping what the text shares with the last one. False when stopped before its end.
 
         `ahead`: of a place that the author only looks at; the prompt of the place where the author types stays too.
         """
-        return self._advance(key, text, should_stop, ahead) is not None
+        state = self._read(key, prompt.text, should_stop, ahead)
+        if state is None or should_stop():
+            return False
+        if state.tail.text != prompt.tail:
+            self._read_tail(state, prompt.tail)
+        return True
 
-    def _advance(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
+    def _read(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
         tokens = self.tokens.prompt(text)
         key = self._place(key, tokens, ahead)
         state = self._prompts.get(key)
@@ -117,13 +146,10 @@ class Scorer:
             state = self._prompts[key] = _Cached(self.runtime.context())
         self._prompts.move_to_end(key)
         if state.tokens == tokens and state.next is not None:
-            state.context.crop(len(tokens))  # a pass that failed may have left its nodes
+            state.forget_nodes()  # of a search that failed
             return state
         self._make_room(len(tokens))
-        shared = min(_shared(state.tokens, tokens), len(tokens) - 1)
-        state.context.crop(shared)
-        del state.tokens[shared:]
-        state.next = None
+        state.forget_from(min(_shared(state.tokens, tokens), len(tokens) - 1))
         while len(state.tokens) < len(tokens):
             if should_stop():
                 return None
@@ -133,6 +159,20 @@ class Scorer:
             if len(state.tokens) == len(tokens):
                 state.next = LogitsFollowing(logits[None], self._ending)
         return state
+
+    def _read_tail(self, state: _Cached, tail: str) -> None:
+        """Read what all names begin with, in one forward pass: a search then knows from its beginning what may follow."""
+        state.tail = NO_TAIL
+        state.forget_nodes()
+        tokens = self.tokens.tail(tail)[: self.runtime.nodes]
+        following = None
+        if tokens:
+            places = range(len(tokens))
+            before = [list(range(place)) for place in places]
+            following = LogitsFollowing(
+                self.runtime.expand(state.context, tokens, places, before, len(state.tokens)), self._ending
+            )
+        state.tail = _Tail(tail, tokens, following)
 
     def _place(self, key: str, tokens: Sequence[int], ahead: bool) -> str:
         """Which of a document's two prompts these tokens go on from: the typed one, or the one that was read ahead.
@@ -218,11 +258,15 @@ class Search:
         self.slots = 0
 
     def step(self, top: int = TOP) -> bool:
-        """One forward pass (the first one reads the prompt). True when the `top` best are certain."""
+        """One forward pass (the first step reads what is left of the prompt). True when the `top` best are certain."""
         if self.state is None:
-            self.state = self._scorer._advance(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
-            assert self.state is not None and self.state.next is not None
-            self._search.take([self._search.root], self.state.next)
+            self.state = state = self._scorer._read(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
+            assert state is not None and state.next is not None
+            is_read = state.tail.following is not None and state.tail.text == self._prompt.tail
+            known = self._search.begin(state.next, state.tail.tokens if is_read else (), state.tail.following)
+            for place, node in enumerate(known):
+                node.slot = place
+            self.slots = len(state.tail.tokens)
         elif not self._search.certain(top):
             nodes = self._search.batch(self._scorer.runtime.nodes)
             self._search.take(nodes, self._scorer.expand(self, nodes))
@@ -237,6 +281,5 @@ class Search:
 
     def close(self) -> None:
         """Give the prompt's cache back, where the search stops before its end."""
-        if self.state is not None and self.slots:
-            self.state.context.crop(len(self.state.tokens))
-            self.slots = 0
+        if self.state is not None:
+            self.state.forget_nodes()

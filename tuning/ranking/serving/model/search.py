@@ -43,6 +43,21 @@ class TrieSearch:
         self._frontier: list[tuple[float, int, Node]] = []
         self._pushed = 0
 
+    def begin(self, first: Following, path: Sequence[int], following: Following | None) -> list[Node]:
+        """What follows the root, and each token of a path that was asked for before. Returns the path's nodes, as far as names take it."""
+        nodes: list[Node] = []
+        children = self.root.children
+        for token in path:
+            if token not in children:
+                break
+            nodes.append(children[token])
+            children = children[token].children
+        self._asked |= {id(node) for node in nodes}
+        self.take([self.root], first)
+        if following is not None:
+            self.take(nodes, following)
+        return nodes
+
     def batch(self, size: int) -> list[Node]:
         """The nodes to ask for next, parents before children: the likeliest, then those on the way to the first names.
 

@@ -16,6 +16,7 @@ from tuning.ranking.serving.model.errors import ModelFileBroken, ModelUnsupporte
 NOT_LETTERS = "ĠĊĉčÂâð▁"  # how byte-level vocabularies write spaces, and bytes that no identifier begins with
 LONGEST_NAME = 128  # tokens; of a longer one its beginning is scored
 KNOWN_NAMES = 20_000
+LETTER = "a"  # begins a name
 CONTROL = 3  # a token's type in GGUF: no text
 
 
@@ -84,6 +85,10 @@ class NameTokens:
             if len(self._names) > KNOWN_NAMES:
                 self._names.popitem(last=False)
         return found
+
+    def tail(self, tail: str) -> list[int]:
+        """The tokens that most names begin with behind a tail: those before the token that has a name's first letter."""
+        return self.name(tail, LETTER)[:-1]
 
     def prompt(self, text: str) -> list[int]:
         """A prompt's tokens: the last ones, where there are more than leave names their positions."""
