@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
-import { Supervisor } from '../src/supervisor.ts';
+import { load } from './fakes/load.ts';
+
+const { Supervisor } = await load<typeof import('../src/supervisor.ts')>('supervisor');
 
 let alive: string[] = []; // the servers whose processes run
 let last = 0;
 let current: string | undefined;
 let goes = () => {}; // the server that was ended last is gone
-let supervisor: Supervisor;
+let supervisor: InstanceType<typeof Supervisor>;
 
 beforeEach(async () => {
   [alive, last, current] = [[], 0, undefined];
