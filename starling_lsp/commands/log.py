@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         print(json.dumps([asdict(one) for one in found], indent=1))
         return 0 if found else 1
     if not found:
-        print(NOT_KEPT if not acceptance_log.file().is_file() else "The log has nothing of these days and folders.")
+        print("The log has nothing of these days and folders." if _kept() else NOT_KEPT)
         return 1
     _show(found, entries)
     return 0
@@ -111,4 +111,10 @@ def _show(found: Sequence[Shares], entries: Sequence[Accepted]) -> None:
         f"your server alone would have had it in {last.first_by_server:.0%}.",
         highlight=False,
     )
-    console.print(f"The log is {acceptance_log.file()}; delete it whenever you like.", highlight=False, soft_wrap=True)
+    log = " and ".join(map(str, _kept()))
+    console.print(f"The log is {log}; delete it whenever you like.", highlight=False, soft_wrap=True)
+
+
+def _kept() -> list[Path]:
+    """The files of the log that are there."""
+    return [path for path in acceptance_log.files() if path.is_file()]

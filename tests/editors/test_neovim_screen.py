@@ -265,6 +265,27 @@ def test_training_tells_what_the_command_said(project: Path) -> None:
         terminal.until_shown("training ended with code 2", "has no commit yet", seconds=60)
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "shown"),
+    [
+        ("R@1 +0.031 (of 400)|Installed as shop 1", 0, "the adapter is better and is installed"),
+        ("R@1 -0.002 (of 400)|Not better", 1, "the adapter is not better than what is used now"),
+        ("Traceback|KeyError: 'x'", 1, "training ended with code 1: Traceback KeyError: 'x'"),
+        ("Installed as shop 1, a usage table", 0, "training ended: Installed as shop 1, a usage table"),
+    ],
+)
+def test_only_a_run_that_compared_is_told_as_one(project: Path, said: str, code: int, shown: str) -> None:
+    python = project.parent / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$#" -gt 0 ] || exec cat > /dev/null\ntr "|" "\\n" <<"END"\n{said}\nEND\nexit {code}\n',
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+    with neovim(project, ready=False, COMMAND=json.dumps([str(python)])) as terminal:
+        command(terminal, "StarlingTrain")
+        terminal.until_shown(f"Starling: shop: {shown}")
+
+
 def test_closing_the_window_ends_the_training(project: Path) -> None:
     shutil.copytree(ROOT / "lsp_server", project / "code", ignore=shutil.ignore_patterns("__pycache__"))
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

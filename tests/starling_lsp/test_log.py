@@ -64,3 +64,17 @@ def test_only_of_a_folder_and_of_the_last_days(
 def test_where_nothing_was_kept_it_says_how_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log"]) == 1
     assert "--log-accepted" in capsys.readouterr().out
+
+
+def test_all_files_of_the_log_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance_log, "LARGEST", 1)
+    wrote("rust", 0, 3)
+    wrote("rust", 0, 3)
+    assert main(["log"]) == 0
+    old, log = acceptance_log.files()
+    assert f"The log is {old} and {log}; delete it" in capsys.readouterr().out
+    log.unlink()
+    assert main(["log"]) == 0
+    assert f"The log is {old}; delete it" in capsys.readouterr().out
+    assert main(["log", "--repo", "/elsewhere"]) == 1
+    assert "nothing of these days and folders" in capsys.readouterr().out

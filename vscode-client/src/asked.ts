@@ -1,6 +1,7 @@
 /** What the command line is asked for, and how its answers are shown. */
 
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import * as path from 'node:path';
 import { promisify } from 'node:util';
 import * as vscode from 'vscode';
@@ -10,9 +11,12 @@ import { moduleOf, scriptOf } from './python.ts';
 import type { ServerStatus } from './state.ts';
 
 const run = promisify(execFile);
-const WHERE = 'from tuning.ranking.serving.acceptance_log import file; print(file())';
+const WHERE =
+  'import json; from tuning.ranking.serving.acceptance_log import files; print(json.dumps([*map(str, files())]))';
 
-interface Adapter {
+/** A row of `adapters --json`: an adapter, or a usage table. */
+interface Installed {
+  readonly kind: string;
   readonly name: string;
   readonly version: number;
   readonly folder: string;
@@ -52,7 +56,8 @@ export async function showHealth(python: string, cwd: string, client: LanguageCl
 
 /** The adapter that the user picks: a name, "none", or "" for the installed one; undefined where none was picked. */
 export async function pickAdapter(python: string, cwd: string): Promise<string | undefined> {
-  const installed: Adapter[] = JSON.parse(await answer(python, moduleOf('starling_lsp', 'adapters', '--json'), cwd));
+  const all: Installed[] = JSON.parse(await answer(python, moduleOf('starling_lsp', 'adapters', '--json'), cwd));
+  const installed = all.filter((one) => one.kind === 'adapters');
   const rows = installed.map((one) => ({
     label: one.name,
     description: `version ${one.version}, ${one.languages.join(', ') || 'all languages'}`,
@@ -74,23 +79,43 @@ export async function pickAdapter(python: string, cwd: string): Promise<string |
   return picked?.adapter;
 }
 
-function gain(one: Adapter): string {
+function gain(one: Installed): string {
   const gained = one.figures['R@1 gained'];
   return gained === undefined ? '' : ` · R@1 ${gained < 0 ? '' : '+'}${gained.toFixed(3)} on its own later code`;
 }
 
-/** The log of what was accepted, for its owner to read. */
-export async function acceptedLog(python: string, cwd: string): Promise<vscode.Uri | undefined> {
-  const uri = vscode.Uri.file((await answer(python, scriptOf(WHERE), cwd)).trim());
-  try {
-    await vscode.workspace.fs.stat(uri);
-    return uri;
-  } catch {
+/** Open the log of what was accepted, for its owner to read. */
+export async function showAccepted(python: string, cwd: string): Promise<void> {
+  for (const file of await acceptedLog(python, cwd)) {
+    await vscode.window.showTextDocument(file, { preview: false }); // beside the one before
+  }
+}
+
+/** Delete the log of what was accepted, once its owner has said so. */
+export async function deleteAccepted(python: string, cwd: string): Promise<void> {
+  const files = await acceptedLog(python, cwd);
+  if (files.length === 0) {
+    return;
+  }
+  const detail = `${files.map((file) => file.fsPath).join('\n')}\nWhat Starling could learn from it is lost.`;
+  const message = 'Delete the log of accepted completions?';
+  if ((await vscode.window.showWarningMessage(message, { modal: true, detail }, 'Delete')) === 'Delete') {
+    for (const file of files) {
+      await vscode.workspace.fs.delete(file);
+    }
+  }
+}
+
+/** Those of the log's files that are there, oldest first. Where none is, says so. */
+async function acceptedLog(python: string, cwd: string): Promise<vscode.Uri[]> {
+  const paths: string[] = JSON.parse(await answer(python, scriptOf(WHERE), cwd));
+  const files = paths.filter((file) => existsSync(file)).map((file) => vscode.Uri.file(file));
+  if (files.length === 0) {
     void vscode.window.showInformationMessage(
       'Starling keeps no log of accepted completions: it does only where you turn on starling.logAccepted.',
     );
-    return undefined;
   }
+  return files;
 }
 
 export async function installModel(python: string, cwd: string, log: vscode.LogOutputChannel): Promise<boolean> {

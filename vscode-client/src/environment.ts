@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import * as vscode from 'vscode';
 import { ran } from './child.ts';
 import { activeInterpreter } from './interpreter.ts';
-import { moduleOf } from './python.ts';
+import { moduleOf, scriptOf } from './python.ts';
 import * as settings from './settings.ts';
 import { NO_PYTHON } from './state.ts';
 
@@ -53,7 +53,7 @@ export class Environment {
 
   private async inspected(python: string, isOwn: boolean): Promise<Found | undefined> {
     try {
-      const { stdout } = await run(python, ['-I', '-c', CHECK], { timeout: PATIENCE, cwd: this.folder() });
+      const { stdout } = await run(python, scriptOf(CHECK), { timeout: PATIENCE, cwd: this.folder() });
       this.log.info(`Starling ${stdout.trim()} is in ${python}`);
       return { python, version: stdout.trim(), isOwn };
     } catch (error) {
@@ -67,6 +67,10 @@ export class Environment {
    * in use stays so until the new one is whole.
    */
   async install(progress: vscode.Progress<{ message: string }>, token: vscode.CancellationToken): Promise<void> {
+    const chosen = settings.python();
+    if (chosen !== '') {
+      throw new Error(installThere(chosen)); // `find` would not look at ours
+    }
     const base = await this.newEnoughPython();
     if (base === undefined) {
       throw new Error(NO_PYTHON);
@@ -90,7 +94,7 @@ export class Environment {
 
   /** Whether training can run there: its libraries are a gigabyte that ranking does without. */
   async canTrain(python: string): Promise<boolean> {
-    const found = await run(python, ['-I', '-c', CAN_TRAIN], { timeout: PATIENCE, cwd: this.folder() });
+    const found = await run(python, scriptOf(CAN_TRAIN), { timeout: PATIENCE, cwd: this.folder() });
     return found.stdout.trim() === 'True';
   }
 
@@ -115,18 +119,22 @@ export class Environment {
     return path.join(folder, wheel);
   }
 
-  /** Remove the environments that are not in use. Called while no server of theirs runs. */
+  /**
+   * Remove the environments that are not in use, except the last before the one in use, on which another window may still run. One
+   * that is newer is being made.
+   */
   async removeOld(): Promise<void> {
-    const current = await this.current();
+    const current = numberOf((await this.current()) ?? '');
     const names = await readdir(this.folder()).catch(() => []);
-    for (const name of names.filter((one) => /^venv(-\d+)?$/.test(one) && one !== current)) {
+    const old = names.filter((name) => numberOf(name) < current).sort((a, b) => numberOf(a) - numberOf(b));
+    for (const name of old.slice(0, -1)) {
       await rm(path.join(this.folder(), name), { recursive: true, force: true });
     }
   }
 
-  /** A Python that the server runs on; undefined where there is none. */
+  /** A Python on the path that the server runs on; undefined where there is none. */
   async newEnoughPython(): Promise<string | undefined> {
-    for (const python of [settings.python(), 'python3', 'python', 'py'].filter((name) => name !== '')) {
+    for (const python of ['python3', 'python', 'py']) {
       try {
         await run(python, ['-I', '-c', OLDEST], { timeout: PATIENCE });
         return python;
@@ -164,13 +172,23 @@ export class Environment {
 
   private async current(): Promise<string | undefined> {
     const name = await readFile(path.join(this.folder(), CURRENT), 'utf8').catch(() => '');
-    return /^venv-\d+$/.test(name.trim()) ? name.trim() : undefined;
+    return Number.isNaN(numberOf(name.trim())) ? undefined : name.trim();
   }
 
   /** Where commands run and things are kept: never the workspace, whose files Python would take for modules. */
   folder(): string {
     return this.context.globalStorageUri.fsPath;
   }
+}
+
+/** What to do where the setting names a Python: it is the only one that counts. */
+export function installThere(python: string): string {
+  return `The setting starling.python names ${python}. Install Starling there (${python} -m pip install starling-lsp), or empty the setting.`;
+}
+
+/** The number of an environment that we made: a later one has a higher number. NaN where it is none. */
+function numberOf(name: string): number {
+  return Number(/^venv-(\d+)$/.exec(name)?.[1] ?? Number.NaN);
 }
 
 function pip(wheel: string, extras: string): string[] {

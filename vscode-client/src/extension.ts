@@ -16,6 +16,7 @@ import { offer, showing } from './offer.ts';
 import * as settings from './settings.ts';
 import { NO_PYTHON } from './state.ts';
 import { StatusBar } from './status.ts';
+import { Supervisor } from './supervisor.ts';
 import { Switches } from './switches.ts';
 import { openOnce } from './walkthrough.ts';
 
@@ -26,14 +27,18 @@ let starling: Starling | undefined;
 /** Waits for nothing: looking for a Python and starting a server go on behind it. */
 export function activate(context: vscode.ExtensionContext): void {
   starling = new Starling(context, openOnce(context));
-  void starling.start();
+  void starling.supervisor.start();
 }
 
 export async function deactivate(): Promise<void> {
-  await starling?.stop();
+  await starling?.supervisor.stop();
 }
 
 class Starling {
+  readonly supervisor = new Supervisor(
+    (isCurrent) => this.begin(isCurrent),
+    () => this.end(),
+  );
   private readonly log = vscode.window.createOutputChannel('Starling', { log: true });
   private readonly environment: Environment;
   private readonly switches: Switches;
@@ -45,7 +50,6 @@ class Starling {
   private client: LanguageClient | undefined;
   private found: Found | undefined;
   private companions: vscode.Disposable[] = [];
-  private turn = 0; // of starts and stops: only the last counts
 
   constructor(
     private readonly context: vscode.ExtensionContext,
@@ -63,7 +67,7 @@ class Starling {
       this.status,
       this.log,
       () => this.found !== undefined,
-      () => this.restart(),
+      () => this.supervisor.restart(),
     );
     context.subscriptions.push(this.log, this.status, ...this.commands());
     context.subscriptions.push(
@@ -77,10 +81,10 @@ class Starling {
     context.subscriptions.push(
       vscode.window.onDidChangeActiveTextEditor(() => this.status.changed()),
       vscode.extensions.onDidChange(() => this.reconsider()),
-      vscode.workspace.onDidGrantWorkspaceTrust(() => this.restart()),
+      vscode.workspace.onDidGrantWorkspaceTrust(() => this.supervisor.restart()),
       vscode.workspace.onDidChangeConfiguration((event) => {
         if (settings.needsRestart(event)) {
-          void this.restart();
+          void this.supervisor.restart();
         } else {
           this.reconsider();
           this.configure();
@@ -89,11 +93,8 @@ class Starling {
     );
   }
 
-  /** Start anew: what was started before does not count any more, whether it has come to its end or hangs. */
-  async start(): Promise<void> {
-    this.turn++;
-    const { turn } = this;
-    const isCurrent = () => turn === this.turn;
+  /** Start the server, or show why there is none. */
+  private async begin(isCurrent: () => boolean): Promise<void> {
     try {
       await this.started(isCurrent);
     } catch (error) {
@@ -103,8 +104,8 @@ class Starling {
     }
   }
 
-  async stop(): Promise<void> {
-    this.turn++;
+  /** End the server, and what ranks with it. */
+  private async end(): Promise<void> {
     for (const companion of this.companions.splice(0)) {
       companion.dispose();
     }
@@ -113,11 +114,6 @@ class Starling {
     if (client !== undefined) {
       await ended(client, this.log);
     }
-  }
-
-  private async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
   }
 
   private async started(isCurrent: () => boolean): Promise<void> {
@@ -135,7 +131,7 @@ class Starling {
     this.found = found;
     void this.tellReady(found !== undefined);
     if (found === undefined) {
-      await this.notInstalled();
+      await this.notInstalled(isCurrent);
       return;
     }
     this.status.enter({ name: 'starting' });
@@ -165,8 +161,12 @@ class Starling {
     await vscode.commands.executeCommand('setContext', 'starling.ready', isReady);
   }
 
-  private async notInstalled(): Promise<void> {
-    if ((await this.environment.newEnoughPython()) === undefined) {
+  private async notInstalled(isCurrent: () => boolean): Promise<void> {
+    const hasPython = settings.python() !== '' || (await this.environment.newEnoughPython()) !== undefined;
+    if (!isCurrent()) {
+      return;
+    }
+    if (!hasPython) {
       this.status.enter({ name: 'no-python' });
       offer(vscode.window.showWarningMessage, NO_PYTHON, {
         'Open Setting': () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python'),
@@ -202,7 +202,7 @@ class Starling {
     if (found?.python === this.found?.python) {
       this.configure();
     } else {
-      await this.restart();
+      await this.supervisor.restart();
     }
   }
 
@@ -210,7 +210,7 @@ class Starling {
   private reconsider(): void {
     const now = this.chosenModes().modes;
     if (ALL.some((id) => now.get(id) !== this.modes.get(id))) {
-      void this.restart();
+      void this.supervisor.restart();
     }
   }
 
@@ -240,7 +240,7 @@ class Starling {
 
   private commands(): vscode.Disposable[] {
     const table: Record<string, () => unknown> = {
-      restart: () => this.restart(),
+      restart: () => this.supervisor.restart(),
       why: () => this.focus.explain(),
       train: () => this.installing.train(this.found),
       chooseAdapter: () => this.withPython((python) => this.chooseAdapter(python)),
@@ -249,9 +249,8 @@ class Starling {
       toggleWorkspace: () => this.toggled(this.switches.toggleWorkspace()),
       install: () => this.installing.install(),
       installModel: () => this.withPython((python) => this.installing.installModel(python)),
-      showAccepted: () =>
-        this.withPython((python) => this.accepted(python, (uri) => vscode.window.showTextDocument(uri))),
-      deleteAccepted: () => this.withPython((python) => this.accepted(python, deleted)),
+      showAccepted: () => this.withPython((python) => asked.showAccepted(python, this.environment.folder())),
+      deleteAccepted: () => this.withPython((python) => asked.deleteAccepted(python, this.environment.folder())),
       menu: () => this.menu(),
     };
     return Object.entries(table).map(([name, run]) =>
@@ -278,7 +277,7 @@ class Starling {
     const adapter = await asked.pickAdapter(python, this.environment.folder());
     if (adapter !== undefined) {
       await this.switches.chooseAdapter(adapter === '' ? undefined : adapter);
-      await this.restart();
+      await this.supervisor.restart();
     }
   }
 
@@ -292,13 +291,6 @@ class Starling {
   private async toggled(change: Promise<void>): Promise<void> {
     await change;
     this.configure();
-  }
-
-  private async accepted(python: string, run: (uri: vscode.Uri) => unknown): Promise<void> {
-    const uri = await asked.acceptedLog(python, this.environment.folder());
-    if (uri !== undefined) {
-      await run(uri);
-    }
   }
 
   private async menu(): Promise<void> {
@@ -323,14 +315,5 @@ class Starling {
     if (picked !== undefined) {
       await vscode.commands.executeCommand(`starling.${picked.command}`);
     }
-  }
-}
-
-/** Delete the log of what was accepted, once its owner has said so. */
-async function deleted(log: vscode.Uri): Promise<void> {
-  const detail = `${log.fsPath}\nWhat Starling could learn from it is lost.`;
-  const message = 'Delete the log of accepted completions?';
-  if ((await vscode.window.showWarningMessage(message, { modal: true, detail }, 'Delete')) === 'Delete') {
-    await vscode.workspace.fs.delete(log);
   }
 }

@@ -2,8 +2,9 @@
 
 import * as vscode from 'vscode';
 import * as asked from './asked.ts';
-import type { Environment, Found } from './environment.ts';
+import { type Environment, type Found, installThere } from './environment.ts';
 import { offer } from './offer.ts';
+import * as settings from './settings.ts';
 import { isOlder } from './state.ts';
 import type { StatusBar } from './status.ts';
 import { train } from './train.ts';
@@ -18,13 +19,19 @@ export class Installing {
     private readonly restart: () => Promise<void>,
   ) {}
 
-  /** Ask whether to install the server. */
+  /** Ask whether to install the server; where the setting names a Python, say how to install it there. */
   offerToInstall(): void {
-    const message =
-      'Starling needs its Python part. Install it into a folder of its own? pip brings what it needs, about 400 MB.';
+    const needs = 'Starling needs its Python part.';
+    const openSetting = () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python');
+    const chosen = settings.python();
+    if (chosen !== '') {
+      offer(vscode.window.showWarningMessage, `${needs} ${installThere(chosen)}`, { 'Open Setting': openSetting });
+      return;
+    }
+    const message = `${needs} Install it into a folder of its own? pip brings what it needs, about 400 MB.`;
     offer(vscode.window.showInformationMessage, message, {
       Install: () => vscode.commands.executeCommand('starling.install'), // which shows what goes wrong
-      'Name a Python': () => vscode.commands.executeCommand('workbench.action.openSettings', 'starling.python'),
+      'Name a Python': openSetting,
     });
   }
 

@@ -12,7 +12,7 @@ export type State =
   | { readonly name: 'failed'; readonly why: string };
 
 export const NO_PYTHON =
-  'Starling needs Python 3.11 or newer, and found none. Install one (python.org), or name it in the setting starling.python.';
+  'Starling needs Python 3.11 or newer, and found none. Install one (python.org), or name one that has Starling in the setting starling.python.';
 
 interface LastRanking {
   readonly items: number;

@@ -47,6 +47,22 @@ test('the Python that the user names is the only one that counts', async () => {
   assert.equal(await environment.find(), undefined);
 });
 
+test('where the setting names a Python, no environment is made that would not be used', async () => {
+  makesEnvironments('exit 0');
+  fake.settings.set('python', 'python3');
+  await assert.rejects(
+    environment.install({ report: () => {} }, NOT_CANCELLED),
+    /names python3\..*python3 -m pip install starling-lsp.*empty the setting/,
+  );
+  assert.deepEqual(readdirSync(path.join(home, 'storage')), []);
+});
+
+test('what is installed for the user alone is there, as it is for the server', async () => {
+  program('python3', 'case "$*" in -I*) exit 1 ;; *torch*) echo True ;; *) echo 0.2.0 ;; esac');
+  assert.equal((await environment.find()).version, '0.2.0');
+  assert.equal(await environment.canTrain('python3'), true);
+});
+
 test('a Python that is too old is told before anything is fetched', async () => {
   program('python3', 'exit 1');
   assert.equal(await environment.newEnoughPython(), undefined);
@@ -76,4 +92,13 @@ test('an environment takes the place of the one before when it is whole, and onl
   assert.ok((await environment.find()).isOwn);
   await environment.removeOld();
   assert.deepEqual(readdirSync(path.join(home, 'storage')).sort(), ['current.txt', first].sort());
+});
+
+test('of those before the one in use the last stays: another window may run on it', async () => {
+  for (const number of [8, 9, 10, 11, 12]) {
+    mkdirSync(path.join(home, 'storage', `venv-${number}`));
+  }
+  writeFileSync(path.join(home, 'storage', 'current.txt'), 'venv-11');
+  await environment.removeOld();
+  assert.deepEqual(readdirSync(path.join(home, 'storage')).sort(), ['current.txt', 'venv-10', 'venv-11', 'venv-12']);
 });

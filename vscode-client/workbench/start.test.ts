@@ -29,15 +29,15 @@ test('in a workspace that is not trusted no language server runs', async () => {
   }
 });
 
-test('without a Python that has Starling it says so, and offers to install one', async () => {
+test('where the Python of the settings has no Starling it says so, and what to do', async () => {
   const workbench = await Workbench.open(
     { 'main.py': PROGRAM },
     { settings: { 'starling.python': '/nowhere/python' } },
   );
   try {
     await workbench.edit('main.py');
-    await workbench.notified(/Starling needs its Python part/);
-    await workbench.page.locator('.notification-toast .monaco-button', { hasText: 'Install' }).first().waitFor();
+    await workbench.notified(/Starling needs its Python part\. The setting starling\.python names \/nowhere\/python/);
+    await workbench.page.locator('.notification-toast .monaco-button', { hasText: 'Open Setting' }).first().waitFor();
     await workbench.page.locator(STATUS, { hasText: 'Starling' }).waitFor();
     await workbench.shot('missing');
   } finally {
@@ -58,7 +58,7 @@ function hangsOnce(folder: string): string {
   return file;
 }
 
-test('a start that hangs is shown, and Restart ends it', async () => {
+test('a start that hangs is shown, and Restart ends it, with one server however often it is clicked', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'hangs-'));
   const workbench = await Workbench.open(
     { 'main.py': PROGRAM },
@@ -68,8 +68,10 @@ test('a start that hangs is shown, and Restart ends it', async () => {
     await workbench.edit('main.py');
     await workbench.page.locator(STATUS, { hasText: 'Starling' }).waitFor();
     await workbench.run('Starling: Restart');
+    await workbench.run('Starling: Restart');
     await workbench.page.locator(STATUS, { hasText: '★' }).waitFor();
-    assert.ok(!workbench.processes().some((words) => words.startsWith('sleep 600')));
+    assert.ok(!workbench.processes().some((words) => words.includes('sleep 600')));
+    assert.equal(workbench.processes().filter((words) => words.includes('-m lsp_server --stdio')).length, 1);
   } finally {
     await workbench.close();
     rmSync(folder, { recursive: true });

@@ -38,7 +38,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def file() -> Path:
-    """Where the log is."""
+    """The file that is written to."""
     return Path(platformdirs.user_data_dir("starling", appauthor=False)) / "accepted.jsonl"
 
 
@@ -56,10 +56,15 @@ def keep(entry: Accepted) -> None:
             os.close(handle)
 
 
+def files() -> tuple[Path, Path]:
+    """The files of the log, oldest first: the old one and the one that is written to. Either may be missing."""
+    return file().with_suffix(".old.jsonl"), file()
+
+
 def everything() -> Iterator[Accepted]:
     """All that is in the log, oldest first; lines that are not whole are left out."""
     decoder = msgspec.json.Decoder(Accepted)
-    for path in (file().with_suffix(".old.jsonl"), file()):
+    for path in files():
         for line in path.read_bytes().splitlines() if path.is_file() else ():
             try:
                 yield decoder.decode(line)

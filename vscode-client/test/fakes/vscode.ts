@@ -1,11 +1,23 @@
 /** As much of VS Code's API as the parts under test use, in memory. What tests set and read is in `fake`. */
 
+import { rm } from 'node:fs/promises';
+
 export const fake = {
   commands: new Map<string, (...words: never[]) => unknown>(),
   settings: new Map<string, unknown>(),
   items: [] as { text: string; shown: boolean; tooltip: unknown }[],
   editor: undefined as unknown,
+  messages: [] as { text: string; buttons: string[] }[],
+  answer: undefined as string | undefined, // the button that is pressed
+  offered: [] as string[], // the rows of the last pick
 };
+
+/** Show a message, with options or without. */
+async function message(text: string, ...more: (string | object)[]): Promise<string | undefined> {
+  const buttons = more.filter((one) => typeof one === 'string');
+  fake.messages.push({ text, buttons });
+  return buttons.find((button) => button === fake.answer);
+}
 
 export class Position {
   constructor(
@@ -72,8 +84,11 @@ export const commands = {
   executeCommand: async (name: string, ...words: never[]) => fake.commands.get(name)?.(...words),
 };
 
+export const Uri = { file: (fsPath: string) => ({ fsPath }) };
+
 export const workspace = {
   isTrusted: true,
+  fs: { delete: (uri: { fsPath: string }) => rm(uri.fsPath) },
   getConfiguration: () => ({ get: (name: string, other: unknown) => fake.settings.get(name) ?? other }),
 };
 
@@ -82,6 +97,12 @@ export const extensions = { getExtension: () => undefined };
 export const window = {
   get activeTextEditor() {
     return fake.editor;
+  },
+  showInformationMessage: message,
+  showWarningMessage: message,
+  async showQuickPick(rows: { label: string }[]) {
+    fake.offered = rows.map((row) => row.label);
+    return undefined;
   },
   createStatusBarItem() {
     const item = { text: '', shown: false, tooltip: undefined, show: () => {}, hide: () => {}, dispose: () => {} };

@@ -6,14 +6,15 @@ local M = {}
 local HEIGHT = 12
 local running -- the job, while there is one
 
---- What a run came to, by its exit code; `train` says the same at length in the terminal.
+--- What a run that compared came to, by its exit code; `train` says the same at length in the terminal.
 local ENDS = {
   [0] = { 'the adapter is better and is installed; it is used from the next completion on', vim.log.levels.INFO },
   [1] = { 'the adapter is not better than what is used now, so it is not installed', vim.log.levels.WARN },
 }
+local COMPARED = 'R@1 ' -- how the line begins that `train` ends a comparison with
 
---- The last words of the terminal on one line.
-local function last_words(buffer)
+--- The lines of the terminal that are not empty.
+local function said(buffer)
   local words = {}
   local lines = vim.api.nvim_buf_is_valid(buffer) and vim.api.nvim_buf_get_lines(buffer, 0, -1, false) or {}
   for _, line in ipairs(lines) do
@@ -22,14 +23,19 @@ local function last_words(buffer)
       table.insert(words, text)
     end
   end
-  return table.concat(vim.list_slice(words, #words - 2), ' ')
+  return words
 end
 
 local function report(repo, code, buffer)
-  local what, level = unpack(ENDS[code] or { nil, vim.log.levels.ERROR })
+  local lines = said(buffer)
+  local compared = vim.iter(lines):any(function(line)
+    return vim.startswith(line, COMPARED)
+  end)
+  local what, level = unpack(compared and ENDS[code] or {})
   if not what then
-    local said = last_words(buffer)
-    what = ('training ended with code %d%s'):format(code, said ~= '' and ': ' .. said or '')
+    local last = table.concat(vim.list_slice(lines, #lines - 2), ' ')
+    what = 'training ended' .. (code == 0 and '' or ' with code ' .. code) .. (last == '' and '' or ': ' .. last)
+    level = code == 0 and vim.log.levels.INFO or vim.log.levels.ERROR
   end
   starling.notify(('%s: %s'):format(vim.fs.basename(repo), what), level)
 end
