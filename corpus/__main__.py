@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import signal
 import sys
 import time
 from collections import Counter
@@ -36,6 +35,7 @@ from corpus.mining.mine import jobs_by_default, mine, rebuild
 from corpus.mining.readings import Source
 from corpus.mining.shards import CorpusError, Manifest, manifest_file, read_manifest
 from corpus.mining.sites import PER_FILE
+from corpus.mining.sources import name_of
 from corpus.mining.survey import Options
 from corpus.mining.workers import WorkersError
 from corpus.problems import print_error, print_warning
@@ -198,7 +198,7 @@ def _rebuild(given: argparse.Namespace) -> int:
     if lists is not None:
         return cli_candidates.run_again(given, lists, _progress)
     wanted = read_manifest(given.manifest)
-    places = {source.name or Path(source.place).name: source.place for source in listed(given.list)}
+    places = {source.name or name_of(source.place): source.place for source in listed(given.list)}
     with _progress(len(wanted.repositories)) as done:
         rebuild(wanted, places, given.out, jobs=given.jobs, ray=given.ray, seconds=given.seconds, done=done)
     console.print(f"{given.out} is what {given.manifest} lists, byte for byte.", highlight=False)
@@ -300,5 +300,5 @@ def _print(out: Console, frame: box.Box, title: str, first: str, rows: dict[str,
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C: servers stopped, folders removed
+    interpreter.end_as_with_ctrl_c()
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""How Starling starts Python for itself, and how more of it is installed into that Python.
+"""How Starling starts Python for itself, how it ends when it is told to, and how more of it is installed into that Python.
 
 Python is started with Starling's own modules and those installed beside it, and no others.
 
@@ -13,6 +13,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.machinery import PathFinder
@@ -35,6 +36,16 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 def module_command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module as `python -m` would."""
     return [sys.executable, "-E", "-P", "-c", _START, ROOT, module, *arguments]
+
+
+def end_as_with_ctrl_c() -> None:
+    """End this process as Ctrl-C does, servers stopped and folders removed, on SIGTERM and where its terminal closes (SIGHUP).
+
+    A signal that is ignored stays ignored: `nohup` wants that.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 DISTRIBUTION = "starling-lsp"

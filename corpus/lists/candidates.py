@@ -159,9 +159,12 @@ async def _all(
                 tally.failed[f"{project.name} ({project.server})"] = printable(str(error))
                 log.warning("%s: %s", project.name, error)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(max(1, jobs)):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, jobs)):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 async def _replayed(

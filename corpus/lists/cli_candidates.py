@@ -28,11 +28,13 @@ from corpus.lists.pseudo import pseudo_lists
 from corpus.lists.relisting import Listed, ListsManifest, asked_of, chosen_again, counted, write_lists_manifest
 from corpus.mining.readings import Source
 from corpus.mining.shards import CorpusError, alone, read_manifest, replacing
+from corpus.mining.sources import name_of, parted
 from corpus.problems import print_warning
 from corpus.syntax.language import languages
 
 LISTS, REPORT, WORK, CORPUS = "lists.parquet", "lists.json", "work", "corpus"
 PLACES = "work/places.json"
+NAMED = 5  # repositories that a warning names
 DESCRIPTION = """Lay the repositories of a mined corpus out one by one, start the language's own server over each, and ask it for
 completion at the corpus's sites, the identifier and the rest of its line taken away. The lists go into DIR/lists.parquet.
 Nothing of a repository is run. Run the same again after it was cut off: it goes on with the file at which it stopped."""
@@ -97,6 +99,13 @@ def run(given: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.ERROR, handlers=[RichHandler(console=console, show_path=False)])
     places = places_of(given.list) if given.list else places_read(given.corpus)
     servers = servers_of(given.server)
+    corpus = read_manifest(given.corpus)
+    wanted = [one.name for one in corpus.repositories if one.sites and (not given.part or one.part in given.part)]
+    if left_out := [name for name in wanted if name not in places]:
+        names = f"{', '.join(left_out[:NAMED])}{' …' if len(left_out) > NAMED else ''}"
+        where = given.list or given.corpus / PLACES
+        message = f"{len(left_out)} of {len(wanted)} repositories are left out; {where} has no place for them: {names}"
+        print_warning(console, message)
     with console.status("choosing positions"):
         chosen = projects(
             given.corpus,
@@ -112,7 +121,7 @@ def run(given: argparse.Namespace) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     asked = {"": given.language} if given.pseudo else asked_of(servers, given.language)
     planned = ListsManifest(
-        options=read_manifest(given.corpus).options,
+        options=corpus.options,
         pseudo=given.pseudo,
         dependencies=given.dependencies,
         repositories=[],
@@ -219,21 +228,19 @@ def servers_of(words: Iterable[str]) -> dict[str, str]:
 def places_of(file: Path) -> dict[str, str]:
     """name -> place, of a list with a line `PLACE [NAME]` each."""
     lines = (line.partition("#")[0].split() for line in file.read_text("utf-8").splitlines())
-    return {line[1] if len(line) > 1 else Path(line[0]).name: line[0] for line in lines if line}
+    return {line[1] if len(line) > 1 else name_of(line[0]): line[0] for line in lines if line}
 
 
 def keep_places(corpus: Path, sources: Iterable[Source]) -> None:
     """Write down where `mine` read each source of a corpus; beside it, for a corpus is the same wherever its sources are."""
-    places = {source.name or Path(source.place).name: _absolute(source.place) for source in sources}
+    places = {source.name or name_of(source.place): _absolute(source.place) for source in sources}
     with replacing(corpus / PLACES) as temporary:
         temporary.write_text(json.dumps(places, indent=1) + "\n", encoding="utf-8")
 
 
 def _absolute(place: str) -> str:
-    path, _, revision = place.rpartition("@")
-    if path and not Path(place).exists():
-        return f"{Path(path).absolute()}@{revision}"
-    return str(Path(place).absolute())
+    path, revision = parted(place)
+    return f"{Path(path).absolute()}@{revision}" if revision else str(Path(path).absolute())
 
 
 def places_read(corpus: Path) -> dict[str, str]:

@@ -8,7 +8,8 @@ one change; those that add little or nearly everything are passed over.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from corpus.lists.choosing import read_live
 from corpus.lists.positions import Position, positions
 from corpus.mining.filters import File, by_content, by_path, language_of
 from corpus.mining.sites import sites
+from corpus.mining.snapshots import SourceBroken
 from corpus.syntax.language import Language
 from corpus.syntax.parse import grammar
 from corpus.syntax.tokens import cut as cut_tokens
@@ -46,25 +48,42 @@ def written(
     """(the parent's hash, the files to ask about) of commits until there are `count` positions.
 
     Of a commit whole files until there are `each`. Not of commits before `since` (seconds since 1970), and of a `share` of the others,
-    spread over time.
+    spread over time. Raises SourceBroken where git's objects can't be read: they are another user's, or the clone lacks some.
     """
     import pygit2
 
-    repository = pygit2.Repository(place)
+    with _reading(place):
+        repository = pygit2.Repository(place)
+        walk = repository.walk(commit, pygit2.enums.SortMode.TOPOLOGICAL)
+        walk.simplify_first_parent()
+        changes = list(islice(walk, LOOKED_AT))
     generator = random.Random(commit)
     found = 0
-    walk = repository.walk(commit, pygit2.enums.SortMode.TOPOLOGICAL)
-    walk.simplify_first_parent()
-    for number, change in enumerate(walk):
-        if found >= count or number >= LOOKED_AT or change.commit_time < since:
+    for change in changes:
+        if found >= count or change.commit_time < since:
             return
-        if not change.parents or generator.random() < 1 - share:
+        if not change.parent_ids or generator.random() < 1 - share:
             continue
-        asked = _first(_added(repository, change, languages, generator), each)
+        with _reading(place):
+            patches = _patches(repository, change, languages)
+        asked = _first(_added(repository, change, patches, generator), each)
         positions_here = sum(len(file.positions) for file in asked)
         if positions_here >= FEWEST:
             found += positions_here
-            yield str(change.parents[0].id), asked
+            yield str(change.parent_ids[0]), asked
+
+
+@contextmanager
+def _reading(place: str) -> Generator[None]:
+    """What libgit2 can't read is an error of the source."""
+    import pygit2
+
+    try:
+        yield
+    except (KeyError, pygit2.GitError) as error:
+        raise SourceBroken(
+            place, f"has a history that can't be read ({error}).", "Clone it again, whole and as your own user."
+        ) from error
 
 
 def _first(files: Sequence[Asked], count: int) -> list[Asked]:
@@ -73,26 +92,32 @@ def _first(files: Sequence[Asked], count: int) -> list[Asked]:
     return [file for file, already in zip(files, before, strict=False) if already < count]
 
 
-def _added(
-    repository: pygit2.Repository, change: pygit2.Commit, languages: Collection[str], generator: random.Random
-) -> list[Asked]:
-    """The files of a commit that have positions in their added lines."""
-    parent = change.parents[0]
-    diff = repository.diff(parent, change, context_lines=0)
-    patches: list[tuple[pygit2.Patch, Language]] = []
-    for patch in filter(None, diff):
+def _patches(
+    repository: pygit2.Repository, change: pygit2.Commit, languages: Collection[str]
+) -> list[tuple[pygit2.Patch, Language]]:
+    """What a commit changed in files of these languages; nothing where it added too little or too much."""
+    found: list[tuple[pygit2.Patch, Language]] = []
+    for patch in filter(None, repository.diff(change.parents[0], change, context_lines=0)):
         path = patch.delta.new_file.path
         language = language_of(path, b"")
         if language is not None and language.id in languages and not by_path(path, patch.delta.new_file.size or 1000):
-            patches.append((patch, language))
-    added = sum(patch.line_stats[1] for patch, _ in patches)
-    if not LINES[0] <= added <= LINES[1]:
-        return []
+            found.append((patch, language))
+    added = sum(patch.line_stats[1] for patch, _ in found)
+    return found if LINES[0] <= added <= LINES[1] else []
+
+
+def _added(
+    repository: pygit2.Repository,
+    change: pygit2.Commit,
+    patches: Sequence[tuple[pygit2.Patch, Language]],
+    generator: random.Random,
+) -> list[Asked]:
+    """The files of a commit that have positions in their added lines."""
     found: list[Asked] = []
     for patch, language in patches:
         path = patch.delta.new_file.path
         data = _file(repository, change, path)
-        before = _file(repository, parent, patch.delta.old_file.path)
+        before = _file(repository, change.parents[0], patch.delta.old_file.path)
         if data is None or by_content(File(path=path, language=language, data=data)):
             continue
         chosen = _in_hunks(path, data, before or b"", patch.hunks, language, generator)

@@ -33,7 +33,7 @@ from corpus.mining.shards import (
     write_manifest,
 )
 from corpus.mining.snapshots import SourceError, failed
-from corpus.mining.sources import at_revision
+from corpus.mining.sources import at_revision, name_of
 from corpus.mining.split import PARTS, part_of
 from corpus.mining.survey import Options
 from corpus.mining.workers import WorkersError, results
@@ -64,7 +64,7 @@ def mine(
         work = out / WORK
         work.mkdir(exist_ok=True, mode=0o700)
         forgotten = {name.casefold() for name in excluded}
-        wanted = [source for source in sources if (source.name or Path(source.place).name).casefold() not in forgotten]
+        wanted = [source for source in sources if (source.name or name_of(source.place)).casefold() not in forgotten]
         surveys, problems = _surveys(wanted, work, options, jobs, ray, seconds, done)
         readings.forget(work, forgotten)
         surveys = {key: name for key, name in surveys.items() if (work / key).is_dir()}

@@ -39,18 +39,18 @@ __all__ = [
     "SourceUnknown",
     "at_revision",
     "file_at",
+    "name_of",
+    "parted",
     "snapshot",
 ]
 
 
 def snapshot(source: str, *, name: str = "") -> Snapshot:
     """Open `PATH` or, of a repository, `PATH@REVISION` (default: HEAD). Raises SourceError."""
-    path, _, revision = source.rpartition("@")
-    if not path or (os.path.exists(source) and not os.path.exists(path)):  # noqa: PTH110  (never raises)
-        path, revision = source, ""
-    place = Path(path)
+    path, revision = parted(source)
+    place, name = Path(path), name or name_of(source)
     if os.path.isfile(place) and place.name.endswith(ARCHIVES):  # noqa: PTH113
-        return archive(place, name or place.name)
+        return archive(place, name)
     if not os.path.isdir(place):  # noqa: PTH112
         raise SourceUnknown(
             source,
@@ -59,35 +59,48 @@ def snapshot(source: str, *, name: str = "") -> Snapshot:
         )
     git = git_folder(place)
     if git is not None:
-        return repository_at(git, source, name or _name(place), revision)
+        return repository_at(git, source, name, revision)
     if revision:
         raise SourceUnknown(source, "has a revision, but is no git repository.", "Leave the revision out.")
-    return _folder(place, name or place.resolve().name)
+    return _folder(place, name)
 
 
-def _name(place: Path) -> str:
-    """What a repository is called: its folder's name, without what only says that it is one."""
-    path = place.resolve()
+def parted(source: str) -> tuple[str, str]:
+    """(PATH, REVISION) of a source; "" for no revision. Raises nothing."""
+    path, _, revision = source.rpartition("@")
+    if not path or (os.path.exists(source) and not os.path.exists(path)):  # noqa: PTH110  (never raises)
+        return source, ""
+    return path, revision
+
+
+def name_of(source: str) -> str:
+    """What a source is called where it is given no name: its folder's or file's name, without what only says that it is a repository.
+
+    Raises nothing.
+    """
+    path = Path(parted(source)[0])
+    path = path.resolve() if os.path.exists(path) else path  # noqa: PTH110
     while path.name in (".git", "repo") and path.parent != path:
         path = path.parent
     return path.name.removesuffix(".git")
 
 
-def at_revision(place: str, revision: str) -> str:
-    """A source as `snapshot` takes it: a repository at the revision; archives and folders are what they are.
+def at_revision(source: str, revision: str) -> str:
+    """A source as `snapshot` takes it: a repository at this revision; archives and folders are what they are.
 
     Raises nothing: what is wrong with a repository is said when it is read.
     """
+    place = parted(source)[0]
     try:
         found = os.path.isdir(place) and git_folder(Path(place)) is not None  # noqa: PTH112
     except SourceError:
         found = True
-    return f"{place}@{revision}" if found else place
+    return f"{place}@{revision}" if found else source
 
 
-def file_at(place: str, revision: str, path: str) -> bytes:
-    """A file of the repository that `place` (PATH@REVISION) names, at another revision; b"" where it has none."""
-    found = snapshot(at_revision(place.rpartition("@")[0], revision)).entries()
+def file_at(source: str, revision: str, path: str) -> bytes:
+    """A file of the repository that a source names, at this revision and not at the source's; b"" where it has none."""
+    found = snapshot(at_revision(source, revision)).entries()
     return next((entry.read() for entry in found if entry.path == path), b"")
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import track
 
+from corpus.interpreter import end_as_with_ctrl_c
 from corpus.lists.candidates import Tally, record
 from corpus.lists.cli_candidates import progress, report
 from corpus.lists.list_files import read_lists, write_lists
@@ -95,4 +96,5 @@ def _record(given: argparse.Namespace, chosen: list[Bench]) -> int:
 
 
 if __name__ == "__main__":
+    end_as_with_ctrl_c()
     sys.exit(main())

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.interpreter import missing
+from corpus.interpreter import end_as_with_ctrl_c, missing
 from tuning.ranking.serving.model import install
 from tuning.ranking.serving.model.errors import ScorerError
 
@@ -25,6 +25,7 @@ def main(words: Sequence[str]) -> int:
         help="also write it as transformers reads it, to train on with the PEFT engine (270 MB; `starling train` does so itself)",
     )
     given = options.parse_args(list(words[1:]))
+    end_as_with_ctrl_c()
     code = install.run(given=given.given, force=given.force)
     return _write_for_training() if given.training and code == 0 else code
 

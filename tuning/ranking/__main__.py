@@ -12,13 +12,12 @@ train, adapters and rollback are here too; `starling` has them for users.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable
 
 from rich.console import Console
 
-from corpus.interpreter import missing
+from corpus.interpreter import end_as_with_ctrl_c, missing
 from corpus.mining.shards import CorpusError
 from corpus.mining.sources import SourceError
 from corpus.problems import print_error
@@ -70,5 +69,5 @@ def answered(run: Callable[[], int]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as with Ctrl-C: servers stopped, folders removed
+    end_as_with_ctrl_c()
     sys.exit(main())

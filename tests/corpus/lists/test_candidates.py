@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from dataclasses import replace
@@ -158,8 +159,18 @@ def test_nothing_of_the_sources_is_kept(tmp_path: Path) -> None:
     assert b"there" not in (tmp_path / "work" / f"{one.key}.jsonl").read_bytes()
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.write_text("a file where the folder should be")
     with pytest.raises(OSError, match="work"):
         record([project(tmp_path)], work)
+
+
+@pytest.mark.parametrize("writes", ["unfold", "_keep"])
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(candidates, writes, full)
+    with pytest.raises(OSError, match="No space left"):
+        record([project(tmp_path, f"o/p{number}") for number in range(3)], tmp_path / "work", jobs=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -139,15 +140,15 @@ def test_a_data_card_is_markdown(mined: Path, capsys: pytest.CaptureFixture[str]
     assert "| python " in capsys.readouterr().out
 
 
-def test_ended_from_outside_it_leaves_no_folder_and_no_server(
-    mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def check_ended_while_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, module: str, *words: str
 ) -> None:
+    """A command that asks the server "python=jedi" gets a signal while it waits for a list: it leaves no folder and no server."""
     heard, temporary = tmp_path / "heard", tmp_path / "temporary"
     os.mkfifo(heard)
     temporary.mkdir()
     stand_in(tmp_path, monkeypatch, {"hang": ["textDocument/completion"], "log": str(heard)})
-    command = [sys.executable, "-m", "corpus", "candidates", str(mined), "--list", str(tmp_path / "places")]
-    command += ["--out", str(tmp_path / "lists"), "--server", "python=jedi", "--per-repository", "10"]
+    command = [sys.executable, "-m", module, *words, "--server", "python=jedi"]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     messages = os.open(heard, os.O_RDWR)  # both ways: no writer waits, no end is read between two of them
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
@@ -155,12 +156,19 @@ def test_ended_from_outside_it_leaves_no_folder_and_no_server(
         while b"textDocument/completion" not in so_far and running.poll() is None:
             if select.select([messages], [], [], 1)[0]:
                 so_far += os.read(messages, 1 << 16)
-        running.terminate()
+        running.send_signal(number)
         _, said = running.communicate(timeout=60)
     os.close(messages)
     assert running.returncode == 130, said
     assert "goes on where it stopped" in said
     assert list(temporary.iterdir()) == []
+
+
+def test_ended_from_outside_it_leaves_no_folder_and_no_server(
+    mined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("candidates", str(mined), "--list", str(tmp_path / "places"), "--out", str(tmp_path / "lists"))
+    check_ended_while_asking(tmp_path, monkeypatch, signal.SIGTERM, "corpus", *words, "--per-repository", "10")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +215,37 @@ def test_a_corpus_that_was_mined_here_needs_no_list(tmp_path: Path) -> None:
         == 0
     )
     assert {row.repository for row in read_lists(tmp_path / "lists" / "lists.parquet")} == {"ada ß", "bea ß"}
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["where mine read them", "--list"])
+def test_repositories_are_found_however_they_were_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    """A bare one, a revision of one, and the current folder: all have the name that the corpus has for them."""
+    here = tmp_path / "cyd"
+    for place in (tmp_path / "ada.git", tmp_path / "bea", here / ".git"):
+        name = place.parent.name if place.name == ".git" else place.stem
+        code = {f"src/{name}_{n}.py": module(f"{name}{n}", 40) for n in range(3)}
+        repository(place, code, {**code, f"src/{name}_later.py": module(f"{name}_later", 40)})
+    monkeypatch.chdir(here)
+    places = [str(tmp_path / "ada.git"), f"{tmp_path / 'bea'}@HEAD~1", "."]
+    (tmp_path / "places").write_text("\n".join(places))
+    assert main(["mine", *places, "--out", str(tmp_path / "corpus")]) == 0
+    given = ["--list", str(tmp_path / "places")] if listed else []
+    out = tmp_path / "lists"
+    assert (
+        main(["candidates", str(tmp_path / "corpus"), *given, "--pseudo", "--per-repository", "20", "--out", str(out)])
+        == 0
+    )
+    assert {row.repository for row in read_lists(out / "lists.parquet")} == {"ada", "bea", "cyd"}
+
+
+def test_repositories_that_are_left_out_are_said(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = [line for line in (mined.parent / "places").read_text().splitlines() if "o/bea" not in line]
+    (mined.parent / "places").write_text("\n".join(kept))
+    assert run(mined, "--pseudo", "--per-repository", "20") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"1 of 2 repositories are left out; {mined.parent / 'places'} has no place for them: o/bea" in said
 
 
 def test_a_corpus_from_elsewhere_asks_for_a_list(mined: Path, capsys: pytest.CaptureFixture[str]) -> None:

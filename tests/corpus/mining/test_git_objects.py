@@ -105,6 +105,7 @@ def test_what_is_no_regular_file_is_never_opened(place: Path, name: str) -> None
         files(place)
     with unopened(place / "HEAD"):
         assert at_revision(str(place), "v1") == f"{place}@v1"
+        assert at_revision(f"{place}@side/branch", "v1") == f"{place}@v1"
 
 
 def test_what_alternates_name_is_looked_at_as_well(tmp_path: Path, place: Path) -> None:

@@ -92,6 +92,19 @@ def test_a_forgotten_repository_leaves_nothing(tmp_path: Path, sources: list[Sou
     assert b"eve_store" not in left and b"o/eve" not in left
 
 
+def test_a_forgotten_repository_is_not_read_however_it_is_named(tmp_path: Path) -> None:
+    place = str(repository(tmp_path / "eve.git", {"a.py": module("eve")}))
+    read: list[str] = []
+    mine(
+        [Source(place=place), Source(place=f"{place}@HEAD")],
+        tmp_path / "out",
+        Options(),
+        excluded=["EVE"],
+        done=lambda name, _: read.append(name),
+    )
+    assert read == []
+
+
 def test_a_repository_is_in_one_part_for_good() -> None:
     parts = [part_of(f"owner/name{number}") for number in range(2000)]
     assert parts == [part_of(f"Owner/Name{number}.git") for number in range(2000)]

@@ -24,6 +24,8 @@ from corpus.mining.sources import (
     SourceError,
     SourceRefused,
     SourceUnknown,
+    file_at,
+    name_of,
     snapshot,
 )
 from corpus.mining.survey import Options, survey
@@ -46,6 +48,29 @@ def test_an_earlier_revision_is_read_where_one_is_named(tmp_path: Path) -> None:
     place = repository(tmp_path / "r.git", {"a.py": b"old"}, {"a.py": b"new"}, licence=None)
     assert files(f"{place}@HEAD~1") == {"a.py": b"old"}
     assert snapshot(f"{place}@HEAD~1").revision != snapshot(str(place)).revision
+
+
+def test_a_source_has_its_name_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = repository(tmp_path / "w" / ".git", {"a.py": b"old"}, {"a.py": b"new"}, licence=None).parent
+    (tmp_path / "link").symlink_to(place)
+    tar = tarred(tmp_path / "p-1.tar.gz", {"p-1/a.py": CODE})
+    repository(tmp_path / "o+n" / "repo", {"a.py": CODE})
+    monkeypatch.chdir(place)
+    sources = dict.fromkeys([str(place), f"{place}@HEAD~1", str(place / ".git"), ".", "", "../link"], "w")
+    sources |= {str(tar): "p-1.tar.gz", str(tmp_path / "o+n" / "repo"): "o+n"}
+    assert {source: name_of(source) for source in sources} == sources
+    assert {source: snapshot(source).name for source in sources} == sources
+    assert name_of("no\0where/there.git@v1") == "there"
+
+
+def test_a_file_is_read_at_another_revision_of_any_source(tmp_path: Path) -> None:
+    place = repository(tmp_path / "r.git", {"a.py": b"old"}, {"a.py": b"new"}, licence=None)
+    old = snapshot(f"{place}@HEAD~1").revision
+    assert [file_at(source, old, "a.py") for source in (str(place), f"{place}@HEAD")] == [b"old", b"old"]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.py").write_bytes(CODE)
+    assert file_at(str(tmp_path / "folder"), "", "a.py") == CODE
+    assert file_at(str(tmp_path / "folder"), "", "b.py") == b""
 
 
 def test_an_ordinary_clone_is_its_commits_not_its_folder(tmp_path: Path) -> None:

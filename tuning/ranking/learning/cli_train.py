@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from tuning.ranking.learning import cli_usage, train_plan
 from tuning.ranking.learning.cli_usage import where
 from tuning.ranking.learning.progress import bar
 from tuning.ranking.learning.recipe import Recipe
-from tuning.ranking.learning.splitting import Split, split
+from tuning.ranking.learning.splitting import Split, named, split
 from tuning.ranking.serving import acceptance_log
 from tuning.ranking.serving.acceptance_log import Accepted
 from tuning.ranking.serving.model import adapter_registry
@@ -144,14 +144,16 @@ def run(given: argparse.Namespace) -> int:
     name = adapter_registry.checked(given.name or adapter_registry.name_for(given.repo[0].resolve()))
     for repo in given.repo:  # before anything is made: of a mistyped path nothing is left
         _look_at(repo)
+    repos = named(given.repo)
+    given.repo = [*repos.values()]
     folder = "usage" if given.usage else "training"
     work = given.work or Path(platformdirs.user_cache_dir("starling", appauthor=False)) / folder / name
     if given.usage:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
         with alone(work):
-            return cli_usage.run(given.repo, name, _workspaces(given), given.language, work, console)
+            return cli_usage.run(repos, name, _workspaces(given), given.language, work, console)
     given.positions = train_plan.positions(given)
-    splits = _read(given, console)
+    splits = _read(given, repos, console)
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     with alone(work):
         return _run(given, name, splits, work, console, until=began + given.minutes * 60)
@@ -161,12 +163,12 @@ def _workspaces(given: argparse.Namespace) -> list[str]:
     return [] if given.everywhere else [str(repo.resolve()) for repo in given.repo]
 
 
-def _read(given: argparse.Namespace, console: Console) -> list[Split]:
+def _read(given: argparse.Namespace, repos: Mapping[str, Path], console: Console) -> list[Split]:
     servers = installed_servers(servers_of(given.server))
     with console.status("reading the repositories"):
         return [
-            split(repo, servers, learned=given.positions, judged=given.judged, only=given.language)
-            for repo in given.repo
+            split(repo, servers, learned=given.positions, judged=given.judged, only=given.language, name=name)
+            for name, repo in repos.items()
         ]
 
 
@@ -189,7 +191,7 @@ def _run(
         where = (
             "lines that its last commits added"
             if one.by_commits
-            else "files that are put aside, because there are too few commits"
+            else "files that are put aside, because too few commits can be read"
         )
         console.print(f"{one.name}: {learned:,} places to learn from, {judged:,} to judge on: {where}", highlight=False)
     train_plan.announce(given, splits, console)
@@ -271,11 +273,11 @@ def _written(given: argparse.Namespace, splits: Sequence[Split], console: Consol
 
 
 def _key(given: argparse.Namespace, splits: Sequence[Split], written: int) -> str:
-    """What a run is known by: the same goes on where it stopped, and after new commits it is another."""
+    """What a run is known by: the same goes on where it stopped; after new commits, or with more time, it is another."""
+    asked = [given.method, given.rank, given.base, float(given.minutes), given.times]
     learned = [project.key for one in splits for project in one.learning]
-    return hashlib.sha256(
-        json.dumps([given.method, given.rank, given.base, shipped(given.base), written, *learned]).encode()
-    ).hexdigest()[:12]
+    known = json.dumps([*asked, shipped(given.base), written, *learned])
+    return hashlib.sha256(known.encode()).hexdigest()[:12]
 
 
 def _judge(
@@ -284,12 +286,10 @@ def _judge(
     from tuning.ranking.learning import retraining
     from tuning.ranking.serving.model.loading import load_scorer
 
-    used = adapter_registry.used(name)
-    now = load_scorer(given.base, adapter=str(used.folder) if used is not None else "")
+    before, now = retraining.used_now(name, given.base, lambda why: console.print(why, style="yellow", highlight=False))
     then = load_scorer(given.base, adapter=str(out))
     with _bar(console, "comparing", len(judging)) as done:
         places = retraining.compare(judging, now, then, done)
-    before = f"now ({name} {used.version})" if used is not None else "now (no adapter of its own)"
     console.print(_table({"signals": places.signals, before: places.now, "with what was learned": places.then}))
     figures = {key: value[0] for key, value in summary(places.then).items()}
     rose = {key: value - summary(places.now)[key][0] for key, value in figures.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,16 +29,21 @@ def where(workspaces: Sequence[str]) -> str:
 
 
 def run(
-    repos: Sequence[Path], name: str, workspaces: Sequence[str], only: Sequence[str], work: Path, console: Console
+    repos: Mapping[str, Path],
+    name: str,
+    workspaces: Sequence[str],
+    only: Sequence[str],
+    work: Path,
+    console: Console,
 ) -> int:
-    """Count the repositories, build their tables, install them for `workspaces` (none: for all documents); 1 where a repository could not be read, 2 where nothing was found.
+    """Count the repositories (by a name each), build their tables, install them for `workspaces` (none: for all documents); 1 where a repository could not be read, 2 where nothing was found.
 
     Raises CorpusError, WorkersError, AdapterRegistryError, OSError.
     """
     corpus, counts, made = (work / part for part in ("corpus", "counts", "tables"))
     for folder in (counts, made):  # made of what is there now: a repository's older counts don't stay
         shutil.rmtree(folder, ignore_errors=True)
-    sources = [Source(place=str(repo.resolve())) for repo in repos]
+    sources = [Source(place=str(repo.resolve()), name=own) for own, repo in repos.items()]
     options = Options(languages=tuple(sorted(only)), licences=())  # one's own code asks for no licence
     jobs = min(jobs_by_default(), len(sources))
     with bar(console, "reading the repositories", len(sources)) as advance:

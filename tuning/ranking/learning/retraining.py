@@ -19,6 +19,7 @@ from typing import Any
 
 from corpus.lists.candidates import Tally, record
 from corpus.lists.list_files import Recorded
+from tuning.errors import TuningError
 from tuning.ranking.evaluating.cases import Case, cases
 from tuning.ranking.evaluating.metrics import rank_in
 from tuning.ranking.learning.batch_layout import Batch, Laid
@@ -28,6 +29,9 @@ from tuning.ranking.learning.window_building import accepted_windows, windows
 from tuning.ranking.learning.windows import Window
 from tuning.ranking.serving.acceptance_log import Accepted
 from tuning.ranking.serving.blend import Blend
+from tuning.ranking.serving.model import adapter_registry
+from tuning.ranking.serving.model.adapter_registry import AdapterRegistryError
+from tuning.ranking.serving.model.loading import load_scorer
 from tuning.ranking.serving.model.scorer import Scorer
 from tuning.ranking.serving.rank import ordered, shortlist
 from tuning.training.precision import autocast, computes_bf16
@@ -88,6 +92,20 @@ def seconds_a_window(model: Any, loss: Listwise, found: Sequence[Window], batch:
         taken.append((time.perf_counter() - began) / len(some))
     model.zero_grad()
     return statistics.median(taken[1:] or taken)  # the first warms up
+
+
+def used_now(name: str, base: str, say: Callable[[str], object]) -> tuple[str, Scorer]:
+    """(what is used now, in words; its scorer): the adapter of this name, or the base as it is where that adapter can't be used on it.
+
+    `say` hears why. Raises ScorerError, OSError.
+    """
+    try:
+        used = adapter_registry.used(name)
+        if used is not None:
+            return f"now ({name} {used.version})", load_scorer(base, adapter=str(used.folder))
+    except (TuningError, AdapterRegistryError) as error:
+        say(f"The adapter in use can't be loaded any more, so the comparison is with the model without it ({error}).")
+    return "now (no adapter of its own)", load_scorer(base)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A user's repository cut in two: what an adapter learns from, and later lines of the same repository that it is judged on.
 
 Of a git repository what is judged on are lines that its last commits added, as they were being written, and what is learned from is
-the state before all of these. Where there is no such history some files are kept apart instead. Nothing of it is run.
+the state before all of these. Where no such history can be read some files are kept apart instead. Nothing of it is run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from corpus.lists.candidates import Asked, Project
 from corpus.lists.choosing import spread
 from corpus.lists.written import written
-from corpus.mining.sources import SourceUnknown, snapshot
+from corpus.mining.sources import SourceBroken, SourceUnknown, snapshot
 from corpus.mining.survey import Kept, Options, survey
 
 FEWEST = 40  # positions to judge on, or files are kept apart
@@ -43,13 +43,35 @@ class Split:
         return {project.name: project.place for project in (*self.learning, *self.judging)}
 
 
-def split(path: Path, servers: Mapping[str, str], *, learned: int, judged: int, only: Collection[str] = ()) -> Split:
-    """Cut a repository or folder. `servers`: language -> preset's name; `learned` and `judged`: positions at most.
+def named(paths: Sequence[Path]) -> dict[str, Path]:
+    """The paths by their folders' names; several of one name have as many folders above them in it as tell them apart.
+
+    A folder that is given twice is there once.
+    """
+    folders = {path.resolve(): path for path in paths}
+
+    def ending(folder: Path, count: int) -> str:
+        return Path(*folder.parts[-count:]).as_posix()
+
+    found: dict[str, Path] = {}
+    for folder, path in folders.items():
+        count = 1
+        while sum(ending(other, count) == ending(folder, count) for other in folders) > 1:
+            count += 1
+        found[ending(folder, count)] = path
+    return found
+
+
+def split(
+    path: Path, servers: Mapping[str, str], *, learned: int, judged: int, only: Collection[str] = (), name: str = ""
+) -> Split:
+    """Cut a repository or folder. `servers`: language -> preset's name; `learned` and `judged`: positions at most; `name`: its own
+    among several (default: its folder's).
 
     Raises SourceError.
     """
     head = snapshot(str(path))
-    name = path.resolve().name
+    name = name or path.resolve().name
     wanted = [id for id in servers if not only or id in only]
     commits = _commits(path, head.revision, wanted, judged)
     if sum(len(file.positions) for _, files in commits for file in files) >= FEWEST:
@@ -90,7 +112,10 @@ def split(path: Path, servers: Mapping[str, str], *, learned: int, judged: int, 
 def _commits(path: Path, revision: str, wanted: Collection[str], count: int) -> list[tuple[str, list[Asked]]]:
     if not (path / ".git").exists() and not (path / "objects").is_dir():
         return []
-    return list(written(str(path), revision, wanted, count, each=EACH))
+    try:
+        return list(written(str(path), revision, wanted, count, each=EACH))
+    except SourceBroken:  # its head can be read: files of it are kept apart
+        return []
 
 
 def _files(place: str, name: str, wanted: Sequence[str]) -> list[Kept]:

@@ -39,7 +39,7 @@ class NoTimeLeft(TuningError):
         enough = math.ceil(minutes + (needed - left) / 60)
         super().__init__(
             f"Training takes {duration(needed)} at least here, and {duration(left)} of --minutes {minutes:g} are left for it. "
-            f"Nothing that was done is lost: give the same command with --minutes {enough}."
+            f"Give the same command with --minutes {enough}."
         )
 
 

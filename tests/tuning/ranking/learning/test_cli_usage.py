@@ -70,6 +70,18 @@ def test_repositories_become_a_table_that_is_installed_and_taken_back(
     assert adapter_registry.used("shops", USAGE) == installed
 
 
+def test_repositories_of_one_name_count_as_several_and_one_that_is_given_twice_as_one(tmp_path: Path) -> None:
+    north, south = (
+        repository(tmp_path / place / "shop" / ".git", {f"{place}.py": caller(place)}, licence=None).parent
+        for place in ("north", "south")
+    )
+    assert train(tmp_path / "work", north, south, north) == 0
+    installed = adapter_registry.used("shops", USAGE)
+    assert installed is not None and installed.card.workspaces == [str(north.resolve()), str(south.resolve())]
+    table = Table.load(installed.folder / "python.usage")
+    assert table.evidence(["m shelf"], name_ids(hash_names(["restock"]))).projects.tolist() == [2]
+
+
 def test_code_in_no_known_language_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = repository(tmp_path / "plain" / ".git", {"notes.txt": b"none\n"}, licence=None).parent
     assert train(tmp_path / "work", plain) == 2

