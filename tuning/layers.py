@@ -59,7 +59,7 @@ class AdaptedLayer(nn.Module):
     def _of_block(self, x: Tensor, output: Tensor, *rest: Any, **kwargs: Any) -> tuple[Any, ...]:
         """A block's output (rows, tokens, dimensions) with what adapters add to it, and the rest of what it gives."""
         frozen, before = replace(self.frozen, given=kwargs), output
-        for name, rows in self.routing.offsets.items() if self.routing.names else ():
+        for name, rows in self.routing.rows(len(x)).items() if self.routing.names else ():
             if name in self.adapters:
                 changed = self.adapters[name](partial(_given, before), x, frozen=frozen)
                 output = output.index_copy(0, torch.tensor(rows, device=x.device), changed[rows])
@@ -115,7 +115,7 @@ class AdaptedLayer(nn.Module):
 
     def _routed_inputs(self, base: Layer, x: Tensor) -> Tensor:
         """All rows through the block at once, what it is given changed for each row by its own adapter."""
-        for name, rows in self.routing.offsets.items():
+        for name, rows in self.routing.rows(len(x)).items():
             if name in self.adapters:
                 base = partial(self.adapters[name], base, frozen=replace(self.frozen, given={"rows": rows}))
         return base(x)
