@@ -225,10 +225,13 @@ class AdaptedLayer(nn.Module):
             self.take(adapter_name)
 
     def get_delta_weight(self, adapter: str) -> Tensor:
-        """What an adapter changes in the weight, of its shape as the layer keeps it."""
-        affine, frozen = self.frozen.affine, self.frozen
-        change = self.adapters[adapter].merged(affine, frozen).weight - affine.weight
-        return change.T if frozen.kind.transposed else change
+        """What an adapter changes in the weight, of its shape as the layer keeps it; of DoRA what B A adds, as in PEFT.
+
+        Raises AdapterError where the adapter is merged and its change depends on the weight.
+        """
+        kind, change = self.frozen.kind, self.adapters[adapter].delta(self.frozen)
+        change = change.T if kind.transposed else change
+        return change if kind.quantised else change.reshape(kind.parameter(self.frozen.module).shape)
 
     def scale_layer(self, scale: float) -> None:
         """Make the active adapters' changes so much larger."""
