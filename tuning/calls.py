@@ -17,7 +17,7 @@ class SeenCalls(Switching):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self._hooks: list[Any] = []
+        self._hooks = self.routing.hooks
 
     @property
     def is_seen(self) -> bool:
@@ -29,14 +29,14 @@ class SeenCalls(Switching):
         wanted = wanted and any(self.family(name).sees_calls for name in self.peft_config)
         if wanted and not self._hooks:
             before = self.model.register_forward_pre_hook(self._before, with_kwargs=True)
-            self._hooks = [before, self.model.register_forward_hook(self._after, with_kwargs=True)]
+            self._hooks += [before, self.model.register_forward_hook(self._after, with_kwargs=True)]
         while self._hooks and not wanted:
             self._hooks.pop().remove()
 
     def _used(self) -> Iterator[tuple[LayerFamily, dict[str, Any]]]:
         """The methods that see this call, with what their adapters' layers share."""
         found: dict[str, dict[str, Any]] = {}
-        for name in self.routing.offsets if self.routing.names else self.routing.active:
+        for name in dict.fromkeys(self.routing.names or self.routing.active):
             if self.routing.enabled and name in self.in_common and self.family(name).sees_calls:
                 found.setdefault(self.peft_config[name].METHOD, {})[name] = self.in_common[name]
         for used in found.values():

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -259,22 +259,24 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
         raise AdapterError(f"'{name}' is merged: unmerge it before its weights are changed")
     family = tuner.family(name)
     tensors = {key.replace(f"{OF_TOKENS}.", f"{OF_LAYER}."): tensor for key, tensor in tensors.items()}
-    tensors = family.before_load(tuner.peft_config[name], _methods(tuner, name), tensors)
-    wanted = keys(tuner, name)
-    everything = keys(tuner, name, tied=True)
-    everything |= {f"{PREFIX}{path}": tensor for path, tensor in tuner.model.state_dict(keep_vars=True).items()}
-    found = {key: target for key in tensors if (target := wanted.get(key, everything.get(key))) is not None}
-    missing = [key for key in wanted if key not in tensors]
-    if wanted and len(missing) == len(wanted):
-        raise CheckpointError(_none_fits(tuner, family, tensors, wanted))
-    fitting = {key: target for key, target in found.items() if target.shape == tensors[key].shape}
-    if not ignore_mismatched and (wrong := [key for key in found if key not in fitting]):
-        there, here = tuple(tensors[wrong[0]].shape), tuple(found[wrong[0]].shape)
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise CheckpointError(
-            f"'{wrong[0]}' is {there} in the checkpoint and {here} here{more}: it was trained for another base, or with "
-            "another rank. ignore_mismatched_sizes=True leaves such tensors out"
-        )
+    methods = _methods(tuner, name)
+    with _kept_on_error(methods.values()):
+        tensors = family.before_load(tuner.peft_config[name], methods, tensors)
+        wanted = keys(tuner, name)
+        everything = keys(tuner, name, tied=True)
+        everything |= {f"{PREFIX}{path}": tensor for path, tensor in tuner.model.state_dict(keep_vars=True).items()}
+        found = {key: target for key in tensors if (target := wanted.get(key, everything.get(key))) is not None}
+        missing = [key for key in wanted if key not in tensors]
+        if wanted and len(missing) == len(wanted):
+            raise CheckpointError(_none_fits(tuner, family, tensors, wanted))
+        fitting = {key: target for key, target in found.items() if target.shape == tensors[key].shape}
+        if not ignore_mismatched and (wrong := [key for key in found if key not in fitting]):
+            there, here = tuple(tensors[wrong[0]].shape), tuple(found[wrong[0]].shape)
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise CheckpointError(
+                f"'{wrong[0]}' is {there} in the checkpoint and {here} here{more}: it was trained for another base, or with "
+                "another rank. ignore_mismatched_sizes=True leaves such tensors out"
+            )
     empty = {id(target) for target in fitting.values() if target.is_meta}
     places = {
         id(parameter): (module, own)
@@ -292,6 +294,24 @@ def load(tuner: Tuner, name: str, tensors: Mapping[str, Tensor], *, ignore_misma
     here = {id(tensor): f"base_model.{path}" for path, tensor in tuner.state_dict(keep_vars=True).items()}
     named = [here.get(id(wanted[key]), key) for key in missing]  # by the model's names, as PEFT has them
     return Loaded(named, [key for key in tensors if key not in found])
+
+
+@contextlib.contextmanager
+def _kept_on_error(methods: Iterable[nn.Module]) -> Generator[None]:
+    """Where the block raises, methods hold what they held before: some make room for a checkpoint before all of it is checked."""
+    before = [
+        (module, dict(module.__dict__), {**module._parameters, **module._buffers})  # pyright: ignore[reportPrivateUsage]
+        for method in methods
+        for module in method.modules()
+    ]
+    try:
+        yield
+    except BaseException:
+        for module, own, held in before:
+            module.__dict__.update(own)
+            for name in (name for name, value in held.items() if getattr(module, name) is not value):
+                setattr(module, name, held[name])
+        raise
 
 
 def _device(tuner: Tuner) -> torch.device:

@@ -34,7 +34,7 @@ def convert_to_lora(
     progressbar: bool = False,
     compile_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[LoraConfig, dict[str, Tensor]]:
-    """(config, a checkpoint's tensors) of the LoRA that is nearest to an adapter. Raises NoModule, ConfigError.
+    """(config, a checkpoint's tensors) of the LoRA that is nearest to an adapter. Raises NoModule, ConfigError, AdapterError.
 
     `rank`: an integer for all layers; a number above 0 and up to 1: for each layer the smallest rank with that share of its change's squared
     singular values. MiSS is of rank r as it stands, and becomes that exactly.
@@ -101,14 +101,14 @@ def converts(layer: AdaptedLayer, adapter: str) -> bool:
 
 
 def factors(layer: AdaptedLayer, adapter: str, rank: float) -> tuple[Tensor, Tensor]:
-    """A (r, in) and B (out, r), of which B A is the adapter's change of the weight. Raises ConfigError."""
-    method, before = layer.adapters[adapter], layer.frozen.affine
+    """A (r, in) and B (out, r), of which B A is the adapter's change of the weight. Raises ConfigError, AdapterError."""
+    method = layer.adapters[adapter]
     dtype = next(
         (parameter.dtype for parameter in method.parameters()), layer.frozen.dtype
     )  # Uni-LoRA's layers have none
     if (exact := method.factored(layer.frozen)) is not None:
         return exact
-    change = (method.merged(before, layer.frozen).weight - before.weight).float()
+    change = method.delta(layer.frozen).float()
     left, values, right = torch.linalg.svd(change, full_matrices=False)
     if not isinstance(rank, int):
         squares = (values**2).cumsum(0)

@@ -179,7 +179,8 @@ class OnDisk:
             if not there:
                 self.delete_adapter(adapter_name)
             raise
-        self.set_requires_grad(adapter_name, is_trainable)
+        if is_trainable or not there:
+            self.set_requires_grad(adapter_name, is_trainable)
         if not is_trainable:
             self.eval()
         return loaded

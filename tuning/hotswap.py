@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -34,7 +34,7 @@ def hotswap_adapter(
 ) -> None:
     """Give an adapter the weights and scaling of the one in a folder; layers that this lacks get zeros.
 
-    Raises ConfigError where the two are too different, NotTheSame where the new one has other layers, AdapterError where it is merged.
+    Raises ConfigError where the two are too different, NotTheSame where the new one has other tensors, AdapterError where it is merged.
     """
     from tuning.disk import check_options
 
@@ -48,12 +48,30 @@ def hotswap_adapter(
         raise AdapterError(f"adapter '{adapter_name}' is merged, so it can't be swapped: call unmerge_adapter before")
     assert isinstance(config, LoraConfig)
     tensors = checkpoint.read(folder, device=torch_device)
-    keys = {f"{checkpoint.PREFIX}{path}": layer for path, layer in tuner.layers_of(adapter_name).items()}
-    starts = tuple(f"{start}." for start in keys)
-    if left := [key for key in tensors if not key.startswith(starts)]:
+    layers, saved_as = tuner.layers_of(adapter_name), tuner.family(adapter_name).saved_as
+    if apart := [path for path, layer in layers.items() if not isinstance(layer.adapters[adapter_name], Lora)]:
+        raise ConfigError(
+            f"'{apart[0]}' has trained tokens or follows a tied layer, which can't be swapped: load the adapter anew"
+        )
+    targets = {
+        f"{checkpoint.PREFIX}{checkpoint.plain(path)}.{saved_as.get(own, own)}": (layer, target)
+        for path, layer in layers.items()
+        for own, target in layer.adapters[adapter_name].state_dict(keep_vars=True).items()
+    }
+    if left := [key for key in tensors if key not in targets]:
         raise NotTheSame(f"the adapter can't be swapped in, unexpected keys found: {', '.join(sorted(left))}")
-    for start, layer in keys.items():
-        _swap(layer, adapter_name, start, tensors, config)
+    if lacking := [key for key in targets if key not in tensors and key.endswith(".lora_magnitude_vector")]:
+        raise NotTheSame(
+            f"the adapter can't be swapped in, missing keys found, and no magnitude is neutral: {', '.join(lacking)}"
+        )
+    for layer in layers.values():
+        _scale(layer, adapter_name, config)
+    for key, (layer, target) in targets.items():
+        if key in tensors:
+            _put(target, tensors[key].to(target.device), layer, first=".lora_A." in key)
+        else:
+            target.data.zero_()
+    tuner.routing.changes += 1
 
 
 def check_compatible(old: PeftConfig, new: PeftConfig) -> None:
@@ -68,9 +86,9 @@ def check_compatible(old: PeftConfig, new: PeftConfig) -> None:
             raise ConfigError(f"Configs are incompatible: for {name}, {before} != {after}")
 
 
-def _swap(layer: AdaptedLayer, adapter: str, start: str, tensors: Mapping[str, Tensor], config: LoraConfig) -> None:
-    method = layer.adapters[adapter]
-    assert isinstance(method, Lora)
+def _scale(layer: AdaptedLayer, adapter: str, config: LoraConfig) -> None:
+    """Give an adapter of a layer the scaling that a config says."""
+    method: Any = layer.adapters[adapter]
     rank = value_for(config.rank_pattern, layer.frozen.name, config.r)
     alpha = value_for(config.alpha_pattern, layer.frozen.name, config.lora_alpha)
     scaling = alpha / (math.sqrt(rank) if config.use_rslora else rank)
@@ -78,12 +96,6 @@ def _swap(layer: AdaptedLayer, adapter: str, start: str, tensors: Mapping[str, T
         there.fill_(scaling)
     else:
         method.scaling = scaling
-    for key, target in method.state_dict(keep_vars=True).items():
-        value = tensors.get(f"{start}.{key}")
-        if value is None:
-            target.data.zero_()
-        else:
-            _put(target, value.to(target.device), layer, first="_A" in key)
 
 
 def _put(target: Tensor, value: Tensor, layer: AdaptedLayer, *, first: bool) -> None:

@@ -15,6 +15,9 @@ from tuning.errors import CheckpointError, LibraryMissing
 
 OF_COMMIT = ("token", "commit_message", "commit_description", "revision", "create_pr")
 OF_UPLOAD = ("private", *OF_COMMIT)
+VOCABULARY = (  # a tokenizer's files: an adapter may have tokens that its base lacks
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "spiece.model"),
+)
 OF_THE_HUB = ("revision", "token", "cache_dir", "force_download")
 
 
@@ -43,6 +46,7 @@ def _downloaded(name: str, subfolder: str | None, kwargs: dict[str, Any]) -> Pat
         "adapter_model*.safetensors",
         "adapter_model.safetensors.index.json",
         "adapter_model.bin",
+        *VOCABULARY,
     ]
     given = {key: kwargs[key] for key in OF_THE_HUB if key in kwargs}
     patterns = [f"{subfolder}/{file}" if subfolder else file for file in wanted]

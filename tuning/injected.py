@@ -12,6 +12,7 @@ from tuning import checkpoint, hub
 from tuning.config import LayerConfig, PeftConfig
 from tuning.errors import ConfigError
 from tuning.state import INJECTED
+from tuning.targets import outer
 from tuning.tuners import tuner_class
 
 
@@ -41,7 +42,7 @@ def inject_adapter_in_model(
 
 def _layers_of(model: nn.Module, keys: Iterable[str]) -> set[str]:
     """The layers that a checkpoint's keys lie in."""
-    modules = {path for path, _ in model.named_modules() if path}
+    modules = {path for path, _ in outer(model) if path}
     found: set[str] = set()
     for key in keys:
         parts = key.removeprefix(checkpoint.PREFIX).split(".")

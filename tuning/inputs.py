@@ -57,6 +57,15 @@ def mask_of(given: Mapping[str, Any], settings: Any) -> Tensor:
     return torch.ones(first.shape[:2], dtype=torch.long, device=first.device)
 
 
+def copies(given: Mapping[str, Any], model: Any) -> int:
+    """How many rows `generate` makes of each: as its options say, else its generation_config, else the model's."""
+    settings = (given.get("generation_config"), getattr(model, "generation_config", None))
+    return max(
+        given.get(option) or next((value for each in settings if (value := getattr(each, option, None))), 1)
+        for option in ("num_beams", "num_return_sequences")
+    )
+
+
 def counting_new(given: Mapping[str, Any], settings: Any, length: int) -> dict[str, Any]:
     """Limits that count the input's `length` tokens, as ones that count new tokens only: the virtual ones are in no limit."""
     limits: dict[str, Any] = {}

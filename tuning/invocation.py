@@ -33,8 +33,8 @@ def after_invocation(added: Tensor, owner: Any, adapter: str) -> Tensor:
     found: Sequence[int] | None = owner.routing.invoked.get(adapter)
     if found is None:
         return torch.zeros_like(added)
-    if owner.routing.names:  # each row has an adapter of its own, and these are this one's rows
-        found = [found[row] for row in owner.routing.offsets[adapter]]
+    if (part := owner.routing.part) is not None:
+        found = [found[row] for row in part]
     length = added.shape[1]
     first = torch.tensor([length - min(count, length) for count in found], device=added.device)
     kept = torch.arange(length, device=added.device) >= first[:, None]

@@ -244,6 +244,14 @@ class Frozen:
         return affine
 
     @property
+    def summable(self) -> Affine:
+        """`affine` in a precision that sums can be made in."""
+        weight, bias = self.affine
+        if weight.dtype in (torch.float16, torch.bfloat16):
+            weight, bias = weight.float(), None if bias is None else bias.float()
+        return Affine(weight, bias)
+
+    @property
     def role(self) -> str:
         return self.kind.role
 

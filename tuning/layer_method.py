@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tuning.errors import NoWeights
+from tuning.errors import AdapterError, NoWeights
 from tuning.kinds import Affine, Frozen
 from tuning.placement import Placed
 
@@ -46,6 +46,36 @@ class LayerMethod(Placed, ABC):
     def unmerged(self, affine: Affine, frozen: Frozen) -> Affine:
         """The inverse of `merged`."""
 
+    def delta(self, frozen: Frozen) -> Tensor:
+        """What it changes in the weight: (out, in). Raises AdapterError where that depends on a weight that it is merged into."""
+        if self.adapter in getattr(self.owner, "merged_adapters", ()):
+            raise AdapterError(
+                f"'{self.adapter}' is merged into '{frozen.name}': unmerge it to see what it changes there"
+            )
+        before = frozen.summable
+        return self.merged(before, frozen).weight - before.weight
+
+    def take_ranks(self, start: str, tensors: Mapping[str, Tensor], axes: Mapping[str, int]) -> bool:
+        """Give parameters as many ranks as a checkpoint has, zeros until it is loaded; returns whether that changed them.
+
+        `axes`: a parameter's name -> the dimension of its ranks. Not where one is missing, or is of another shape otherwise.
+        """
+        found = [
+            (name, self.get_parameter(name), tensors[f"{start}.{name}"], at)
+            for name, at in axes.items()
+            if f"{start}.{name}" in tensors
+        ]
+        fit = len(found) == len(axes) and all(
+            there.ndim == own.ndim and there.movedim(at, 0).shape[1:] == own.movedim(at, 0).shape[1:]
+            for _, own, there, at in found
+        )
+        if not fit or len({there.shape[at] for *_, there, at in found}) > 1 or found[0][1].shape == found[0][2].shape:
+            return False
+        for name, own, there, _ in found:
+            path, _, last = name.rpartition(".")
+            setattr(self.get_submodule(path), last, nn.Parameter(own.new_zeros(there.shape), own.requires_grad))
+        return True
+
     def by_weights(self, base: Layer, x: Tensor, frozen: Frozen) -> Tensor:
         """What `forward` gives where it is computed from the changed weight: for layers that are no plain product."""
         dtype = next(self.parameters()).dtype
@@ -64,6 +94,9 @@ class Additive(LayerMethod):
     @abstractmethod
     def change(self) -> Tensor:
         """Of the weight's shape."""
+
+    def delta(self, frozen: Frozen) -> Tensor:
+        return self.change()
 
     def merged(self, affine: Affine, frozen: Frozen) -> Affine:
         return affine._replace(weight=affine.weight + self.change().to(affine.weight))

@@ -59,7 +59,7 @@ class AdaptedLayer(nn.Module):
     def _of_block(self, x: Tensor, output: Tensor, *rest: Any, **kwargs: Any) -> tuple[Any, ...]:
         """A block's output (rows, tokens, dimensions) with what adapters add to it, and the rest of what it gives."""
         frozen, before = replace(self.frozen, given=kwargs), output
-        for name, rows in self.routing.offsets.items() if self.routing.names else ():
+        for name, rows in self.routing.rows(len(x)).items() if self.routing.names else ():
             if name in self.adapters:
                 changed = self.adapters[name](partial(_given, before), x, frozen=frozen)
                 output = output.index_copy(0, torch.tensor(rows, device=x.device), changed[rows])
@@ -115,7 +115,7 @@ class AdaptedLayer(nn.Module):
 
     def _routed_inputs(self, base: Layer, x: Tensor) -> Tensor:
         """All rows through the block at once, what it is given changed for each row by its own adapter."""
-        for name, rows in self.routing.offsets.items():
+        for name, rows in self.routing.rows(len(x)).items():
             if name in self.adapters:
                 base = partial(self.adapters[name], base, frozen=replace(self.frozen, given={"rows": rows}))
         return base(x)
@@ -225,10 +225,13 @@ class AdaptedLayer(nn.Module):
             self.take(adapter_name)
 
     def get_delta_weight(self, adapter: str) -> Tensor:
-        """What an adapter changes in the weight, of its shape as the layer keeps it."""
-        affine, frozen = self.frozen.affine, self.frozen
-        change = self.adapters[adapter].merged(affine, frozen).weight - affine.weight
-        return change.T if frozen.kind.transposed else change
+        """What an adapter changes in the weight, of its shape as the layer keeps it; of DoRA what B A adds, as in PEFT.
+
+        Raises AdapterError where the adapter is merged and its change depends on the weight.
+        """
+        kind, change = self.frozen.kind, self.adapters[adapter].delta(self.frozen)
+        change = change.T if kind.transposed else change
+        return change if kind.quantised else change.reshape(kind.parameter(self.frozen.module).shape)
 
     def scale_layer(self, scale: float) -> None:
         """Make the active adapters' changes so much larger."""

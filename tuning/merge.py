@@ -42,7 +42,7 @@ def merge(
             layer.followed.add(name)
             continue
         done.add((weight, name))
-        affine = _read(layer)
+        affine = layer.frozen.summable
         merged = method.merged(affine, layer.frozen)
         if safe and not all(torch.isfinite(part).all() for part in merged if part is not None):
             raise AdapterError(
@@ -74,16 +74,8 @@ def unmerge(layer: AdaptedLayer, left: Sequence[str] = ()) -> None:
         if name in layer.followed:
             layer.followed.remove(name)
             continue
-        affine = _read(layer)
+        affine = layer.frozen.summable
         _write(layer, layer.adapters[name].unmerged(affine, layer.frozen), affine)
-
-
-def _read(layer: AdaptedLayer) -> Affine:
-    """The layer's weights in a precision that sums can be made in."""
-    weight, bias = layer.frozen.weight, layer.frozen.bias
-    if weight.dtype in (torch.float16, torch.bfloat16):
-        weight, bias = weight.float(), bias.float() if bias is not None else None
-    return Affine(weight, bias)
 
 
 def _write(layer: AdaptedLayer, new: Affine, old: Affine) -> None:

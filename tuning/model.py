@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from tuning.config import LayerConfig, PeftConfig, PromptConfig, TaskType
 from tuning.conversion import converts
 from tuning.disk import OnDisk
 from tuning.errors import AdapterError, ConfigError, PeftWarning
+from tuning.inputs import by_name, copies
 from tuning.invocation import invoking
 from tuning.layers import AdaptedLayer
 from tuning.offload import check_not_offloaded
@@ -35,7 +36,6 @@ HEADS = {  # what classifies is new, so it is trained whole: PEFT's names for it
     TaskType.TOKEN_CLS: ("classifier", "score"),
     TaskType.QUESTION_ANS: ("qa_outputs",),
 }
-
 
 ONLY_ON_LAYERS = ("merge_adapter", "unmerge_adapter", "merge_and_unload")
 
@@ -241,7 +241,7 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         """
         if labels is not None:
             kwargs["labels"] = labels
-        with self._of_tasks(kwargs), self._routed(adapter_names, args, kwargs), self._invoking(args, kwargs, 1):
+        with self._of_tasks(kwargs), self._routed(adapter_names, args, kwargs, 1), self._invoking(args, kwargs, 1):
             return self._inner(*args, **kwargs)
 
     forward: Any = ForwardOf(_forward)  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
@@ -277,14 +277,14 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         return self.__dict__.get("_held", self.base_model)
 
     def generate(self, *args: Any, adapter_names: Sequence[str] | None = None, **kwargs: Any) -> Any:
-        beams = kwargs.get("num_beams") or 1
-        repeated = [name for name in adapter_names or () for _ in range(beams)]
+        base: Any = self.get_base_model()
+        rows = copies(by_name(base.generate, args, kwargs), base)
         if not all(getattr(method_named(config.METHOD), "caches", True) for config in self.peft_config.values()):
             kwargs.setdefault("use_cache", False)
         with (
             self._of_tasks(kwargs),
-            self._routed(repeated or None, args, kwargs, check=beams == 1),
-            self._invoking(args, kwargs, beams * (kwargs.get("num_return_sequences") or 1)),
+            self._routed(adapter_names, args, kwargs, rows),
+            self._invoking(args, kwargs, rows),
         ):
             return self._inner.generate(*args, **kwargs)
 
@@ -296,16 +296,14 @@ class PeftModel(OfPeftsClass, OnDisk, nn.Module):
         held.routing.task_ids = task_ids
         return held.get_prompt(batch_size)
 
-    @contextmanager
-    def _routed(self, names: Sequence[str] | None, args: Any, kwargs: Any, *, check: bool = True) -> Generator[None]:
+    def _routed(self, names: Sequence[str] | None, args: Any, kwargs: Any, rows: int) -> AbstractContextManager[None]:
+        """Each row of the batch, for which the model has so many `rows`, uses its own adapter."""
         if names is None:
-            yield
-            return
+            return nullcontext()
         batch = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
-        if check and batch is not None and len(batch) != len(names):
+        if batch is not None and len(batch) != len(names):
             raise AdapterError(f"adapter_names has {len(names)} names, and the batch {len(batch)} rows")
-        with self.tuner_for("adapter_names").by_rows(names):
-            yield
+        return self.tuner_for("adapter_names").by_rows([name for name in names for _ in range(rows)])
 
     def get_base_model(self) -> nn.Module:
         return self.held.model

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tuning.checkpoint import Loaded
 from tuning.config import PromptConfig, TaskType
 from tuning.errors import AdapterError, CheckpointError, ConfigError, check_adapters
-from tuning.inputs import by_name, counting_new, first_of, longer, mask_of, seeing
+from tuning.inputs import by_name, copies, counting_new, first_of, longer, mask_of, seeing
 from tuning.registry import PromptFamily, method_named
 from tuning.routing import Routing
 from tuning.saved import add_saved, delete_saved, saved_modules, without_saved
@@ -237,10 +237,7 @@ class Prompts:
         model: Any = self.model
         mask, embedded = given["attention_mask"], given.get("inputs_embeds")
         length = number(self.peft_config[name].num_virtual_tokens)
-        copies = max(
-            given.get(option) or getattr(settings, option, 0) or 1 for option in ("num_beams", "num_return_sequences")
-        )
-        given |= {cache_name(model): self._keys(name, len(mask) * copies), "use_cache": True}
+        given |= {cache_name(model): self._keys(name, len(mask) * copies(given, model)), "use_cache": True}
         if not encoded:
             given["attention_mask"] = longer(mask, length, 1)
             if embedded is not None:  # transformers wants what the cache holds before them, and cuts it off

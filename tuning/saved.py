@@ -73,7 +73,7 @@ class SavedModule(nn.Module):
         return self.original_module if self.disable_adapters else self.copy_of(self.active)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.routing.names:
+        if self.disable_adapters or not self.routing.names:
             return self.current(*args, **kwargs)
         x, args = args[0], args[1:]
         return by_rows(self.routing, x, lambda name, part: self.copy_of(name)(part, *args, **kwargs))

@@ -21,15 +21,19 @@ from tuning.routing import NO_ADAPTER, Routing
 from tuning.saved import SavedModule
 from tuning.tied import tied_layers
 
+Place = tuple[dict[str, Any], str]  # a dict that holds a parameter, and its key there
+
 
 class Switching(nn.Module):
     """A model with adapted layers, as far as no adapter comes or goes. `in_common`: what all layers of an adapter have in common."""
 
+    _looked = 0  # `routing.looks`, when what is ours was last found
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.in_common: dict[str, Placed] = {}
         self.routing = _routing_in(model) or Routing()
+        self.in_common: dict[str, Placed] = self.routing.in_common
         self.look()
 
     def __getattr__(self, name: str) -> Any:
@@ -113,14 +117,38 @@ class Switching(nn.Module):
             yield from saved.modules_to_save.parameters()
 
     def look(self) -> None:
-        """Find what is ours in the model, once for all that goes over it: adapters are switched within a millisecond."""
-        modules = dict(self.model.named_modules())
-        self._adapted = {path: module for path, module in modules.items() if isinstance(module, AdaptedLayer)}
-        self._saved = tuple(module for module in modules.values() if isinstance(module, SavedModule))
-        no_fast_path(modules.values())
-        self._trained = {name: tuple(self._with_parameters(name)) for name in self.peft_config}
+        """Find what is ours in the model: adapters came or went."""
+        self.routing.looks += 1
+        self.routing.changes += 1
+        self._ours()
 
-    def _with_parameters(self, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    def _ours(self) -> tuple[dict[str, AdaptedLayer], tuple[SavedModule, ...], dict[str, tuple[Place, ...]]]:
+        """Adapted layers, modules that are trained whole, and each adapter's parameters. Found once for all that goes over them, since
+        adapters are switched within a millisecond; and again where another tuner of the model put adapters on or took them off.
+        """
+        if self._looked != self.routing.looks:
+            self._looked = self.routing.looks
+            modules = dict(self.model.named_modules())
+            no_fast_path(modules.values())
+            layers = {path: module for path, module in modules.items() if isinstance(module, AdaptedLayer)}
+            wholes = tuple(module for module in modules.values() if isinstance(module, SavedModule))
+            self._found = layers, wholes, {}
+            self._found[2].update((name, tuple(self._with_parameters(name))) for name in self.peft_config)
+        return self._found
+
+    @property
+    def _adapted(self) -> dict[str, AdaptedLayer]:
+        return self._ours()[0]
+
+    @property
+    def _saved(self) -> tuple[SavedModule, ...]:
+        return self._ours()[1]
+
+    @property
+    def _trained(self) -> dict[str, tuple[Place, ...]]:
+        return self._ours()[2]
+
+    def _with_parameters(self, name: str) -> Iterator[Place]:
         """The dicts that hold an adapter's parameters, and where: the parameters may be replaced (AdaLoRA's of another rank)."""
         for top in (*self.methods(name), *([self.in_common[name]] if name in self.in_common else ())):
             for path, module in top.named_modules():
@@ -223,11 +251,11 @@ class Switching(nn.Module):
             raise AdapterError("adapters are merged: unmerge them before rows use adapters of their own")
         if self.training and getattr(self.model, "is_gradient_checkpointing", False):
             raise AdapterError("adapter_names don't go with gradient checkpointing, which computes layers again later")
-        self.routing.set(names)
+        self.routing.names = names
         try:
             yield
         finally:
-            self.routing.set(())
+            self.routing.names = ()
 
     # merged
 

@@ -287,11 +287,9 @@ class Tuner(SeenCalls):
             restore(self.model)
         self.look()
         self.see_calls(True)
-        left = [other for other in self.routing.active if other != adapter_name] or list(self.peft_config)[:1]
-        if left:
-            self.set_adapter(left)
-        else:
-            self.routing.active = ()
+        if adapter_name in self.routing.active:
+            left = [other for other in self.routing.active if other != adapter_name]
+            self.set_adapter(left or list(self.peft_config)[:1])
 
     def take(self, adapter_name: str, path: str) -> None:
         """Take an adapter off one layer."""

@@ -144,6 +144,7 @@ def _fill(
         options = options._replace(transposed=layer.frozen.kind.transposed or layer.frozen.role == EMBEDDING)
         found = _factors(combination_type, [_lora(layer, name) for name in there], by, options, layer.frozen)
         for parameter, values in zip(target.factors, found, strict=True):
+            values = values.reshape(len(values), -1, *parameter.shape[2:])  # those of a convolution are factored flat
             parameter.zero_()  # a rank below the config's leaves rows or columns of zeros, so that the file fits its config
             parameter[: values.shape[0], : values.shape[1]] = values
         target.requires_grad_(False)
@@ -208,6 +209,10 @@ def _factors(
 ) -> tuple[Tensor, Tensor]:
     """A (r, in) and B (out, r) of one layer's combination."""
     if combination == "cat":
+        if getattr(frozen.module, "groups", 1) > 1:
+            raise ConfigError(
+                f"'{frozen.name}' convolves groups apart, and ranks beside each other would be of other groups: take linear"
+            )
         scaled = [method.factors[0] * weight * method.scaling for method, weight in zip(methods, weights, strict=True)]
         return torch.cat(scaled), torch.cat([method.factors[1] for method in methods], dim=1)
     if combination.endswith("svd"):

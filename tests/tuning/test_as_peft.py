@@ -61,6 +61,7 @@ again.train(resume_from_checkpoint=True)
 assert again.state.global_step == 3
 best = PeftModel.from_pretrained(tiny(), again.state.best_model_checkpoint)
 assert torch.equal(best(X).logits, again.model.eval()(X).logits)
+assert any(parameter.requires_grad for parameter in again.model.parameters())  # loading the best one ends no training
 """
 
 COPIES = """

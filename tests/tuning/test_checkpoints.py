@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tuning
-from tests.tuning.oracle import tiny_gpt2, tiny_llama
+from tests.tuning.laws import NEEDED
+from tests.tuning.oracle import shaken, tiny_gpt2, tiny_llama
 from tests.tuning.test_refusals import adapted, logits
 from tuning.checkpoint import INDEX, WEIGHTS
+from tuning.registry import method_named
 
 
 @pytest.fixture
@@ -232,3 +234,53 @@ def test_what_failed_to_load_leaves_the_model_as_it_was(saved: Path) -> None:
     assert list(model.peft_config) == model.active_adapters == ["default"]
     assert list(model.state_dict()) == keys
     assert torch.equal(logits(model), before)
+
+
+def test_loading_into_an_adapter_leaves_what_is_trained_as_pefts(saved: Path) -> None:
+    """The Trainer loads the best checkpoint into the adapter that it trains."""
+    for trainable in (False, True):
+        found: list[set[str]] = []
+        for engine in (tuning, peft):
+            model: Any = engine.get_peft_model(
+                tiny_llama(), engine.LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+            )
+            model.load_adapter(saved, "default", is_trainable=trainable)
+            found.append({name for name, value in model.named_parameters() if value.requires_grad})
+        assert len(found[0]) == 8 and found[0] == found[1]
+
+
+RANKS = {  # a method's options of an adapter, and of another of fewer or more ranks
+    "ADALORA": ({"init_r": 12}, {"init_r": 8}),
+    "HIRA": ({"r": 4}, {"r": 2}),
+    "BOFT": ({"boft_n_butterfly_factor": 1}, {"boft_n_butterfly_factor": 2}),
+    "ADAMSS": ({"r": 8, "subspace_rank": 3}, {"r": 8, "subspace_rank": 2}),
+}
+
+
+@pytest.mark.parametrize("method", RANKS)
+def test_a_checkpoint_of_other_ranks_that_fits_in_part_changes_nothing(method: str) -> None:
+    model, other = (of_method(method, **options) for options in RANKS[method])
+    tensors = {key: value.clone() for key, value in tuning.get_peft_model_state_dict(other).items()}
+    before = {key: (value, value.clone()) for key, value in model.state_dict(keep_vars=True).items()}
+    wrong = {key: torch.zeros(3, 3, 3, 3, 3) if "lm_head" in key else value for key, value in tensors.items()}
+    assert wrong.keys() == tensors.keys() and any("lm_head" in key for key in wrong)
+    with pytest.raises(tuning.CheckpointError, match="lm_head"):
+        tuning.set_peft_model_state_dict(model, wrong)
+    after = model.state_dict(keep_vars=True)
+    assert all(after[key] is value and torch.equal(value, copied) for key, (value, copied) in before.items())
+    cut = {key: value[..., :-1] if ".layers.0." in key and "_A" in key else value for key, value in tensors.items()}
+    tuning.set_peft_model_state_dict(model, cut, ignore_mismatched_sizes=True)
+    factors = [key for key in before if ".layers.0." in key and f"{method_named(method).prefix}A" in key]
+    assert all(torch.equal(model.state_dict()[key], before[key][1]) for key in factors)
+    assert factors or method == "BOFT"
+    tuning.set_peft_model_state_dict(model, tensors)
+    found = tuning.get_peft_model_state_dict(model)
+    assert all(torch.equal(found[key], value) for key, value in tensors.items())
+
+
+def of_method(method: str, **options: Any) -> tuning.PeftModel:
+    """A model with an adapter of the method, and a head that is trained whole."""
+    config = method_named(method).config(**{**NEEDED.get(method, {}), "modules_to_save": ["lm_head"], **options})
+    model = tuning.get_peft_model(tiny_llama(), config, autocast_adapter_dtype=False)
+    shaken(model)
+    return model.eval()

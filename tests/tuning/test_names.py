@@ -177,6 +177,19 @@ def test_adapters_are_injected_into_a_model_that_stays_itself() -> None:
     assert (status.available_adapters, status.num_adapter_layers) == (["default", "second"], 4)
 
 
+def test_a_checkpoints_layers_are_found_in_a_model_that_has_adapters() -> None:
+    targets = ["q_proj", "v_proj"]
+    other = tuning.inject_adapter_in_model(tuning.LoraConfig(r=4, target_modules=targets), tiny_llama())
+    shaken(other)
+    tensors = tuning.get_peft_model_state_dict(other)
+    model = tuning.inject_adapter_in_model(tuning.LoraConfig(r=2, target_modules=targets[:1]), tiny_llama())
+    tuning.inject_adapter_in_model(tuning.LoraConfig(r=4), model, "second", state_dict=tensors)
+    there = {status.name for status in tuning.get_layer_status(model) if "second" in status.available_adapters}
+    assert there == {status.name for status in tuning.get_layer_status(other)}
+    tuning.set_peft_model_state_dict(model, tensors, "second")
+    assert model(tokens()).logits.equal(other(tokens()).logits)
+
+
 def _by_peft(target: str) -> nn.Module:
     return peft.inject_adapter_in_model(peft.LoraConfig(r=4, target_modules=[target]), tiny_llama())
 

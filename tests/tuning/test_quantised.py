@@ -215,6 +215,16 @@ def test_a_copy_is_whole_and_its_own(way: str) -> None:
 
 
 @every_way
+def test_a_change_of_a_layer_that_is_read_in_half_precision_is_exact(way: str) -> None:
+    config = tuning.MissConfig(r=8, init_weights="bat", target_modules=["q_proj"])
+    model = tuning.get_peft_model(quantised(way, torch.bfloat16), config)
+    shaken(model)
+    for layer in adapted_layers(model).values():
+        expected = layer.adapters["default"].change(layer.frozen.weight.float())
+        assert torch.allclose(layer.get_delta_weight("default"), expected, rtol=0, atol=1e-6)
+
+
+@every_way
 def test_adapters_switch_stack_and_route_on_a_quantised_base(way: str) -> None:
     model = adapted(way)
     model.add_adapter("other", tuning.LoraConfig())

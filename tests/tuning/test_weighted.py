@@ -219,3 +219,61 @@ def test_factors_of_ia3_are_summed() -> None:
         assert torch.equal(layer.ia3_l["sum"], wanted)
     with pytest.raises(tuning.ConfigError, match="'cat'; it can be 'linear'"):
         model.add_weighted_adapter(["default", "other"], [1.0, 1.0], "more", combination_type="cat")
+
+
+class Convolves(nn.Module):
+    def __init__(self, groups: int = 1) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.one, self.flat = nn.Conv2d(4, 8, 3, groups=groups), nn.Conv2d(8, 4, 1), nn.Conv1d(4, 6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.flat(self.one(self.conv(x)).flatten(2))
+
+
+X = torch.randn(2, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def convolving(engine: Any, targets: list[str], groups: int = 1) -> Any:
+    """A model of an engine with the adapters a and b, which are the same for both engines."""
+    model: Any = None
+    for name, rank in (("a", 4), ("b", 4)):
+        config = engine.LoraConfig(target_modules=targets, r=rank, lora_alpha=6)
+        if model is None:
+            base = Convolves(groups).double()
+            model = engine.get_peft_model(base, config, name, autocast_adapter_dtype=False)
+        else:
+            model.add_adapter(name, config, autocast_adapter_dtype=False)
+    generator = torch.Generator().manual_seed(3)
+    for key, value in sorted(model.state_dict(keep_vars=True).items()):
+        if "lora_" in key:
+            value.data = 0.3 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+    return model.eval()
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_a_combination_on_convolutions_is_pefts(combination: str) -> None:
+    models = [convolving(engine, ["conv", "one"]) for engine in (tuning, peft)]
+    before = models[0](X)
+    for model in models:
+        torch.manual_seed(5)
+        model.add_weighted_adapter(["a", "b"], [0.7, -0.4], "mixed", combination_type=combination, density=0.6)
+        model.set_adapter("mixed")
+    assert (models[0](X) - before).abs().max() > 1e-3
+    assert torch.allclose(models[0](X), models[1](X), rtol=0, atol=2e-6)
+
+
+def test_a_combination_on_a_convolution_of_one_dimension_is_exact_up_to_the_rank() -> None:
+    model = convolving(tuning, ["conv", "flat"])
+    model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "mixed", svd_rank=8)
+    for layer in model.tuner_for("test").layers_of("mixed").values():
+        changes = [layer.get_delta_weight(name) for name in ("a", "b", "mixed")]
+        assert torch.allclose(changes[0] + changes[1], changes[2], rtol=0, atol=1e-9)
+
+
+def test_ranks_of_groups_are_not_put_beside_each_other() -> None:
+    model = convolving(tuning, ["conv"], groups=2)
+    with pytest.raises(tuning.ConfigError, match="convolves groups apart"):
+        model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "mixed", combination_type="cat")
+    assert list(model.peft_config) == ["a", "b"]
+    model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "mixed", combination_type="linear")

@@ -137,11 +137,3 @@ class AdaLora(Additive):
         """Set the singular values of ranks that are not left to 0."""
         if self.left is not None:
             self.lora_E.masked_fill_(~self.left.unsqueeze(1), 0.0)
-
-    def resize(self, r: int) -> None:
-        """Room for r ranks, to be filled from a checkpoint."""
-        shapes = {"lora_A": (r, self.lora_A.shape[1]), "lora_B": (len(self.lora_B), r), "lora_E": (r, 1)}
-        for name, shape in shapes.items():
-            there = self.get_parameter(name)
-            setattr(self, name, nn.Parameter(there.new_zeros(shape), there.requires_grad))
-        self.importance, self.left = {}, None

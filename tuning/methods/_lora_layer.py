@@ -91,6 +91,9 @@ class Lora(LayerMethod):
         """What B A adds to the weight: (out, in); of an embedding (tokens, dimensions)."""
         return self.without_start(self.form.change, frozen) * self.scaling
 
+    def delta(self, frozen: Frozen) -> Tensor:
+        return self.variant.change(self, frozen)
+
     def without_start(self, product: Callable[[Tensor, Tensor, Frozen], Tensor], frozen: Frozen) -> Tensor:
         """The factors' product, unscaled, less that of the factors as they began where the base has that part."""
         change = product(*self.factors, frozen)

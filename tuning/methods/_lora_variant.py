@@ -51,6 +51,10 @@ class Variant(ABC):
 
     converts = False  # whether a plain LoRA can stand for it
 
+    def change(self, lora: Factors, frozen: Frozen) -> Tensor:
+        """What its factors add to the weight: of the weight's shape."""
+        return lora.change(frozen)
+
     @abstractmethod
     def added(self, lora: Factors, result: Tensor, x: Tensor, frozen: Frozen) -> Tensor:
         """What is added to the layer's output `result` for x (…, in), in the adapter's precision."""
@@ -69,10 +73,6 @@ class Summed(Variant):
 
     converts = True
 
-    @abstractmethod
-    def change(self, lora: Factors, frozen: Frozen) -> Tensor:
-        """Of the weight's shape."""
-
     def merged(self, lora: Factors, weight: Tensor, frozen: Frozen) -> Tensor:
         return weight + self.change(lora, frozen).to(weight.dtype)
 
@@ -83,9 +83,6 @@ class Summed(Variant):
 @final
 class Plain(Summed):
     """LoRA as it is."""
-
-    def change(self, lora: Factors, frozen: Frozen) -> Tensor:
-        return lora.change(frozen)
 
     def added(self, lora: Factors, result: Tensor, x: Tensor, frozen: Frozen) -> Tensor:
         return lora.low(x if frozen.role == EMBEDDING else lora.lora_dropout(x), frozen)

@@ -73,9 +73,6 @@ class Monteclora(Summed):
     def __init__(self, lora: Factors, config: MontecloraConfig, frozen: Frozen) -> None:
         lora.lora_monteclora_sampler = Sampler(frozen.shape[1], len(lora.factors[0]), config)
 
-    def change(self, lora: Factors, frozen: Frozen) -> Tensor:
-        return lora.change(frozen)
-
     def added(self, lora: Factors, result: Tensor, x: Tensor, frozen: Frozen) -> Tensor:
         x = lora.lora_dropout(x)
         if not lora.training:

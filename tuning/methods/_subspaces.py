@@ -73,13 +73,8 @@ def _keep(layers: Sequence[Subspaces], count: int) -> None:
 def with_ranks_of(layers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give subspaces, by the starts of their keys, the ranks that a checkpoint has: dynamic ones depend on random numbers."""
     for start, layer in layers.items():
-        for at, name in enumerate(layer.factors):
-            held: Any = layer.get_submodule(name)
-            for index, parameter in enumerate(list(held)):
-                there = tensors.get(f"{start}.{name}.{index}")
-                if there is not None and there.shape[at] != parameter.shape[at]:
-                    shape = (len(there), parameter.shape[1]) if at == 0 else (len(parameter), there.shape[1])
-                    held[index] = nn.Parameter(parameter.new_zeros(shape), parameter.requires_grad)
+        for index in range(len(next(iter(layer.factors.values())))):
+            layer.take_ranks(start, tensors, {f"{name}.{index}": at for at, name in enumerate(layer.factors)})
     return tensors
 
 

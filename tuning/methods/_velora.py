@@ -23,9 +23,6 @@ class Velora(Summed):
         size = -(-frozen.shape[1] // config.num_groups)
         lora.register_buffer("lora_velora_embed", _unit(torch.randn(size)) if self.is_found else torch.zeros(size))
 
-    def change(self, lora: Factors, frozen: Frozen) -> Tensor:
-        return lora.change(frozen)
-
     def added(self, lora: Factors, result: Tensor, x: Tensor, frozen: Frozen) -> Tensor:
         x = lora.lora_dropout(x)
         if not (lora.training and torch.is_grad_enabled()):

@@ -58,9 +58,9 @@ class AdaLoraFamily(LayerFamily):
     ) -> Mapping[str, Tensor]:
         """Give layers the ranks that a checkpoint has."""
         for start, method in methods.items():
-            there = tensors.get(f"{start}.lora_E")
-            if there is not None and len(there) != len(method.lora_E) and len(there) <= config.init_r:
-                method.resize(len(there))
+            few = len(tensors.get(f"{start}.lora_E", ())) <= config.init_r
+            if few and method.take_ranks(start, tensors, {"lora_A": 0, "lora_B": 1, "lora_E": 0}):
+                method.importance, method.left = {}, None
         return tensors
 
     def before_save(

@@ -139,9 +139,7 @@ class BOFTFamily(LayerFamily):
     ) -> Mapping[str, Tensor]:
         """Give layers as many factors as the checkpoint has: PEFT makes one, whatever is asked, where it can't build its kernel."""
         for start, method in methods.items():
-            there = tensors.get(f"{start}.boft_R")
-            if there is not None and there.shape[1:] == method.boft_R.shape[1:] and len(there) != len(method.boft_R):
-                method.boft_R = nn.Parameter(method.boft_R.new_zeros(there.shape), method.boft_R.requires_grad)
+            if method.take_ranks(start, tensors, {"boft_R": 0}):
                 method.set_orders()
         return tensors
 

@@ -108,17 +108,6 @@ class Hira(LayerMethod):
         return affine._replace(weight=affine.weight / (1 + self.product()).to(affine.weight.dtype))
 
 
-def _with_ranks_of(layers: Mapping[str, Hira], tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give layers the ranks that a checkpoint has: PEFT 0.21 writes `r` for layers that `rank_pattern` gives another."""
-    for start, method in layers.items():
-        for name, parameter in list(method.named_parameters()):
-            there, at = tensors.get(f"{start}.{name}"), 0 if name.endswith("_A") else 1
-            if there is not None and there.shape[at] != parameter.shape[at] and there.ndim == parameter.ndim:
-                shape = (*parameter.shape[:at], there.shape[at], *parameter.shape[at + 1 :])
-                setattr(method, name, nn.Parameter(parameter.new_zeros(shape), parameter.requires_grad))
-    return tensors
-
-
 def _pair(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[nn.Parameter, nn.Parameter]:
     return nn.Parameter(torch.randn(first)), nn.Parameter(torch.randn(second))
 
@@ -138,7 +127,11 @@ class HiraFamily(LayerFamily):
     def before_load(
         self, config: Any, methods: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Mapping[str, Tensor]:
-        return _with_ranks_of(methods, tensors)
+        """Give layers the ranks that a checkpoint has: PEFT 0.21 writes `r` for layers that `rank_pattern` gives another."""
+        for start, method in methods.items():
+            axes = {name: 0 if name.endswith("_A") else 1 for name, _ in method.named_parameters()}
+            method.take_ranks(start, tensors, axes)
+        return tensors
 
 
 METHOD = HiraFamily()
