@@ -197,7 +197,6 @@ def test_what_cannot_be_had_directly_is_had_by_pip(published: Path, monkeypatch:
     assert not install.install()
 
 
-<<<<<<< HEAD
 def test_a_reply_that_is_no_http_is_left_to_pip(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(folder: Path, to: Path, why: Exception) -> None:
         raise FetchOffline(f"pip too ({why!r})")
@@ -226,7 +225,8 @@ def test_weights_that_cannot_be_arranged_are_said(
     monkeypatch.setattr(onnxruntime, "InferenceSession", full)
     assert install.run(given=published, force=False) == 1
     assert "No space left on device" in capsys.readouterr().err
-=======
+
+
 def test_an_index_that_wants_a_login_is_told_and_not_waited_for(tmp_path: Path, refusing: str) -> None:
     """pip would ask on its standard input, which nobody sees."""
     options = tmp_path / "pip.conf"
@@ -246,7 +246,6 @@ def test_an_index_that_wants_a_login_is_told_and_not_waited_for(tmp_path: Path, 
         finally:
             running.kill()
         assert f"FetchOffline: pip can't find {fetching.PACKAGE}" in running.stderr.read()
->>>>>>> cli
 
 
 def test_stopped_in_between_it_leaves_nothing_half(
