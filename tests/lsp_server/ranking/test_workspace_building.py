@@ -170,7 +170,7 @@ async def test_what_happens_while_the_files_are_listed_counts(
     workspace.changed((root / name).as_uri() for name in ("changed.py", "new.py", "deleted.py"))
     await kept_up(workspace)
     go_on.set()
-    assert uses(await ready(workspace)) == 110
+    assert uses(await in_use(workspace)) == 110
 
 
 async def test_a_file_that_changes_after_the_build_has_read_it_counts_as_it_is(
@@ -195,7 +195,7 @@ async def test_a_file_that_changes_after_the_build_has_read_it_counts_as_it_is(
     workspace.changed([path.as_uri()])
     await kept_up(workspace)
     go_on.set()
-    assert uses(await ready(workspace)) == 10
+    assert uses(await in_use(workspace)) == 10
 
 
 async def test_what_happens_before_upkeep_knows_the_new_index_counts(
@@ -214,7 +214,7 @@ async def test_what_happens_before_upkeep_knows_the_new_index_counts(
     path.write_text(SOURCE * 10)
     workspace.changed([path.as_uri()])
     gate.opened.set()
-    assert uses(await ready(workspace)) == 10
+    assert uses(await in_use(workspace)) == 10
 
 
 async def test_the_index_in_use_hears_of_files_until_another_replaces_it(
@@ -252,7 +252,7 @@ async def test_the_index_in_use_hears_of_files_until_another_replaces_it(
         while len(gates) < 2:
             await asyncio.sleep(0.005)
     gates[1].opened.set()
-    assert uses(await ready(workspace)) == 1
+    assert uses(await in_use(workspace)) == 1
 
 
 async def test_an_index_that_was_not_finished_hears_of_files_until_another_replaces_it(
