@@ -219,7 +219,7 @@ def test_a_repository_becomes_an_installed_adapter_and_back(
 def test_repositories_of_one_name_are_learned_from_together(
     code: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = {f"{name}.py": day(name, 12) for name in DAYS}
+    files = {f"{name}.py": day(name, 13) for name in DAYS}
     other = repository(tmp_path / "other" / "code" / ".git", {"shop.py": shop()}, {**files, "shop.py": shop()}).parent
     assert train(code, base, "--repo", str(other), "--keep-worse") == 0
     said = " ".join(capsys.readouterr().err.split())
