@@ -45,7 +45,7 @@ def _tried(base: str, adapter: str) -> Finding:
         return Finding(what="model", found=f"can't be used: {error}", remedy=remedy, needed=True)
     loaded = time.perf_counter() - started
     prompt = build_prompt(path="doctor", before="total = 0\nfor value in values:\n    total = value.", line_comment="")
-    scorer.advance("doctor", prompt.text)
+    scorer.advance("doctor", prompt)
     names = [f"{verb}_{noun}" for verb in ("add", "get", "read", "set", "to") for noun in ("item", "name", "text")]
     times: list[float] = []
     for _ in range(3):
