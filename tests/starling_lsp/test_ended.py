@@ -19,6 +19,15 @@ from tests.corpus.repositories import module, repository
 ENDS = [signal.SIGTERM, signal.SIGHUP]  # the second comes where a terminal closes
 
 
+@pytest.fixture(autouse=True)
+def not_ignored() -> Iterator[None]:
+    """Commands inherit what is ignored here: under `nohup`, SIGHUP is."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", ENDS, ids=str)
 def test_train_leaves_no_folder_and_no_server(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
