@@ -29,12 +29,11 @@ async def ready(workspace: Workspace) -> WorkspaceIndex:
 
 
 async def kept_up(workspace: Workspace) -> None:
-    """Wait until upkeep has nothing more to do."""
-    asked = workspace._asked  # pyright: ignore[reportPrivateUsage]
-    while True:
+    """Wait until upkeep has nothing more to do. Work that has begun is not queued any more, and may ask for more."""
+    asked, idle = workspace._asked, 0  # pyright: ignore[reportPrivateUsage]
+    while idle < 3:
         await asyncio.wrap_future(workspace._upkeep.submit(lambda: None))  # pyright: ignore[reportPrivateUsage]
-        if not asked._queued:  # pyright: ignore[reportPrivateUsage]
-            return
+        idle = 0 if asked._queued else idle + 1  # pyright: ignore[reportPrivateUsage]
 
 
 async def built() -> None:

@@ -255,6 +255,13 @@ async def test_the_index_in_use_hears_of_files_until_another_replaces_it(
     assert uses(await in_use(workspace)) == 1
 
 
+async def adopted(workspace: Workspace, count: int) -> None:
+    """Wait until so many indexes hear of files."""
+    async with asyncio.timeout(30):
+        while len(workspace._live) < count:  # pyright: ignore[reportPrivateUsage]
+            await asyncio.sleep(0.005)
+
+
 async def test_an_index_that_was_not_finished_hears_of_files_until_another_replaces_it(
     tmp_path: Path, workspaces: Callable[[], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,10 +280,9 @@ async def test_an_index_that_was_not_finished_hears_of_files_until_another_repla
     monkeypatch.setattr(WorkspaceIndex, "build", build)
     workspace = workspaces()
     workspace.open([first.as_uri()])
+    await adopted(workspace, 1)
     workspace.change_folders([first.as_uri()], [second.as_uri()])
-    async with asyncio.timeout(30):
-        while len(workspace._live) < 2:  # pyright: ignore[reportPrivateUsage]
-            await asyncio.sleep(0.005)
+    await adopted(workspace, 2)
     index = workspace.index
     go_on[str(first.resolve())].set()
     assert await asyncio.to_thread(ended.wait, 30)
