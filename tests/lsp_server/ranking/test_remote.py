@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lsp_server.ranking import remote_worker
 from lsp_server.ranking.ranker import Ranker
 from lsp_server.ranking.remote_worker import LATE
 from tests.fakes.engine import Engine, Fault, serving
+from tests.scenarios import harness
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.serving.model import model_store
 from tuning.ranking.serving.model.loading import load_scorer, load_tokenizer
@@ -30,6 +32,8 @@ DEADLINE = 400  # milliseconds
 ROOMY = 10_000  # milliseconds: a list that is complete comes at once, and a busy machine may take its time
 SPARE = 10.0  # seconds that a busy machine may take beyond it
 HANGS = 30.0  # seconds
+
+until = partial(harness.until, timeout=30)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +72,6 @@ async def ranking(engine: Engine, base: Path, root: Path, **given: Any) -> Async
     ranker.did_open({"textDocument": {"uri": (root / "own.py").as_uri(), "languageId": "python", "text": TEXT}})
     yield ranker
     ranker.close()
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not reached():
-            await asyncio.sleep(0.01)
 
 
 def remote_state(ranker: Ranker) -> str:

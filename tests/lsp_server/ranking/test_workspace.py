@@ -13,6 +13,7 @@ import pytest
 from corpus.syntax.tokens import hash_names
 from lsp_server.ranking import upkeep
 from lsp_server.ranking.workspace import Workspace
+from tests.scenarios.harness import until
 from tuning.ranking.serving.index.context import FileContext
 from tuning.ranking.serving.index.repeats import Nearby
 from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
@@ -22,10 +23,7 @@ SOURCE = "client.send(data)\n"
 
 async def ready(workspace: Workspace) -> WorkspaceIndex:
     """Wait until an index of all folders is in use."""
-    async with asyncio.timeout(30):
-        while workspace.index is None or not workspace.index.ready:
-            await asyncio.sleep(0.005)
-    return workspace.index
+    return await until(lambda: workspace.index if workspace.index is not None and workspace.index.ready else None, 30)
 
 
 async def kept_up(workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from lsp_server.ranking.workspace import Workspace
 from tests.lsp_server.ranking.test_workspace import SOURCE, Gate, built, in_use, kept_up, ready, uses
+from tests.scenarios.harness import until
 from tuning.ranking.serving.index import workspace_index
 from tuning.ranking.serving.index.workspace_index import WorkspaceIndex
 
@@ -68,9 +69,7 @@ async def test_what_happens_while_other_folders_are_read_counts(
     workspace.changed([(second / "changed.py").as_uri()])
     await kept_up(workspace)
     go_on.set()
-    async with asyncio.timeout(30):
-        while workspace.index is old:
-            await asyncio.sleep(0.005)
+    await until(lambda: workspace.index is not old, 30)
     assert uses(await ready(workspace)) == 1 + 10
 
 
@@ -134,9 +133,7 @@ async def test_an_index_of_former_folders_is_not_taken_into_use(
     await kept_up(workspace)
     assert workspace.index is empty
     go_on.set()
-    async with asyncio.timeout(30):
-        while workspace.index is empty:
-            await asyncio.sleep(0.005)
+    await until(lambda: workspace.index is not empty, 30)
     assert uses(await ready(workspace)) == 2
     assert "failed" not in caplog.text
 
@@ -248,18 +245,9 @@ async def test_the_index_in_use_hears_of_files_until_another_replaces_it(
     await kept_up(workspace)
     assert uses(index) == 10
     go_on.set()
-    async with asyncio.timeout(30):
-        while len(gates) < 2:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(gates) == 2, 30)
     gates[1].opened.set()
     assert uses(await in_use(workspace)) == 1
-
-
-async def adopted(workspace: Workspace, count: int) -> None:
-    """Wait until so many indexes hear of files."""
-    async with asyncio.timeout(30):
-        while len(workspace._live) < count:  # pyright: ignore[reportPrivateUsage]
-            await asyncio.sleep(0.005)
 
 
 async def test_an_index_that_was_not_finished_hears_of_files_until_another_replaces_it(
@@ -280,15 +268,13 @@ async def test_an_index_that_was_not_finished_hears_of_files_until_another_repla
     monkeypatch.setattr(WorkspaceIndex, "build", build)
     workspace = workspaces()
     workspace.open([first.as_uri()])
-    await adopted(workspace, 1)
+    await until(lambda: len(workspace._live) == 1, 30)  # pyright: ignore[reportPrivateUsage]
     workspace.change_folders([first.as_uri()], [second.as_uri()])
-    await adopted(workspace, 2)
+    await until(lambda: len(workspace._live) == 2, 30)  # pyright: ignore[reportPrivateUsage]
     index = workspace.index
     go_on[str(first.resolve())].set()
     assert await asyncio.to_thread(ended.wait, 30)
-    async with asyncio.timeout(30):
-        while sum(thread.name == "index" for thread in threading.enumerate()) > 1:
-            await asyncio.sleep(0.005)
+    await until(lambda: sum(thread.name == "index" for thread in threading.enumerate()) <= 1, 30)
     await kept_up(workspace)
     assert index is not None and workspace.index is index and not index.ready
     (first / "a.py").write_text(SOURCE * 10)

@@ -1,6 +1,7 @@
 """What a model knows after so many milliseconds: quality against time, for `evaluate --budgets`.
 
-The prompt and its tail have been read before the clock starts, as they are live while the wrapped server works; the search is cut off where the server would.
+The prompt and its tail have been read before the clock starts, as they are live while the wrapped server works; the search is cut off
+where the server would.
 """
 
 from __future__ import annotations

@@ -44,11 +44,11 @@ def file() -> Path:
 
 def keep(entry: Accepted) -> None:
     """Write it down. Raises OSError."""
-    path = file()
+    old, path = files()
     line = msgspec.json.encode(msgspec.structs.replace(entry, at=round(time.time(), 1))) + b"\n"
     with alone(path.with_suffix(".lock")):
         if path.is_file() and path.stat().st_size > LARGEST:
-            path.replace(path.with_suffix(".old.jsonl"))
+            path.replace(old)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(handle, line)

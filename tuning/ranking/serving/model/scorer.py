@@ -262,9 +262,8 @@ class Search:
         if self.state is None:
             self.state = state = self._scorer._read(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert state is not None and state.next is not None
-            is_read = state.tail.following is not None and state.tail.text == self._prompt.tail
-            known = self._search.begin(state.next, state.tail.tokens if is_read else (), state.tail.following)
-            for place, node in enumerate(known):
+            tail = state.tail if state.tail.text == self._prompt.tail else NO_TAIL
+            for place, node in enumerate(self._search.begin(state.next, tail.tokens, tail.following)):
                 node.slot = place
             self.slots = len(state.tail.tokens)
         elif not self._search.certain(top):
