@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.tuning_methods import config_of, names
+from benchmarks.tuning_methods import ADAPTERS, MARKED, config_of, names
 from tuning.ranking.learning.torch_models import default_folder
 from tuning.ranking.serving.model.model_store import is_installed
 
@@ -135,6 +135,8 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
     from tuning.training.loop import train
     from tuning.training.options import Options
 
+    if asked.method in (*MARKED, "XLORA"):  # the engine's own loop trains plain rows, and not a mixture of adapters
+        return _plain_loop(tuning, asked)
     given: dict[str, Any] = {"window": WINDOW, "batch_size": asked.batch, "steps": asked.steps, "seed": SEED}
     model = tuning.get_peft_model(model_of(asked), config_of(tuning, asked.method))
     options = Options(**given | json.loads(asked.options))
@@ -145,11 +147,16 @@ def ours(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def peft(asked: argparse.Namespace) -> dict[str, Any]:
-    """What PEFT's own examples do."""
     import peft as library
+
+    return _plain_loop(library, asked)
+
+
+def _plain_loop(engine: Any, asked: argparse.Namespace) -> dict[str, Any]:
+    """What PEFT's own examples do."""
     import torch
 
-    model = library.get_peft_model(model_of(asked), config_of(library, asked.method))
+    model = _adapted(engine, asked)
     optimiser = torch.optim.AdamW((entry for entry in model.parameters() if entry.requires_grad), lr=2e-4)
     data, steps = documents(asked), []
     model.train()
@@ -162,13 +169,29 @@ def peft(asked: argparse.Namespace) -> dict[str, Any]:
             ids[number, : len(row)] = torch.tensor(row)
             mask[number, : len(row)] = 1
         labels = ids.masked_fill(mask == 0, -100)
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        marked = {
+            "input_type_mask": torch.full_like(ids, 4),  # all of the row is a label
+            "task_ids": torch.arange(len(rows)) % 2,
+        }
+        extra = {name: marked[name] for name in (MARKED.get(asked.method),) if name}
+        loss = model(input_ids=ids, attention_mask=mask, labels=labels, **extra).loss
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         loss.item()
         steps.append((int((labels[:, 1:] != -100).sum()), time.perf_counter() - began))
     return _figures(model, steps)
+
+
+def _adapted(engine: Any, asked: argparse.Namespace) -> Any:
+    """The base with the method's adapter; X-LoRA's is over LoRA adapters made for it."""
+    base, config = model_of(asked), config_of(engine, asked.method)
+    if asked.method != "XLORA":
+        return engine.get_peft_model(base, config)
+    with tempfile.TemporaryDirectory() as folder:
+        engine.get_peft_model(model_of(asked), config_of(engine, "LORA")).save_pretrained(folder)
+        config.adapters = {f"adapter {number}": folder for number in range(ADAPTERS)}
+        return engine.get_peft_model(base, config)
 
 
 def _figures(model: Any, steps: Sequence[tuple[int, float]]) -> dict[str, Any]:

@@ -5,8 +5,8 @@
     python -m benchmarks.tuning_methods --page                               write the page from docs/tuning-methods.json
 
 A step is that of `benchmarks.tuning`: rows of 512 tokens (random ones), on SmolLM2-135M, in a process of its own with one thread, whose
-processor time counts. So other programs disturb it little. The methods are those of the registry that plain rows train, on all linear
-layers unless they have others of their own.
+processor time counts. So other programs disturb it little. The methods are those of the registry, on all linear layers unless they have
+others of their own. PEFT's side of ADAMSS needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -42,8 +42,23 @@ OPTIONS: Mapping[
     "VBLORA": {"vector_length": 192},
     "TRAINABLE_TOKENS": {"target_modules": None, "token_indices": list(range(100))},
     "ADAPTION_PROMPT": {"target_modules": None, "adapter_len": 10, "adapter_layers": 30},
+    "CPT": {
+        "num_virtual_tokens": None,
+        "cpt_token_ids": list(range(100, 116)),
+        "cpt_mask": [1] * 16,
+        "cpt_tokens_type_mask": [1, 1, 1, 1, 2, 2, 3, 4] * 2,
+    },
+    "POLY": {"r": 8, "n_tasks": 2, "n_skills": 4},
+    "MULTITASK_PROMPT_TUNING": {**VIRTUAL, "num_tasks": 2},
+    "XLORA": {"hidden_size": 576},  # over adapters that benchmarks.tuning makes
     **{name: {"target_modules": None} for name in ("BEFT", "IA3", "LN_TUNING", "SHADOW")},
 }
+MARKED: Mapping[str, str] = {  # a tensor that the rows of some methods have, and what it says
+    "CPT": "input_type_mask",
+    "MULTITASK_PROMPT_TUNING": "task_ids",
+    "POLY": "task_ids",
+}
+ADAPTERS = 2  # XLORA's
 SUITS: Mapping[str, str] = {  # what a method is for
     "ADALORA": "a fixed budget of parameters, given to the layers that need it",
     "ADAMSS": "few parameters, by clusters of outputs",
@@ -93,18 +108,11 @@ SUITS: Mapping[str, str] = {  # what a method is for
     "XLORA": "adapters that are there, mixed for each token",
 }
 VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {"DoRA": ("LORA", {"r": 16, "use_dora": True})}
-APART: Mapping[str, str] = {  # what plain rows don't train, or can't be set beside PEFT's here
-    "ADAMSS": "PEFT's needs scikit-learn",
-    "XLORA": "a classifier over LoRA adapters that are there",
-    "CPT": "rows say which tokens are input, and which a label",
-    "POLY": "rows say of which task they are",
-    "MULTITASK_PROMPT_TUNING": "rows say of which task they are",
-}
 
 
 def names() -> list[str]:
     """The methods that are measured, by PEFT's names, and variants."""
-    return sorted([*(name for name in methods() if name not in APART), *VARIANTS], key=str.lower)
+    return sorted([*methods(), *VARIANTS], key=str.lower)
 
 
 def config_of(engine: Any, name: str) -> Any:
@@ -112,6 +120,8 @@ def config_of(engine: Any, name: str) -> Any:
     method, options = VARIANTS.get(name, (name, OPTIONS.get(name, {})))
     family = methods()[method]
     usual: Mapping[str, Any] = {"target_modules": "all-linear"} if isinstance(family, LayerFamily) else VIRTUAL
+    if method == "XLORA":
+        usual = {}
     return getattr(engine, family.config.__name__)(task_type="CAUSAL_LM", **{**usual, **options})
 
 
@@ -191,7 +201,7 @@ def _table() -> str:
         "| method | parameters | a step | of PEFT's tokens/s | peak | of PEFT's | what for | paper |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- | --- |",
     ]
-    for name in sorted({*names(), *APART}, key=str.lower):
+    for name in names():
         rows.append(
             f"| {name} | {_figures(name, found)} | {SUITS.get(name, '')} | {_paper(VARIANTS.get(name, (name,))[0])} |"
         )
@@ -200,7 +210,7 @@ def _table() -> str:
 
 def _figures(name: str, found: Mapping[str, Any]) -> str:
     if name not in found:
-        return f"not measured{f': {APART[name]}' if name in APART else ''} | | | | "
+        return "not measured | | | | "
     row = found[name]
     cells = (
         f"{row['parameters']:,}",

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 BACKGROUND = 15  # nice value of work that nobody waits for: it must not delay the user's typing
 SCORING = 3  # nice value of work with a deadline: the wrapped server and the editor come first
+GUESSES = 3  # forward passes over likely tokens before there is a list: more of them gave nothing
 KEPT = 2  # maximum number of loaded models: the base with different adapters
 
 
@@ -107,7 +108,7 @@ class ModelWorker(threading.Thread):
             elif advance is not None:
                 key, prompt, adapter, ahead = advance
                 scorer = self._scorer(adapter, loader)
-                scorer.advance(key, prompt, should_stop=self._interrupted, ahead=ahead)
+                scorer.advance(key, prompt, should_stop=self._interrupted, ahead=ahead, guesses=GUESSES)
         except Exception:  # a failure affects only this ranking
             log.exception("the model could not score")
         with self._wake:

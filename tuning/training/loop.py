@@ -55,16 +55,18 @@ def train(
     out: Path | None = None,
     show: bool = True,
     unit: str = "tokens",
+    stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Train in place; with `out`, keep checkpoints and metrics there, and go on from what a stopped run left.
 
+    `stop` is asked after each step, and ends the run there as if it were the last (of a group, any process' does).
     `data` and `evaluation` are documents (sequences of token ids), or with `collate` examples of any kind, of which it makes batches.
     `loss(model, batch)` gives a mean over the batch, or (a sum, over how many); `unit` is what these are called. Every process of a group calls this alike.
     Raises TrainingError, ConfigError, CheckpointError, OSError.
     """
     if options.patience is not None and evaluation is None:
         raise ConfigError("patience counts evaluations: give evaluation data, or leave it out")
-    run = _Run(model, options, loss, _fed(model, data, options, collate), out, show, unit)
+    run = _Run(model, options, loss, _fed(model, data, options, collate), out, show, unit, stop)
     evaluated = None if evaluation is None else _fed(model, evaluation, options, collate)
     try:
         with held_as_bf16(model) if run.bf16 and not options.sharded else nullcontext():
@@ -90,8 +92,9 @@ class _Run:
         out: Path | None,
         show: bool,
         unit: str,
+        stop: Callable[[], bool],
     ) -> None:
-        self.model, self.options, self.feed, self.out, self.unit = model, options, feed, out, unit
+        self.model, self.options, self.feed, self.out, self.unit, self.stop = model, options, feed, out, unit, stop
         self.group = distributed.current()
         self.show = show and self.group.writes
         self.named = {name: entry for name, entry in model.named_parameters() if entry.requires_grad}
@@ -131,6 +134,8 @@ class _Run:
                 progress.step, progress.loss = progress.step + 1, loss
                 report.step(progress.step, loss=loss, **figures)
                 last = progress.step == self.total
+                if not last:
+                    progress.stopped = last = self.group.summed([float(self.stop())], self.device)[0] > 0
                 if evaluation is not None and (last or progress.step % every == 0):
                     found = self._evaluate(evaluation)
                     report.evaluation(progress.step, found)
@@ -253,7 +258,7 @@ class _Run:
             self.best = snapshot(self.model)
         else:
             progress.worse += 1
-            progress.stopped = self.options.patience is not None and progress.worse >= self.options.patience
+            progress.stopped |= self.options.patience is not None and progress.worse >= self.options.patience
 
     # going on
 

@@ -94,6 +94,29 @@ def test_early_stop_ends_with_the_best_weights() -> None:
     assert outcome.steps == outcome.best_step + 2
 
 
+def test_a_run_that_is_told_to_stop_is_over(tmp_path: Path) -> None:
+    """Its step is evaluated and saved as the last one is, and the same command makes no more."""
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(len(asked) + 1)
+        return len(asked) == 3
+
+    def trained(model: Any) -> Any:
+        return train(
+            model, documents(), Options(**SMALL | {"epochs": 4}), evaluation=documents(6, seed=9), out=tmp_path, show=False, stop=stop
+        )  # fmt: skip
+
+    model, again = adapted(), adapted()
+    outcome = trained(model)
+    assert outcome.stopped_early
+    assert outcome.steps == 3
+    assert outcome.best is not None
+    assert trained(again).steps == 3
+    assert len(asked) == 3
+    same(dict(again.named_parameters()), dict(model.named_parameters()))
+
+
 def test_patience_needs_evaluations() -> None:
     with pytest.raises(ConfigError, match="evaluation data"):
         run(None, adapted(), evaluation=False, patience=1)

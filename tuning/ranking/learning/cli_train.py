@@ -257,7 +257,13 @@ def _train(
         f"{total * recipe.batch / max(1, len(found)):.1f} times through, about {train_plan.duration(seconds)}",
         highlight=False,
     )
-    training.trained(adapted, loss, found, recipe, steps=total, out=out)
+    made = training.trained(adapted, loss, found, recipe, steps=total, out=out, stop=lambda: time.monotonic() >= until)
+    if made < total:
+        console.print(
+            f"The time is up after {made:,} of {total:,} steps: the machine was slower than when a step was measured.",
+            style="yellow",
+            highlight=False,
+        )
     adapter_registry.write_card(out, adapter_registry.Card(base=given.base, beneath=shipped(given.base)))
 
 

@@ -45,11 +45,19 @@ def device() -> torch.device:
 
 
 def trained(
-    adapted: Any, loss: Listwise, found: Sequence[Window], recipe: Recipe, *, steps: int, out: Path, show: bool = True
-) -> None:
+    adapted: Any,
+    loss: Listwise,
+    found: Sequence[Window],
+    recipe: Recipe,
+    *,
+    steps: int,
+    out: Path,
+    show: bool = True,
+    stop: Callable[[], bool] = lambda: False,
+) -> int:
     """Train an adapted model for so many steps, and write its adapter into `out`; goes on where a run that was cut off stopped.
 
-    A step's batch is computed a window at a time on a CPU, else all at once. Raises TuningError, OSError.
+    Returns the steps that it has made: fewer where `stop`, which is asked after each, ended it. A step's batch is computed a window at a time on a CPU, else all at once. Raises TuningError, OSError.
     """
     on_cpu = loss.ending.device.type == "cpu"
     options = Options(
@@ -62,8 +70,9 @@ def trained(
         save_every=20 if on_cpu else max(1, steps // 3),
     )
     laid = [Laid.of(window) for window in found]
-    train(adapted, laid, options, loss=loss, collate=Batch.of, out=out, show=show, unit="lists")
+    outcome = train(adapted, laid, options, loss=loss, collate=Batch.of, out=out, show=show, unit="lists", stop=stop)
     adapted.save_pretrained(out)
+    return outcome.steps
 
 
 def judged(model: Any, loss: Listwise, found: Sequence[Window], done: Done = lambda count: None) -> list[Judged]:

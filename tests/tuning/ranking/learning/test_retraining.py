@@ -6,8 +6,11 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pygit2
@@ -22,7 +25,7 @@ from corpus.syntax.candidate import Candidate
 from tests.corpus.repositories import repository
 from tests.tuning.models import byte_level, tiny
 from tuning.ranking.__main__ import main
-from tuning.ranking.learning import retraining
+from tuning.ranking.learning import cli_train, retraining, train_plan
 from tuning.ranking.learning.cli_train import is_better
 from tuning.ranking.learning.splitting import named, split
 from tuning.ranking.learning.train_plan import duration
@@ -256,6 +259,23 @@ def test_more_time_trains_on_and_the_same_command_does_not(
     assert set((code.parent / "work").glob("adapter-*")) == folders
     assert steps("--times", "6") > once
     assert set((code.parent / "work").glob("adapter-*")) > folders
+
+
+def test_training_ends_when_its_time_is_up_though_steps_became_slower(
+    code: Path, base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, planned = 0.0, train_plan.steps
+
+    def then_slow(*arguments: Any) -> tuple[int, float]:
+        nonlocal late
+        found = planned(*arguments)
+        late = 1e6
+        return found
+
+    monkeypatch.setattr(train_plan, "steps", then_slow)
+    monkeypatch.setattr(cli_train, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late))
+    assert train(code, base, "--keep-worse") == 0
+    assert re.search(r"The time is up after 1 of \d+ steps", " ".join(capsys.readouterr().err.split()))
 
 
 def test_too_little_code_is_said_before_anything_is_trained(

@@ -229,13 +229,14 @@ def test_what_was_read_ahead_is_known_and_so_is_what_is_typed(scorer: Scorer, mo
     assert searched(scorer, "doc", prompt, NAMES) == pytest.approx(searched(scorer, "other", prompt, NAMES), abs=1e-4)
 
 
+@pytest.mark.parametrize("guesses", [0, 1, 3])
 @pytest.mark.parametrize("tail", [".", " = ", "(", "\n    ", "[0].", ""])
-def test_a_tail_that_was_read_before_changes_no_score(scorer: Scorer, tail: str) -> None:
+def test_what_was_read_before_the_names_were_known_changes_no_score(scorer: Scorer, tail: str, guesses: int) -> None:
     """Also for names that a tokenizer joins with the tail, and for a second search after the first."""
     names = [*NAMES, "_value", "__init__"]
     prompt = Prompt(text=TEXT, tail=tail)
     expected = searched(scorer, "unread", prompt, names)
-    scorer.advance("read", prompt)
+    scorer.advance("read", prompt, guesses=guesses)
     for _ in range(2):
         assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
     scorer.advance("read", Prompt(text=TEXT, tail=tail + "("))  # another one behind the same text
@@ -248,6 +249,42 @@ def test_after_a_tail_was_read_what_may_follow_is_known_before_the_first_pass(sc
     search = scorer.search("tail", prompt, NAMES)
     search.step()
     assert len(set(search.scores().bounds.tolist())) > 1
+
+
+@pytest.mark.parametrize("tail", [".", " = ", ""])
+def test_likely_names_that_were_guessed_are_known_before_the_first_pass(
+    scorer: Scorer, tokenizer: Any, tail: str
+) -> None:
+    """All names of one token are there, so the likeliest tokens are names."""
+    names = sorted({text.lstrip("Ġ") for text in tokenizer.get_vocab() if text.lstrip("Ġ").isidentifier()})
+    prompt = Prompt(text=TEXT, tail=tail)
+    expected = searched(scorer, "unread", prompt, names)
+    scorer.advance("guessed", prompt, guesses=1)
+    search = scorer.search("guessed", prompt, names)
+    search.step()
+    found = search.scores()
+    assert found.exact.any()
+    assert found.bounds[found.exact] == pytest.approx(expected[found.exact], abs=1e-4)
+
+
+def test_guessing_goes_on_where_it_was_stopped_and_is_not_done_twice(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    expand = type(scorer.runtime).expand
+    monkeypatch.setattr(
+        type(scorer.runtime),
+        "expand",
+        lambda self, context, tokens, *rest: (passes.append(len(tokens)), expand(self, context, tokens, *rest))[1],
+    )
+    prompt = Prompt(text="import os\n" + TEXT, tail=".")
+    stops = iter([False, False, False, True])  # after the prompt's one piece, its tail and one pass
+    assert not scorer.advance("go", prompt, should_stop=lambda: next(stops), guesses=2)
+    assert len(passes) == 2
+    for _ in range(2):
+        assert scorer.advance("go", prompt, guesses=2)
+        assert len(passes) == 3
+    assert passes[1:] == [scorer.runtime.nodes] * 2
 
 
 def test_the_first_pass_knows_the_first_names_whole(scorer: Scorer) -> None:

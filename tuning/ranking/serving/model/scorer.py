@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from tuning.ranking.serving.model.errors import ModelUnsupported
 from tuning.ranking.serving.model.prompt import Prompt
-from tuning.ranking.serving.model.runtime import Context, Logits, Runtime
+from tuning.ranking.serving.model.read_ahead import LogitsFollowing, ReadAhead
+from tuning.ranking.serving.model.runtime import Context, Runtime
 from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
 from tuning.ranking.serving.model.trie import TOP, Node, Scores
@@ -28,7 +28,6 @@ Floats = NDArray[np.float64]
 CACHE_BYTES = 64_000_000  # of keys and values, all documents' together: some three prompts of SmolLM2-135M's
 SURE = 12  # best names, where all the time in the world is given
 TOLERANCE = 2e-3
-LEAST = np.finfo(np.float32).tiny  # a probability that is no less
 AHEAD = "\0ahead"  # behind a document's key: the prompt of a place that is looked at
 NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -40,49 +39,17 @@ class _Cached:
         self.context = context
         self.tokens: list[int] = []
         self.next: LogitsFollowing | None = None
-        self.tail = NO_TAIL
+        self.ahead = ReadAhead()
 
     def forget_from(self, length: int) -> None:
         """Keep the first `length` tokens only."""
         self.context.crop(length)
         del self.tokens[length:]
-        self.next, self.tail = None, NO_TAIL
+        self.next, self.ahead = None, ReadAhead()
 
     def forget_nodes(self) -> None:
-        """Keep the prompt and its tail only."""
-        self.context.crop(len(self.tokens) + len(self.tail.tokens))
-
-
-class LogitsFollowing:
-    """What may follow each of some tokens: float32 [rows, vocabulary] logits, read as log P."""
-
-    def __init__(self, logits: Logits, ending: NDArray[np.float32]) -> None:
-        most = logits.max(axis=1, keepdims=True)
-        odds = np.exp(logits - most)
-        total = odds.sum(axis=1)
-        self._logits = logits
-        self._norm = most[:, 0] + np.log(total)
-        self._ended = np.log(np.maximum(odds @ ending / total, LEAST))
-
-    def log_p(self, row: int, tokens: Sequence[int]) -> list[float]:
-        """log P of each token."""
-        return (self._logits[row, list(tokens)] - self._norm[row]).tolist()
-
-    def ends(self, row: int) -> float:
-        """log P that the identifier ends here."""
-        return float(self._ended[row])
-
-
-@dataclass(frozen=True)
-class _Tail:
-    """A prompt's tail that was read behind it: the first nodes of a tree, each the parent of the next."""
-
-    text: str
-    tokens: Sequence[int]
-    following: LogitsFollowing | None
-
-
-NO_TAIL = _Tail("", (), None)
+        """Keep the prompt and what was read ahead only."""
+        self.context.crop(len(self.tokens) + len(self.ahead))
 
 
 class Scorer:
@@ -93,6 +60,7 @@ class Scorer:
         self.tokenizer = tokenizer
         self._prompts: OrderedDict[str, _Cached] = OrderedDict()
         self._ending = tokenizer.ends_identifier(runtime.vocabulary).astype(np.float32)
+        self._begins: dict[str, NDArray[np.bool_]] = {}  # tokens that begin a name, by what stands before it
         self.tokens = NameTokens(tokenizer, runtime.positions)
 
     def check(self, tolerance: float = TOLERANCE) -> None:
@@ -125,17 +93,28 @@ class Scorer:
         return total + LogitsFollowing(logits[None], self._ending).ends(0)
 
     def advance(
-        self, key: str, prompt: Prompt, *, should_stop: Callable[[], bool] = lambda: False, ahead: bool = False
+        self,
+        key: str,
+        prompt: Prompt,
+        *,
+        should_stop: Callable[[], bool] = lambda: False,
+        ahead: bool = False,
+        guesses: int = 0,
     ) -> bool:
         """Read a document's prompt and its tail, keeping what the text shares with the last one. False when stopped before its end.
 
         `ahead`: of a place that the author only looks at; the prompt of the place where the author types stays too.
+        `guesses`: so many passes more, over tokens that are likely behind the tail.
         """
         state = self._read(key, prompt.text, should_stop, ahead)
         if state is None or should_stop():
             return False
-        if state.tail.text != prompt.tail:
+        if state.ahead.tail != prompt.tail:
             self._read_tail(state, prompt.tail)
+        while state.ahead.guesses < guesses:
+            if should_stop():
+                return False
+            self._guess(state)
         return True
 
     def _read(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
@@ -162,17 +141,34 @@ class Scorer:
 
     def _read_tail(self, state: _Cached, tail: str) -> None:
         """Read what all names begin with, in one forward pass: a search then knows from its beginning what may follow."""
-        state.tail = NO_TAIL
+        state.ahead = ReadAhead(tail)
         state.forget_nodes()
         tokens = self.tokens.tail(tail)[: self.runtime.nodes]
-        following = None
         if tokens:
-            places = range(len(tokens))
-            before = [list(range(place)) for place in places]
-            following = LogitsFollowing(
-                self.runtime.expand(state.context, tokens, places, before, len(state.tokens)), self._ending
-            )
-        state.tail = _Tail(tail, tokens, following)
+            nodes = [(token, row - 1) for row, token in enumerate(tokens)]
+            state.ahead.take_tail(nodes, self._expand_ahead(state, nodes))
+
+    def _guess(self, state: _Cached) -> None:
+        """Read the tokens that are the likeliest to come next in a name, in one forward pass."""
+        assert state.next is not None
+        before = self.tokens.before_letter(state.ahead.tail)
+        if before not in self._begins:
+            self._begins[before] = self.tokenizer.begins_name(self.runtime.vocabulary, before)
+        likely = state.ahead.likely(state.next, self._begins[before], self._ending == 0, self.runtime.nodes)
+        state.ahead.take_likely(likely, self._expand_ahead(state, [(token, parent) for _, token, parent in likely]))
+
+    def _expand_ahead(self, state: _Cached, nodes: Sequence[tuple[int, int]]) -> LogitsFollowing:
+        """Append nodes to what was read ahead; see ReadAhead.nodes."""
+        tree = [*state.ahead.nodes, *nodes]
+        ancestors = [_ancestors(tree, parent) for _, parent in nodes]
+        logits = self.runtime.expand(
+            state.context,
+            [token for token, _ in nodes],
+            [len(rows) for rows in ancestors],
+            ancestors,
+            len(state.tokens),
+        )
+        return LogitsFollowing(logits, self._ending)
 
     def _place(self, key: str, tokens: Sequence[int], ahead: bool) -> str:
         """Which of a document's two prompts these tokens go on from: the typed one, or the one that was read ahead.
@@ -238,6 +234,15 @@ class Scorer:
         return LogitsFollowing(logits, self._ending)
 
 
+def _ancestors(nodes: Sequence[tuple[int, int]], parent: int) -> list[int]:
+    """The rows above a node with this parent."""
+    found: list[int] = []
+    while parent >= 0:
+        found.append(parent)
+        parent = nodes[parent][1]
+    return found
+
+
 def _shared(ours: Sequence[int], theirs: Sequence[int]) -> int:
     """How many tokens two texts have in common at their beginning."""
     for place, (one, other) in enumerate(zip(ours, theirs, strict=False)):
@@ -262,10 +267,10 @@ class Search:
         if self.state is None:
             self.state = state = self._scorer._read(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert state is not None and state.next is not None
-            tail = state.tail if state.tail.text == self._prompt.tail else NO_TAIL
-            for place, node in enumerate(self._search.begin(state.next, tail.tokens, tail.following)):
-                node.slot = place
-            self.slots = len(state.tail.tokens)
+            ahead = state.ahead if state.ahead.tail == self._prompt.tail else ReadAhead()
+            for slot, node in self._search.begin(state.next, ahead.nodes, ahead).items():
+                node.slot = slot
+            self.slots = len(state.ahead)
         elif not self._search.certain(top):
             nodes = self._search.batch(self._scorer.runtime.nodes)
             self._search.take(nodes, self._scorer.expand(self, nodes))

@@ -43,19 +43,20 @@ class TrieSearch:
         self._frontier: list[tuple[float, int, Node]] = []
         self._pushed = 0
 
-    def begin(self, first: Following, path: Sequence[int], following: Following | None) -> list[Node]:
-        """What follows the root, and each token of a path that was asked for before. Returns the path's nodes, as far as names take it."""
-        nodes: list[Node] = []
-        children = self.root.children
-        for token in path:
-            if token not in children:
-                break
-            nodes.append(children[token])
-            children = children[token].children
-        self._asked |= {id(node) for node in nodes}
+    def begin(self, first: Following, read: Sequence[tuple[int, int]], following: Following) -> dict[int, Node]:
+        """What follows the root, and each of the nodes that were read before names were known, by row.
+
+        `read`: a token, and the row of its parent (-1: the root); parents come first. Returns the names' nodes among them, by row.
+        """
+        nodes: dict[int, Node] = {}
+        for row, (token, parent) in enumerate(read):
+            above = self.root if parent < 0 else nodes.get(parent)
+            if above is not None and token in above.children:
+                nodes[row] = above.children[token]
+        self._asked |= {id(node) for node in nodes.values()}
         self.take([self.root], first)
-        if following is not None:
-            self.take(nodes, following)
+        for row, node in nodes.items():
+            self._take(node, row, following)
         return nodes
 
     def batch(self, size: int) -> list[Node]:
@@ -81,14 +82,17 @@ class TrieSearch:
     def take(self, nodes: Sequence[Node], following: Following) -> None:
         """What follows each of these nodes, by row; parents before children."""
         for row, node in enumerate(nodes):
-            if node.ends:
-                self._bounds[node.ends] = node.log_p + following.ends(row)
-                self._exact[node.ends] = True
-                self._left[node.ends] = 0
-            if node.children:
-                tokens = list(node.children)
-                for token, value in zip(tokens, following.log_p(row, tokens), strict=True):
-                    self._reach(node.children[token], node.log_p + value)
+            self._take(node, row, following)
+
+    def _take(self, node: Node, row: int, following: Following) -> None:
+        if node.ends:
+            self._bounds[node.ends] = node.log_p + following.ends(row)
+            self._exact[node.ends] = True
+            self._left[node.ends] = 0
+        if node.children:
+            tokens = list(node.children)
+            for token, value in zip(tokens, following.log_p(row, tokens), strict=True):
+                self._reach(node.children[token], node.log_p + value)
 
     def _reach(self, child: Node, log_p: float) -> None:
         child.log_p = log_p

@@ -61,11 +61,28 @@ class ModelTokenizer:
         ends = np.ones(size, bool)
         for token in range(min(size, self._tokenizer.get_vocab_size())):
             first = (self._tokenizer.id_to_token(token) or "")[:1]
-            ends[token] = not (first.isalnum() or first == "_") or first in NOT_LETTERS
+            ends[token] = not _in_name(first)
         for token, added in self._tokenizer.get_added_tokens_decoder().items():
             if added.special and token < size:
                 ends[token] = True
         return ends
+
+    def begins_name(self, size: int, before: str) -> NDArray[np.bool_]:
+        """Which of `size` tokens are `before` and the beginning of a name."""
+        begins = np.zeros(size, bool)
+        for token in range(min(size, self._tokenizer.get_vocab_size())):
+            text = self._tokenizer.id_to_token(token) or ""
+            first = text[len(before) : len(before) + 1]
+            begins[token] = text.startswith(before) and _in_name(first)
+        return begins
+
+    def text_of(self, token: int) -> str:
+        """A token as its vocabulary writes it."""
+        return self._tokenizer.id_to_token(token) or ""
+
+
+def _in_name(letter: str) -> bool:
+    return (letter.isalnum() or letter == "_") and letter not in NOT_LETTERS
 
 
 class NameTokens:
@@ -89,6 +106,10 @@ class NameTokens:
     def tail(self, tail: str) -> list[int]:
         """The tokens that most names begin with behind a tail: those before the token that has a name's first letter."""
         return self.name(tail, LETTER)[:-1]
+
+    def before_letter(self, tail: str) -> str:
+        """What the token that has a name's first letter has before it: a space, or nothing."""
+        return self._tokenizer.text_of(self.name(tail, LETTER)[-1]).removesuffix(LETTER)
 
     def prompt(self, text: str) -> list[int]:
         """A prompt's tokens: the last ones, where there are more than leave names their positions."""
