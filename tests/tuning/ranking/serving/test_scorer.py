@@ -239,6 +239,8 @@ def test_what_was_read_before_the_names_were_known_changes_no_score(scorer: Scor
     scorer.advance("read", prompt, guesses=guesses)
     for _ in range(2):
         assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
+    scorer.advance("elsewhere", Prompt(text=TEXT, tail=tail + "("), guesses=guesses)
+    assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
     scorer.advance("read", Prompt(text=TEXT, tail=tail + "("))  # another one behind the same text
     assert searched(scorer, "read", prompt, names) == pytest.approx(expected, abs=1e-4)
 
@@ -265,6 +267,21 @@ def test_likely_names_that_were_guessed_are_known_before_the_first_pass(
     found = search.scores()
     assert found.exact.any()
     assert found.bounds[found.exact] == pytest.approx(expected[found.exact], abs=1e-4)
+
+
+def test_what_was_read_ahead_is_kept_for_one_place_only(scorer: Scorer) -> None:
+    kept, names = 0, ["value", "name", "x1"]
+    for key in ("one", "two", "three"):
+        prompt = Prompt(text=TEXT + key, tail=".")
+        scorer.advance(key, prompt, guesses=2)
+        search = scorer.search(key, prompt, names)
+        search.step()
+        kept += len(set(search.scores().bounds.tolist())) > 1
+        search.close()
+    assert kept == 3
+    search = scorer.search("one", Prompt(text=TEXT + "one", tail="."), names)
+    search.step()
+    assert len(set(search.scores().bounds.tolist())) == 1
 
 
 def test_guessing_goes_on_where_it_was_stopped_and_is_not_done_twice(

@@ -47,6 +47,11 @@ class _Cached:
         del self.tokens[length:]
         self.next, self.ahead = None, ReadAhead()
 
+    def forget_ahead(self) -> None:
+        """Keep the prompt only."""
+        self.ahead = ReadAhead()
+        self.forget_nodes()
+
     def forget_nodes(self) -> None:
         """Keep the prompt and what was read ahead only."""
         self.context.crop(len(self.tokens) + len(self.ahead))
@@ -109,6 +114,9 @@ class Scorer:
         state = self._read(key, prompt.text, should_stop, ahead)
         if state is None or should_stop():
             return False
+        for other in self._prompts.values():  # what follows a node takes 200 kB
+            if other is not state and other.ahead.nodes:
+                other.forget_ahead()
         if state.ahead.tail != prompt.tail:
             self._read_tail(state, prompt.tail)
         while state.ahead.guesses < guesses:
