@@ -66,9 +66,9 @@ def snapshot(source: str, *, name: str = "") -> Snapshot:
 
 
 def parted(source: str) -> tuple[str, str]:
-    """(PATH, REVISION) of a source; "" for no revision. Raises nothing."""
+    """(PATH, REVISION) of a source; "" for no revision. What exists under the whole name is a path. Raises nothing."""
     path, _, revision = source.rpartition("@")
-    if not path or (os.path.exists(source) and not os.path.exists(path)):  # noqa: PTH110  (never raises)
+    if not path or os.path.exists(source):  # noqa: PTH110  (never raises)
         return source, ""
     return path, revision
 

@@ -50,6 +50,15 @@ def test_an_earlier_revision_is_read_where_one_is_named(tmp_path: Path) -> None:
     assert snapshot(f"{place}@HEAD~1").revision != snapshot(str(place)).revision
 
 
+def test_a_path_with_an_at_sign_is_a_path(tmp_path: Path) -> None:
+    """Scoped packages lie in folders like @acme; the part before it is a folder, too."""
+    place = repository(tmp_path / "code" / "@acme" / "shop", {"a.py": b"old"}, {"a.py": b"new"}, licence=None)
+    assert files(str(place)) == {"a.py": b"new"}
+    assert files(f"{place}@HEAD~1") == {"a.py": b"old"}
+    assert name_of(str(place)) == "shop"
+    assert file_at(str(place), snapshot(f"{place}@HEAD~1").revision, "a.py") == b"old"
+
+
 def test_a_source_has_its_name_before_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = repository(tmp_path / "w" / ".git", {"a.py": b"old"}, {"a.py": b"new"}, licence=None).parent
     (tmp_path / "link").symlink_to(place)
