@@ -188,6 +188,7 @@ def _adapted(engine: Any, asked: argparse.Namespace) -> Any:
     base, config = model_of(asked), config_of(engine, asked.method)
     if asked.method != "XLORA":
         return engine.get_peft_model(base, config)
+    base.config.use_cache = False  # PEFT's demands it
     with tempfile.TemporaryDirectory() as folder:
         engine.get_peft_model(model_of(asked), config_of(engine, "LORA")).save_pretrained(folder)
         config.adapters = {f"adapter {number}": folder for number in range(ADAPTERS)}
