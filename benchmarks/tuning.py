@@ -191,7 +191,7 @@ def _adapted(engine: Any, asked: argparse.Namespace) -> Any:
     base.config.use_cache = False  # PEFT's demands it
     with tempfile.TemporaryDirectory() as folder:
         engine.get_peft_model(model_of(asked), config_of(engine, "LORA")).save_pretrained(folder)
-        config.adapters = {f"adapter {number}": folder for number in range(ADAPTERS)}
+        config.adapters = {str(number): folder for number in range(ADAPTERS)}  # the names that PEFT gives them
         return engine.get_peft_model(base, config)
 
 
