@@ -111,7 +111,7 @@ class Scorer:
         `ahead`: of a place that the author only looks at; the prompt of the place where the author types stays too.
         `guesses`: so many passes more, over tokens that are likely behind the tail.
         """
-        state = self._read(key, prompt.text, should_stop, ahead)
+        state = self._read(key, prompt, should_stop, ahead)
         if state is None or should_stop():
             return False
         for other in self._prompts.values():  # what follows a node takes 200 kB
@@ -125,8 +125,9 @@ class Scorer:
             self._guess(state)
         return True
 
-    def _read(self, key: str, text: str, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
-        tokens = self.tokens.prompt(text)
+    def _read(self, key: str, prompt: Prompt, should_stop: Callable[[], bool], ahead: bool = False) -> _Cached | None:
+        """The document's prompt, read to its end; where only a few tokens are left of it, its tail too. None when stopped before."""
+        tokens = self.tokens.prompt(prompt.text)
         key = self._place(key, tokens, ahead)
         state = self._prompts.get(key)
         if state is None:
@@ -140,12 +141,31 @@ class Scorer:
         while len(state.tokens) < len(tokens):
             if should_stop():
                 return None
+            left = tokens[len(state.tokens) :]
+            tail = self.tokens.tail(prompt.tail)
+            if state.tokens and len(left) + len(tail) <= self.runtime.nodes:
+                self._read_with_tail(state, left, prompt.tail, tail)
+                break
             piece = tokens[len(state.tokens) : len(state.tokens) + self.runtime.chunk]
             logits = self.runtime.read(state.context, piece)
             state.tokens += piece
             if len(state.tokens) == len(tokens):
                 state.next = LogitsFollowing(logits[None], self._ending)
         return state
+
+    def _read_with_tail(self, state: _Cached, left: Sequence[int], text: str, tail: Sequence[int]) -> None:
+        """Read the last tokens of a prompt and those of its tail in one forward pass, which takes little more than either."""
+        chain = [*left, *tail]
+        places = range(len(chain))
+        logits = self.runtime.expand(
+            state.context, chain, places, [list(range(place)) for place in places], len(state.tokens)
+        )
+        state.tokens += left
+        state.next = LogitsFollowing(logits[len(left) - 1 : len(left)], self._ending)
+        state.ahead = ReadAhead(text)
+        if tail:
+            nodes = [(token, row - 1) for row, token in enumerate(tail)]
+            state.ahead.take_tail(nodes, LogitsFollowing(logits[len(left) :], self._ending))
 
     def _read_tail(self, state: _Cached, tail: str) -> None:
         """Read what all names begin with, in one forward pass: a search then knows from its beginning what may follow."""
@@ -273,7 +293,7 @@ class Search:
     def step(self, top: int = TOP) -> bool:
         """One forward pass (the first step reads what is left of the prompt). True when the `top` best are certain."""
         if self.state is None:
-            self.state = state = self._scorer._read(self._key, self._prompt.text, lambda: False)  # pyright: ignore[reportPrivateUsage]
+            self.state = state = self._scorer._read(self._key, self._prompt, lambda: False)  # pyright: ignore[reportPrivateUsage]
             assert state is not None and state.next is not None
             ahead = state.ahead if state.ahead.tail == self._prompt.tail else ReadAhead()
             for slot, node in self._search.begin(state.next, ahead.nodes, ahead).items():
