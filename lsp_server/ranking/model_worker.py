@@ -156,6 +156,11 @@ class ModelWorker(threading.Thread):
         while True:
             finished = search.step()
             job.publish(search.scores(), finished=finished)
-            if finished or self._search is not None:
+            if finished or self._search is not None or self._has_moved_on(job):
                 search.close()
                 return
+
+    def _has_moved_on(self, job: SearchJob) -> bool:
+        """Whether the author is elsewhere already, and no list waits for this job."""
+        advance = self._advance
+        return not job.awaited and advance is not None and advance[:2] != (job.key, job.prompt)

@@ -249,19 +249,20 @@ class Ranker:
         prompt = self._prompt(uri, known.site)
         names = [known.candidates[int(i)].name for i in chosen]
         job = self._job(worker, uri, prompt, names)
-        had_time = until > time.monotonic()
-        worker.search(job)
-        await job.wait((until - time.monotonic()) * self.models.patience(worker))
-        other = self.models.beside(worker) if job.scores is None else None
-        instead: SearchJob | None = None
-        if other is not None:
-            instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
-            other.search(instead)
-        likely = await job.wait(until - time.monotonic())
-        if likely is not None or had_time:  # otherwise it was not given a chance
-            self.models.answered(worker, in_time=likely is not None)
-        if likely is None and other is not None and instead is not None:
-            worker, job, likely = other, instead, await instead.wait(0)
+        with job.waiting():
+            had_time = until > time.monotonic()
+            worker.search(job)
+            await job.wait((until - time.monotonic()) * self.models.patience(worker))
+            other = self.models.beside(worker) if job.scores is None else None
+            instead: SearchJob | None = None
+            if other is not None:
+                instead = SearchJob(key=uri, prompt=prompt, names=job.names, known={}, adapter=job.adapter)
+                other.search(instead)
+            likely = await job.wait(until - time.monotonic())
+            if likely is not None or had_time:  # otherwise it was not given a chance
+                self.models.answered(worker, in_time=likely is not None)
+            if likely is None and other is not None and instead is not None:
+                worker, job, likely = other, instead, await instead.wait(0)
         if likely is None:
             return None
         place = {name: i for i, name in enumerate(job.names)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -50,8 +50,18 @@ class SearchJob:
         self.served_by: str | None = None  # the adapter that scored it: another one while its own is being loaded
         self.scores: Scores | None = None  # scores of the names; None until there are any
         self.finished = False
+        self.awaited = False  # whether a list waits for it; else it only goes on for the next key
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
+
+    @contextlib.contextmanager
+    def waiting(self) -> Generator[None]:
+        """While a list waits for this job, it is not left for another place."""
+        self.awaited = True
+        try:
+            yield
+        finally:
+            self.awaited = False
 
     async def wait(self, seconds: float) -> Floats | None:
         """Wait until the job has finished, at most `seconds`.

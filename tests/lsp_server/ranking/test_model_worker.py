@@ -7,15 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import tuning
 from lsp_server.ranking.model_worker import KEPT, ModelWorker, SearchJob
+from tests.scenarios.harness import until
 from tests.tuning.models import TEXT, byte_level, tiny
 from tuning.ranking.serving.model import model_store
 from tuning.ranking.serving.model.loading import load_scorer
 from tuning.ranking.serving.model.prompt import Prompt
+from tuning.ranking.serving.model.trie import Scores
 
 NAMES = ("value", "_value", "values", "name")
 PROMPT = Prompt(text=TEXT + "        self", tail=".")
@@ -55,8 +58,8 @@ async def scored(worker: ModelWorker, adapter: str) -> SearchJob:
 
 async def scored_by(worker: ModelWorker, adapter: str) -> SearchJob:
     """Ask until it is served by that adapter itself."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         job = await scored(worker, adapter)
         if job.served_by == adapter:
             return job
@@ -67,8 +70,8 @@ async def scored_by(worker: ModelWorker, adapter: str) -> SearchJob:
 def started(base: Path, adapter: str = "") -> ModelWorker:
     worker = ModelWorker(str(base), adapter)
     worker.start()
-    until = time.monotonic() + 60
-    while worker.state == "loading" and time.monotonic() < until:
+    end = time.monotonic() + 60
+    while worker.state == "loading" and time.monotonic() < end:
         time.sleep(0.02)
     return worker
 
@@ -115,3 +118,56 @@ def test_without_a_base_signals_rank_on(tmp_path: Path) -> None:
     worker = started(tmp_path / "nowhere")
     assert worker.state == "failed"
     assert worker.reason
+
+
+class _Endless:
+    """A scorer whose searches do not end, and that notes what it is to read."""
+
+    def __init__(self) -> None:
+        self.read: list[tuple[str, Prompt]] = []
+        self.steps = 0
+
+    def advance(self, key: str, prompt: Prompt, **how: Any) -> bool:
+        self.read.append((key, prompt))
+        return True
+
+    def search(self, *given: Any) -> _Endless:
+        return self
+
+    def step(self) -> bool:
+        self.steps += 1
+        time.sleep(0.002)
+        return False
+
+    def scores(self) -> Scores:
+        return Scores(bounds=np.zeros(1), exact=np.zeros(1, bool), left=np.ones(1, np.int64))
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_search_behind_the_reply_ends_when_the_author_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for the place that is searched, and not while a list waits for it."""
+    scorer = _Endless()
+    monkeypatch.setattr(ModelWorker, "_load", lambda self, adapter: scorer)
+    worker = ModelWorker("", "")
+    worker.start()
+    here, there = Prompt(text="x = ", tail="a."), Prompt(text="y = ", tail="b.")
+    job = SearchJob(key="file", prompt=here, names=("name",), known={})
+
+    async def goes_on() -> bool:
+        before = scorer.steps
+        await asyncio.sleep(0.1)
+        return scorer.steps > before + 3
+
+    with job.waiting():
+        worker.search(job)
+        await until(lambda: scorer.steps > 0)
+        worker.advance("file", there, "")
+        assert await goes_on()
+        worker.advance("file", here, "")
+    assert await goes_on()
+    assert not scorer.read
+    worker.advance("file", there, "")
+    await until(lambda: scorer.read == [("file", there)])
+    assert not await goes_on()
