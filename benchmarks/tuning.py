@@ -173,7 +173,8 @@ def _plain_loop(engine: Any, asked: argparse.Namespace) -> dict[str, Any]:
             "input_type_mask": torch.full_like(ids, 4),  # all of the row is a label
             "task_ids": torch.arange(len(rows)) % 2,
         }
-        extra = {name: marked[name] for name in (MARKED.get(asked.method),) if name}
+        mark = MARKED.get(asked.method)
+        extra = {mark: marked[mark]} if mark else {}
         loss = model(input_ids=ids, attention_mask=mask, labels=labels, **extra).loss
         loss.backward()
         optimiser.step()

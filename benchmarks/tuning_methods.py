@@ -53,7 +53,7 @@ OPTIONS: Mapping[
     "XLORA": {"hidden_size": 576},  # over adapters that benchmarks.tuning makes
     **{name: {"target_modules": None} for name in ("BEFT", "IA3", "LN_TUNING", "SHADOW")},
 }
-MARKED: Mapping[str, str] = {  # a tensor that the rows of some methods have, and what it says
+MARKED: Mapping[str, str] = {  # the tensor that the rows of some methods have beside their tokens
     "CPT": "input_type_mask",
     "MULTITASK_PROMPT_TUNING": "task_ids",
     "POLY": "task_ids",

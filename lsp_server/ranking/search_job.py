@@ -50,7 +50,7 @@ class SearchJob:
         self.served_by: str | None = None  # the adapter that scored it: another one while its own is being loaded
         self.scores: Scores | None = None  # scores of the names; None until there are any
         self.finished = False
-        self.awaited = False  # whether a list waits for it; else it only goes on for the next key
+        self.awaited = True  # whether a list waits for it; else it only goes on for the next key
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 

@@ -160,10 +160,11 @@ async def test_a_search_behind_the_reply_ends_when_the_author_is_elsewhere(monke
         await asyncio.sleep(0.1)
         return scorer.steps > before + 3
 
+    worker.search(job)
+    await until(lambda: scorer.steps > 0)
+    worker.advance("file", there, "")
+    assert await goes_on()  # whoever began it may still come to wait
     with job.waiting():
-        worker.search(job)
-        await until(lambda: scorer.steps > 0)
-        worker.advance("file", there, "")
         assert await goes_on()
         worker.advance("file", here, "")
     assert await goes_on()

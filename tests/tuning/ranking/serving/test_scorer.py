@@ -269,6 +269,14 @@ def test_likely_names_that_were_guessed_are_known_before_the_first_pass(
     assert found.bounds[found.exact] == pytest.approx(expected[found.exact], abs=1e-4)
 
 
+def test_where_no_token_begins_a_name_nothing_is_guessed(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "_begins", {})
+    monkeypatch.setattr(type(scorer.tokenizer), "begins_name", lambda self, size, before: np.zeros(size, bool))
+    prompt = Prompt(text="import re\n" + TEXT, tail=".")
+    assert scorer.advance("nothing", prompt, guesses=2)
+    assert searched(scorer, "nothing", prompt, NAMES) == pytest.approx(searched(scorer, "new", prompt, NAMES), abs=1e-4)
+
+
 def test_what_was_read_ahead_is_kept_for_one_place_only(scorer: Scorer) -> None:
     kept, names = 0, ["value", "name", "x1"]
     for key in ("one", "two", "three"):

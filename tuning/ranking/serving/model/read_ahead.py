@@ -66,8 +66,9 @@ class ReadAhead:
         following, its = self._following[row]
         return following.ends(its)
 
-    def take_tail(self, nodes: Sequence[tuple[int, int]], following: LogitsFollowing) -> None:
+    def take_tail(self, tokens: Sequence[int], following: LogitsFollowing) -> None:
         """The tail's tokens, each the parent of the next."""
+        nodes = [(token, row - 1) for row, token in enumerate(tokens)]
         self._append(nodes, [0.0] * len(nodes), following)
         self._heads = [len(self.nodes) - 1]
 

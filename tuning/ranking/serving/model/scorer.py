@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tuning.ranking.serving.model.errors import ModelUnsupported
 from tuning.ranking.serving.model.prompt import Prompt
 from tuning.ranking.serving.model.read_ahead import LogitsFollowing, ReadAhead
-from tuning.ranking.serving.model.runtime import Context, Runtime
+from tuning.ranking.serving.model.runtime import Context, Logits, Runtime
 from tuning.ranking.serving.model.search import TrieSearch
 from tuning.ranking.serving.model.tokenizer import ModelTokenizer, NameTokens
 from tuning.ranking.serving.model.trie import TOP, Node, Scores
@@ -155,17 +155,12 @@ class Scorer:
 
     def _read_with_tail(self, state: _Cached, left: Sequence[int], text: str, tail: Sequence[int]) -> None:
         """Read the last tokens of a prompt and those of its tail in one forward pass, which takes little more than either."""
-        chain = [*left, *tail]
-        places = range(len(chain))
-        logits = self.runtime.expand(
-            state.context, chain, places, [list(range(place)) for place in places], len(state.tokens)
-        )
+        logits = self._expand_chain(state, [*left, *tail])
         state.tokens += left
         state.next = LogitsFollowing(logits[len(left) - 1 : len(left)], self._ending)
         state.ahead = ReadAhead(text)
         if tail:
-            nodes = [(token, row - 1) for row, token in enumerate(tail)]
-            state.ahead.take_tail(nodes, LogitsFollowing(logits[len(left) :], self._ending))
+            state.ahead.take_tail(tail, LogitsFollowing(logits[len(left) :], self._ending))
 
     def _read_tail(self, state: _Cached, tail: str) -> None:
         """Read what all names begin with, in one forward pass: a search then knows from its beginning what may follow."""
@@ -173,8 +168,14 @@ class Scorer:
         state.forget_nodes()
         tokens = self.tokens.tail(tail)[: self.runtime.nodes]
         if tokens:
-            nodes = [(token, row - 1) for row, token in enumerate(tokens)]
-            state.ahead.take_tail(nodes, self._expand_ahead(state, nodes))
+            state.ahead.take_tail(tokens, LogitsFollowing(self._expand_chain(state, tokens), self._ending))
+
+    def _expand_chain(self, state: _Cached, tokens: Sequence[int]) -> Logits:
+        """Append tokens behind the prompt, each after the one before; logits of what follows each."""
+        places = range(len(tokens))
+        return self.runtime.expand(
+            state.context, tokens, places, [list(range(place)) for place in places], len(state.tokens)
+        )
 
     def _guess(self, state: _Cached) -> None:
         """Read the tokens that are the likeliest to come next in a name, in one forward pass."""
@@ -183,15 +184,15 @@ class Scorer:
         if before not in self._begins:
             self._begins[before] = self.tokenizer.begins_name(self.runtime.vocabulary, before)
         likely = state.ahead.likely(state.next, self._begins[before], self._ending == 0, self.runtime.nodes)
-        state.ahead.take_likely(likely, self._expand_ahead(state, [(token, parent) for _, token, parent in likely]))
+        following = self._expand_likely(state, likely) if likely else state.next
+        state.ahead.take_likely(likely, following)
 
-    def _expand_ahead(self, state: _Cached, nodes: Sequence[tuple[int, int]]) -> LogitsFollowing:
-        """Append nodes to what was read ahead; see ReadAhead.nodes."""
-        tree = [*state.ahead.nodes, *nodes]
-        ancestors = [_ancestors(tree, parent) for _, parent in nodes]
+    def _expand_likely(self, state: _Cached, likely: Sequence[tuple[float, int, int]]) -> LogitsFollowing:
+        """Append what `ReadAhead.likely` gave behind what was read ahead."""
+        ancestors = [_ancestors(state.ahead.nodes, parent) for _, _, parent in likely]
         logits = self.runtime.expand(
             state.context,
-            [token for token, _ in nodes],
+            [token for _, token, _ in likely],
             [len(rows) for rows in ancestors],
             ancestors,
             len(state.tokens),

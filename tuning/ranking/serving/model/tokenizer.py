@@ -60,8 +60,7 @@ class ModelTokenizer:
         """Which of `size` tokens can't continue an identifier: those that start with something else, and the special ones."""
         ends = np.ones(size, bool)
         for token in range(min(size, self._tokenizer.get_vocab_size())):
-            first = (self._tokenizer.id_to_token(token) or "")[:1]
-            ends[token] = not _in_name(first)
+            ends[token] = not _in_name(self.text_of(token)[:1])
         for token, added in self._tokenizer.get_added_tokens_decoder().items():
             if added.special and token < size:
                 ends[token] = True
@@ -71,7 +70,7 @@ class ModelTokenizer:
         """Which of `size` tokens are `before` and the beginning of a name."""
         begins = np.zeros(size, bool)
         for token in range(min(size, self._tokenizer.get_vocab_size())):
-            text = self._tokenizer.id_to_token(token) or ""
+            text = self.text_of(token)
             first = text[len(before) : len(before) + 1]
             begins[token] = text.startswith(before) and _in_name(first)
         return begins
